@@ -1,8 +1,8 @@
-// Package testdata finds the real data that tests measure themselves by.
+// Package shared finds the real data that tests measure themselves by.
 //
 // The data lies outside the project, in a folder that a plain clone does not have. A test that needs it is then
 // skipped, visibly; with CHARTLIFT_REQUIRE=data (as in CI) the same skip is a failure, so that it cannot hide.
-package testdata
+package shared
 
 import (
 	"os"
@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// Shared returns the path of a file or folder below the folder of shared data: $CHARTLIFT_SHARED, or else `../shared`
+// Path returns the path of a file or folder below the folder of shared data: $CHARTLIFT_SHARED, or else `../shared`
 // seen from the module's root. It skips the test, or fails it under CHARTLIFT_REQUIRE=data, when there is none.
-func Shared(t testing.TB, elem ...string) string {
+func Path(t testing.TB, elem ...string) string {
 	t.Helper()
 	root := os.Getenv("CHARTLIFT_SHARED")
 	if root == "" {
