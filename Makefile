@@ -1,0 +1,30 @@
+# What a newcomer needs: `make demo` and `make test`. Everything here needs Go alone.
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+.PHONY: build test lint bench demo golden fuzz definitions hospital
+
+build: ## the binary, as ./chartlift
+	go build -trimpath -o chartlift ./cmd/chartlift
+
+test: ## all tests that need Go alone, with the race detector
+	go test -race ./...
+
+lint: ## formatting, vet, staticcheck
+	@unformatted=$$(gofmt -l cmd pipeline mappings fixtures scripts); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+demo: build ## a made-up hospital from export to signed-off report, in seconds
+	./chartlift demo
+
+bench: build ## the engine beside the yardstick, interleaved, one core
+	go run ./scripts/bench
+
+golden: ## rewrite the expected files; review the diff like code
+	go test ./pipeline/... ./mappings/... ./fixtures/... ./cmd/... -update
+
+definitions: ## HL7's R4 definitions, packed anew
+	go run ./scripts/definitions
+
+hospital: ## the made-up hospital of the demo, made anew
+	go run ./scripts/hospital -o fixtures/riverside

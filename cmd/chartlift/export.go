@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chartlift/chartlift/pipeline"
+)
+
+func (a *app) exportCommand() *cobra.Command {
+	var o pipeline.ExportOptions
+	cmd := &cobra.Command{
+		Use:   "export -o DIR",
+		Short: "Write the staged resources as NDJSON, one file per type",
+		Long: `Writes <Type>.ndjson for each type, and places.ndjson: for each record what became of it, as {"table", "line",
+"type", "id", "outcome"} with outcome made, merged, refused or skipped.
+
+Without --identified each resource is its clinical part alone, as the PHI policy left it. With --identified both
+parts are joined: the files then hold patient data in plain text, and the act is written into the audit log.`,
+		Example: "  chartlift export -o out\n  chartlift export -o out --identified --run dry-1",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Dir == "" {
+				return usagef("export: -o names the folder to write to")
+			}
+			access := pipeline.Tables | pipeline.Keys | pipeline.View
+			if o.Identified {
+				access = pipeline.Tables | pipeline.Keys | pipeline.Write
+			}
+			s, err := a.open(cmd.Context(), access)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			counts, err := s.Export(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(map[string]any{"resources": counts})
+			}
+			for _, typ := range slices.Sorted(maps.Keys(counts)) {
+				fmt.Fprintf(a.stdout, "%9d  %s.ndjson\n", counts[typ], typ)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&o.Dir, "output", "o", "", "folder to write to; it is made if absent")
+	cmd.Flags().BoolVar(&o.Identified, "identified", false, "join both parts: plain patient data, audited")
+	cmd.Flags().StringVar(&o.Run, "run", "", "another run than the latest")
+	return cmd
+}

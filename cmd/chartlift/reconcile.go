@@ -1,0 +1,38 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chartlift/chartlift/pipeline"
+)
+
+func (a *app) reconcileCommand() *cobra.Command {
+	var run string
+	cmd := &cobra.Command{
+		Use:   "reconcile",
+		Short: "Read back everything that was loaded, and compare",
+		Long: `Reads every resource of the latest run (or of --run) back from the target, compares it element by element
+with what was sent, and looks for resources that carry this migration's mark and should not be there.
+
+What a server may change without changing the meaning (time zone, decimal form, its own meta) is equal under a
+named rule. Everything else is different, missing or unexpected. What could not be compared is never a match.` + "\n" + exitHelp,
+		Example: "  chartlift reconcile\n  chartlift reconcile --run run-3 --json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.open(cmd.Context(), pipeline.Keys|pipeline.Write)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			summary, err := s.Reconcile(cmd.Context(), run)
+			if summary == nil {
+				return err
+			}
+			return errors.Join(err, a.printSummary(summary, err == nil))
+		},
+	}
+	cmd.Flags().StringVar(&run, "run", "", "another run than the latest, such as run-3")
+	return cmd
+}

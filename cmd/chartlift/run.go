@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/report"
+)
+
+const exitHelp = `
+Exit: 0 done, every gate met, nothing to review · 1 failed · 2 wrong usage, plan or mapping ·
+3 finished, with something to review · 130 interrupted. The same command again goes on where it stopped.`
+
+func (a *app) runCommand() *cobra.Command {
+	var o pipeline.RunOptions
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Extract, map, seal, load, and read everything back",
+		Long: `Runs the plan: every record is read, mapped, sealed and staged; duplicates and references are checked
+over all of them; what passed is loaded in order of reference; then everything is read back and compared.
+
+A run that was stopped, by Ctrl-C or by a crash, is resumed by the same command. After a finished run it
+starts a new one, which sends only what has changed.` + "\n" + exitHelp,
+		Example: "  chartlift run\n  chartlift run --wave pilot\n  chartlift run --json > run.json",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.execute(cmd.Context(), o) },
+	}
+	cmd.Flags().StringVar(&o.Wave, "wave", "", "only the patients of this wave, and what belongs to no patient")
+	cmd.Flags().BoolVar(&o.Rejected, "rejected", false, "also try again what the target rejected")
+	cmd.Flags().BoolVar(&o.AcceptChange, "accept-change", false, "end an unfinished run that a change has cut off, and start a new one")
+	cmd.Flags().IntVar(&o.Workers, "workers", 0, "concurrent extractors (default: one per core)")
+	return cmd
+}
+
+func (a *app) dryRunCommand() *cobra.Command {
+	o := pipeline.RunOptions{Dry: true}
+	cmd := &cobra.Command{
+		Use:   "dry-run",
+		Short: "Everything but sending: read, map, validate, seal, check",
+		Long: `Does exactly what a run does up to the point of sending, and sends nothing: it needs no target. The
+staged resources can be looked at with "chartlift export".` + "\n" + exitHelp,
+		Example: "  chartlift dry-run\n  chartlift dry-run --sample 1000",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.execute(cmd.Context(), o) },
+	}
+	cmd.Flags().StringVar(&o.Wave, "wave", "", "only the patients of this wave, and what belongs to no patient")
+	cmd.Flags().Int64Var(&o.Sample, "sample", 0, "only the first N records of each table; references into the rest are then not judged")
+	cmd.Flags().BoolVar(&o.AcceptChange, "accept-change", false, "end an unfinished dry run that a change has cut off, and start a new one")
+	cmd.Flags().IntVar(&o.Workers, "workers", 0, "concurrent extractors (default: one per core)")
+	return cmd
+}
+
+func (a *app) execute(ctx context.Context, o pipeline.RunOptions) error {
+	s, err := a.open(ctx, pipeline.Tables|pipeline.Keys|pipeline.Write)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	summary, err := s.Run(ctx, o)
+	if summary == nil {
+		return err
+	}
+	return errors.Join(err, a.printSummary(summary, err == nil))
+}
+
+// printSummary shows a run's account, and answers errReview if somebody has to look at it.
+func (a *app) printSummary(s *ledger.Summary, ended bool) error {
+	if a.json {
+		if err := a.printJSON(s); err != nil {
+			return err
+		}
+	} else if err := report.Text(a.stdout, report.Data{Summary: s}); err != nil {
+		return err
+	}
+	if ended && pipeline.NeedsReview(s) {
+		if !a.json {
+			fmt.Fprintln(a.stderr, "there is something to review: `chartlift report -o report` shows it")
+		}
+		return errReview
+	}
+	return nil
+}

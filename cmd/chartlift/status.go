@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/ledger"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	var run string
+	var watch bool
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "Where the run stands",
+		Long:    "Shows the account of the latest run (or of --run), also while another process works on it.\n\nExit: 0 · 3 if there is something to review.",
+		Example: "  chartlift status\n  chartlift status --watch\n  chartlift status --run dry-2 --json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			s, err := a.open(ctx, pipeline.View)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			for {
+				summary, err := s.Summary(ctx, run)
+				if err != nil {
+					return err
+				}
+				if watch && isTerminal(a.stdout) {
+					fmt.Fprint(a.stdout, "\x1b[H\x1b[2J")
+				}
+				if err := a.printSummary(summary, summary.State == ledger.Finished); !watch || err != nil || summary.State != ledger.Running {
+					return err
+				}
+				if err := pause(ctx, 2*time.Second); err != nil {
+					return err
+				}
+			}
+		},
+	}
+	cmd.Flags().StringVar(&run, "run", "", "another run than the latest, such as run-3 or dry-1")
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it again every two seconds until the run ends")
+	return cmd
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

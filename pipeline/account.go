@@ -1,0 +1,101 @@
+package pipeline
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/mapping"
+	"github.com/chartlift/chartlift/pipeline/phi"
+	"github.com/chartlift/chartlift/pipeline/report"
+)
+
+// Summary is the account of a run; "" is the latest of any kind.
+func (s *Session) Summary(ctx context.Context, run string) (*ledger.Summary, error) {
+	found, err := s.runOf(ctx, run, "")
+	if err != nil {
+		return nil, err
+	}
+	return s.Ledger.Summary(ctx, found.ID)
+}
+
+// Report writes the findings of a run into dir, and answers the files.
+func (s *Session) Report(ctx context.Context, run, dir string, formats []string) ([]string, error) {
+	found, err := s.runOf(ctx, run, "")
+	if err != nil {
+		return nil, err
+	}
+	data, err := report.Load(ctx, s.Ledger, found.ID)
+	if err != nil {
+		return nil, err
+	}
+	data.Migration = s.Plan.Migration
+	data.Generated = s.options.Now().UTC().Format("2006-01-02 15:04 UTC")
+	data.Facts = []report.Fact{
+		{Name: "Chartlift", Value: s.options.Version},
+		{Name: "Policy", Value: s.Plan.PHI.Policy},
+		{Name: "Delivery", Value: s.Plan.PHI.Delivery},
+		{Name: "Target", Value: found.Target},
+		{Name: "Mappings", Value: found.Pins["mappings"]},
+	}
+	for i, f := range formats {
+		formats[i] = strings.TrimSpace(f)
+	}
+	if err := report.Write(dir, formats, data); err != nil {
+		return nil, usageError{err}
+	}
+	var files []string
+	for _, f := range formats {
+		files = append(files, filepath.Join(dir, "report."+f))
+	}
+	return files, nil
+}
+
+// InitKeys makes the keys of a plan's migration and answers where they are.
+func InitKeys(planFile string) (string, error) {
+	plan, err := ReadPlan(planFile)
+	if err != nil {
+		return "", err
+	}
+	if path := plan.KeysPath(); path != "" {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return "", err
+		}
+	}
+	if err := phi.InitKeys(plan.PHI.Keys, plan.Migration, plan.Stage, filepath.Dir(plan.Ledger)); err != nil {
+		return "", usageError{err}
+	}
+	return plan.PHI.Keys, nil
+}
+
+// takeCounters moves what the worker counted into the report.
+func (x *extractor) takeCounters() {
+	formulas, unmapped := x.worker.TakeCounters()
+	for _, f := range formulas {
+		x.report.Formulas = append(x.report.Formulas, ledger.Formula(f))
+	}
+	for _, u := range unmapped {
+		x.report.Unmapped = append(x.report.Unmapped, ledger.Unmapped(u))
+	}
+}
+
+// recordFormulas makes a finding of each formula that read something and wrote nothing without a reason given.
+func (r *runner) recordFormulas(ctx context.Context) error {
+	return r.once(ctx, ledger.Check, "formulas", func(ctx context.Context) (ledger.Report, error) {
+		var out ledger.Report
+		formulas, err := r.Ledger.Formulas(ctx, r.run.ID)
+		if err != nil {
+			return out, err
+		}
+		for _, f := range formulas {
+			if f.Empties > 0 && f.Reason == "" {
+				out.Findings = append(out.Findings, ledger.Finding{
+					Table: r.mapping(f.Mapping).Table, Column: f.Path, Rule: mapping.FindWroteNothing, Mapping: f.Mapping, Severity: ledger.FindingNeedsEye,
+				})
+			}
+		}
+		return out, nil
+	})
+}

@@ -1,0 +1,459 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/mapping"
+	"github.com/chartlift/chartlift/pipeline/stage"
+)
+
+// Why a resource that is in a batch does not go on. The numbers are written to disk.
+const (
+	excludedDuplicate uint8 = iota + 1 // a second record with the key, under `duplicates: refuse`
+	excludedConflict                   // a second, unequal record, under `duplicates: merge`
+	excludedMissing                    // it refers to a record that was refused, skipped or never existed
+	excludedMerged                     // a second, equal record, under `duplicates: merge`: no loss
+	excludedReplaced                   // written anew without a reference to nothing, under `references: drop`
+)
+
+// excludedRule is the refusal code of a reason; "" for reasons that refuse nothing.
+func excludedRule(reason uint8) mapping.Code {
+	switch reason {
+	case excludedDuplicate:
+		return mapping.Duplicate
+	case excludedConflict:
+		return mapping.MergeConflict
+	case excludedMissing:
+		return mapping.Missing
+	}
+	return ""
+}
+
+const exclusionsName = "exclusions"
+
+// exclusions is what the check took out, by batch and position. It grows with the faults, not with the data.
+type exclusions map[string]map[int]uint8
+
+// loadExclusions reads what a run's check took out; before the check there is nothing.
+func loadExclusions(dir string) (exclusions, error) {
+	list, err := stage.ReadExclusions(dir, exclusionsName)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	out := exclusions{}
+	for _, e := range list {
+		out.set(e.Batch, e.Position, e.Reason)
+	}
+	return out, nil
+}
+
+func (e exclusions) set(batch string, position int, reason uint8) {
+	if e[batch] == nil {
+		e[batch] = map[int]uint8{}
+	}
+	e[batch][position] = reason
+}
+
+// crosscheck looks over all ids of the run, when every record has been read: second records with one key, and
+// references to what was never made. What it takes out is named in the ledger; the batches stay as they are.
+func (r *runner) crosscheck(ctx context.Context) error {
+	return r.once(ctx, ledger.Check, "all ids", func(ctx context.Context) (ledger.Report, error) {
+		infos, err := r.infos(ctx)
+		if err != nil {
+			return ledger.Report{}, err
+		}
+		c := &checker{runner: r, infos: infos, out: exclusions{}, gone: map[stage.ID]bool{}}
+		r.Session.options.Progress.Stage("check", "resources", 0)
+		if err := c.duplicates(ctx); err != nil {
+			return ledger.Report{}, err
+		}
+		if r.options.Sample == 0 {
+			for level := 1; level <= c.deepest(); level++ {
+				if err := c.references(ctx, level); err != nil {
+					return ledger.Report{}, err
+				}
+			}
+		}
+		return c.finish(ctx)
+	})
+}
+
+// infosOf lists the batches of a run in the order of the ledger.
+func (s *Session) infosOf(ctx context.Context, run string, filter ledger.BatchFilter) ([]stage.Info, error) {
+	batches, err := s.Ledger.Batches(ctx, run, filter)
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]stage.Info, len(batches))
+	for i, b := range batches {
+		infos[i] = infoOf(run, b)
+	}
+	return infos, nil
+}
+
+func (r *runner) infos(ctx context.Context) ([]stage.Info, error) {
+	return r.infosOf(ctx, r.run.ID, ledger.BatchFilter{})
+}
+
+func infoOf(run string, b ledger.Batch) stage.Info {
+	return stage.Info{
+		ID: b.ID, Run: run, Wave: b.Wave, Mapping: b.Mapping, Type: b.Type, Table: b.Table, Level: b.Level,
+		Count: int(b.Count), Bytes: b.Bytes, SHA256: b.SHA256,
+	}
+}
+
+// checker is the work of one crosscheck.
+type checker struct {
+	*runner
+	infos   []stage.Info
+	out     exclusions
+	gone    map[stage.ID]bool // ids that no resource has any more
+	struck  []struckEntry
+	dropped map[dropKey][]stage.ID // references to leave out
+	merged  map[string]int64       // by type
+}
+
+type dropKey struct{ batch, position int }
+
+// struckEntry is a resource taken out for a fault, and the record it was made of.
+type struckEntry struct {
+	batch  int
+	id     stage.ID
+	line   int64
+	reason uint8
+}
+
+func (c *checker) deepest() (level int) {
+	for _, i := range c.infos {
+		level = max(level, i.Level)
+	}
+	return level
+}
+
+func (c *checker) strike(e *stage.Entry, reason uint8) {
+	c.out.set(c.infos[e.Batch].ID, e.Position, reason)
+	if excludedRule(reason) != "" {
+		c.struck = append(c.struck, struckEntry{e.Batch, e.ID, e.Line, reason})
+	}
+}
+
+// duplicates walks over all ids in order. Of several resources with one id the first in the source stays.
+func (c *checker) duplicates(ctx context.Context) error {
+	byName := map[string]*mapping.Mapping{}
+	for _, m := range c.Program.Mappings {
+		byName[m.Name] = m
+	}
+	var first stage.Entry
+	have := false
+	c.merged = map[string]int64{}
+	for e, err := range stage.Index(c.dir, c.infos) {
+		if err != nil {
+			return err
+		}
+		if !have || e.ID != first.ID {
+			first, have = *e, true
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			continue
+		}
+		m := byName[c.infos[e.Batch].Mapping]
+		other := byName[c.infos[first.Batch].Mapping]
+		if m == nil || other == nil {
+			return fmt.Errorf("batch %s is of a mapping that the plan does not have", c.infos[e.Batch].ID)
+		}
+		switch {
+		case m.Duplicates == mapping.MergeDuplicates && e.Digest == first.Digest:
+			c.strike(e, excludedMerged)
+			c.merged[m.Type]++
+		case m.Duplicates == mapping.MergeDuplicates:
+			c.strike(e, excludedConflict)
+		case m != other && m.Duplicates != other.Duplicates, m.Duplicates == mapping.NumberDuplicates:
+			return fmt.Errorf("mappings %s and %s made one id of two records; give one of them an `ids:` of its own", other.Name, m.Name)
+		default:
+			c.strike(e, excludedDuplicate)
+		}
+	}
+	return nil
+}
+
+// references finds, for the resources of one level, the references to what is not there. Levels go upward, so that what
+// is taken out at one takes out what refers to it at the next.
+func (c *checker) references(ctx context.Context, level int) (err error) {
+	var here, below []int
+	for i, info := range c.infos {
+		switch {
+		case info.Level == level:
+			here = append(here, i)
+		case info.Level < level:
+			below = append(below, i)
+		}
+	}
+	if len(here) == 0 {
+		return nil
+	}
+	sorter := stage.NewSorter(c.dir, sortBudget)
+	defer func() { err = errors.Join(err, sorter.Close()) }()
+	var value [17]byte
+	for e, err := range stage.Index(c.dir, pick(c.infos, here)) {
+		if err != nil {
+			return err
+		}
+		batch := here[e.Batch]
+		if _, out := c.out[c.infos[batch].ID][e.Position]; out {
+			continue
+		}
+		for _, ref := range e.Refs {
+			binary.BigEndian.PutUint32(value[:], uint32(batch))
+			binary.BigEndian.PutUint32(value[4:], uint32(e.Position))
+			binary.BigEndian.PutUint64(value[8:], uint64(e.Line))
+			value[16] = 0
+			if ref.Drop {
+				value[16] = 1
+			}
+			if err := sorter.Add(append(ref.ID[:], e.ID[:]...), value[:]); err != nil {
+				return err
+			}
+		}
+	}
+	return c.join(ctx, sorter, pick(c.infos, below), below)
+}
+
+func pick(infos []stage.Info, at []int) []stage.Info {
+	out := make([]stage.Info, len(at))
+	for i, n := range at {
+		out[i] = infos[n]
+	}
+	return out
+}
+
+// join walks over sorted references and sorted ids side by side.
+func (c *checker) join(ctx context.Context, sorter *stage.Sorter, infos []stage.Info, at []int) error {
+	next, stop := pull(stage.Index(c.dir, infos))
+	defer stop()
+	have, err := c.nextID(next, at)
+	if err != nil {
+		return err
+	}
+	for entry, err := range sorter.Sorted() {
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		ref := stage.ID(entry.Key[:len(stage.ID{})])
+		for have != nil && slices.Compare(have[:], ref[:]) < 0 {
+			if have, err = c.nextID(next, at); err != nil {
+				return err
+			}
+		}
+		if have != nil && *have == ref || c.inState(ref) {
+			continue
+		}
+		e := stage.Entry{
+			ID:    stage.ID(entry.Key[len(stage.ID{}):]),
+			Batch: int(binary.BigEndian.Uint32(entry.Value)), Position: int(binary.BigEndian.Uint32(entry.Value[4:])),
+			Line: int64(binary.BigEndian.Uint64(entry.Value[8:])),
+		}
+		if _, out := c.out[c.infos[e.Batch].ID][e.Position]; out {
+			continue
+		}
+		if entry.Value[16] == 1 {
+			if c.dropped == nil {
+				c.dropped = map[dropKey][]stage.ID{}
+			}
+			key := dropKey{e.Batch, e.Position}
+			c.dropped[key] = append(c.dropped[key], ref)
+			continue
+		}
+		c.strike(&e, excludedMissing)
+		delete(c.dropped, dropKey{e.Batch, e.Position})
+	}
+	return nil
+}
+
+// nextID is the next id that a resource still has, nil at the end.
+func (c *checker) nextID(next func() (*stage.Entry, error, bool), at []int) (*stage.ID, error) {
+	for {
+		e, err, ok := next()
+		if err != nil || !ok {
+			return nil, err
+		}
+		if _, out := c.out[c.infos[at[e.Batch]].ID][e.Position]; !out {
+			id := e.ID
+			return &id, nil
+		}
+	}
+}
+
+// inState tells whether an earlier wave or run has put the resource there. A run over all waves reads everything
+// anew, so only what it makes itself counts.
+func (c *checker) inState(id stage.ID) bool {
+	if c.options.Wave == "" || c.state == nil {
+		return false
+	}
+	for _, typ := range slices.Sorted(maps.Values(c.types)) {
+		if _, ok, err := c.state.Lookup(typ, id); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// finish writes the exclusions and puts the account right.
+func (c *checker) finish(ctx context.Context) (ledger.Report, error) {
+	report, err := c.mend(ctx)
+	if err != nil {
+		return report, err
+	}
+	var list []stage.Exclusion
+	for _, batch := range slices.Sorted(maps.Keys(c.out)) {
+		for _, position := range slices.Sorted(maps.Keys(c.out[batch])) {
+			list = append(list, stage.Exclusion{Batch: batch, Position: position, Reason: c.out[batch][position]})
+		}
+		report.Excluded = append(report.Excluded, ledger.BatchExclusion{Batch: batch, Count: int64(len(c.out[batch]))})
+	}
+	if err := stage.WriteExclusions(c.dir, exclusionsName, list); err != nil {
+		return report, err
+	}
+	made := map[string]int64{}
+	for _, s := range c.struck {
+		made[c.infos[s.batch].Type]--
+	}
+	for typ, n := range c.merged {
+		report.Resources = append(report.Resources, ledger.ResourceCount{Type: typ, Merged: n})
+	}
+	for typ, n := range made {
+		report.Resources = append(report.Resources, ledger.ResourceCount{Type: typ, Made: n})
+	}
+	return report, c.refuseRecords(ctx, &report)
+}
+
+// refuseRecords counts the records whose resources were taken out as refused, each once per mapping and per table.
+func (c *checker) refuseRecords(ctx context.Context, report *ledger.Report) error {
+	type record struct {
+		mapping string
+		line    int64
+	}
+	rules := map[record]string{}
+	grouped := map[*mapping.Mapping]map[stage.ID]uint8{}
+	var order []record
+	add := func(at record, rule string) {
+		if _, ok := rules[at]; !ok {
+			rules[at] = rule
+			order = append(order, at)
+		}
+	}
+	for _, s := range c.struck {
+		m := c.mapping(c.infos[s.batch].Mapping)
+		if m.Grouped {
+			if grouped[m] == nil {
+				grouped[m] = map[stage.ID]uint8{}
+			}
+			grouped[m][s.id] = s.reason
+			continue
+		}
+		add(record{m.Name, s.line}, string(excludedRule(s.reason)))
+	}
+	for m, ids := range grouped {
+		err := c.groupLines(ctx, m, ids, func(line int64, reason uint8) {
+			add(record{m.Name, line}, string(excludedRule(reason)))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(order, func(a, b record) int {
+		if a.mapping != b.mapping {
+			return slices.Compare([]string{a.mapping}, []string{b.mapping})
+		}
+		return int(a.line - b.line)
+	})
+	mappings := map[string]*ledger.RecordCount{}
+	tables := map[string]map[int64]string{}
+	for _, at := range order {
+		m := c.mapping(at.mapping)
+		count := mappings[m.Name]
+		if count == nil {
+			count = &ledger.RecordCount{Mapping: m.Name, Table: m.Table, Refused: map[string]int64{}}
+			mappings[m.Name] = count
+		}
+		rule := rules[at]
+		count.Mapped--
+		count.Refused[rule]++
+		report.Refusals = append(report.Refusals, ledger.Refusal{Table: m.Table, Line: at.line, Rule: rule, Mapping: m.Name})
+		if tables[m.Table] == nil {
+			tables[m.Table] = map[int64]string{}
+		}
+		if _, ok := tables[m.Table][at.line]; !ok {
+			tables[m.Table][at.line] = rule
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(mappings)) {
+		report.Mappings = append(report.Mappings, *mappings[name])
+	}
+	for _, table := range slices.Sorted(maps.Keys(tables)) {
+		lines := slices.Sorted(maps.Keys(tables[table]))
+		known, err := c.Ledger.Refused(ctx, c.run.ID, table, lines)
+		if err != nil {
+			return err
+		}
+		count := ledger.RecordCount{Table: table, Refused: map[string]int64{}}
+		for _, line := range lines {
+			if !known[line] {
+				count.Mapped--
+				count.Refused[tables[table][line]]++
+			}
+		}
+		report.Tables = append(report.Tables, count)
+	}
+	return nil
+}
+
+func (r *runner) mapping(name string) *mapping.Mapping {
+	for _, m := range r.Program.Mappings {
+		if m.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// groupLines finds the records of the groups that were taken out: a batch keeps only the first line of a group, and
+// reading the table once more is rare and cheap.
+func (c *checker) groupLines(ctx context.Context, m *mapping.Mapping, ids map[stage.ID]uint8, found func(int64, uint8)) error {
+	worker := c.Program.NewWorker()
+	for _, w := range c.tables {
+		if w.table.Name != m.Table || w.table.Source != m.Source {
+			continue
+		}
+		for _, shard := range w.shards {
+			for rec, err := range w.source.Read(ctx, shard, nil) {
+				var fault *extract.Fault
+				if errors.As(err, &fault) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				id, res, err := worker.GroupKey(m, rec)
+				if err != nil {
+					return err
+				}
+				if reason, ok := ids[stage.ID(id)]; ok && res.Outcome == mapping.Mapped {
+					found(rec.Line, reason)
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/fhirpath"
+	"github.com/chartlift/chartlift/pipeline/mapping"
+)
+
+// EvalValue is one value of a result: the name of its type as FHIR spells it, and FHIRPath's toString() of it, or JSON
+// for a complex one. It holds what the data holds.
+type EvalValue struct {
+	Type  string `json:"type"`
+	Value string `json:"value"`
+}
+
+// EvalResource evaluates an expression over a resource's JSON; no data is an empty input. A refused expression is
+// ErrUsage, with its place.
+func EvalResource(expr string, data []byte) ([]EvalValue, error) {
+	c := fhirpath.NewContext()
+	env := &fhirpath.Env{Strict: true}
+	var focus fhirpath.Value
+	if data != nil {
+		node, err := fhir.Parse(data)
+		if err != nil {
+			return nil, usagef("the file is not JSON: %w", err)
+		}
+		if env.Type = fhir.Lookup(node.ResourceType()); env.Type == nil {
+			return nil, usagef("the file holds no R4 resource: its resourceType is not one")
+		}
+		focus = fhirpath.Object(node, env.Type)
+	}
+	e, problems := fhirpath.Compile(expr, env)
+	if e == nil {
+		return nil, usagef("%s", problemText(expr, problems))
+	}
+	values, err := e.Append(c, focus, nil)
+	if err != nil {
+		return nil, usagef("%w", evalFailure(err))
+	}
+	return evalValues(values), nil
+}
+
+// EvalRecord evaluates a formula over the n-th record (from 1) of a table, as a mapping of that table would.
+func (s *Session) EvalRecord(ctx context.Context, table string, n int64, expr string) ([]EvalValue, error) {
+	t, err := s.table(table)
+	if err != nil {
+		return nil, err
+	}
+	source := s.sources[t.Source]
+	shards, err := source.Shards(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	for i, shard := range shards {
+		if i+1 < len(shards) && shards[i+1].FirstOrdinal <= n {
+			continue
+		}
+		for r, err := range source.Read(ctx, shard, nil) {
+			var fault *extract.Fault
+			switch {
+			case errors.As(err, &fault):
+				continue
+			case err != nil:
+				return nil, err
+			case r.Ordinal == n:
+				values, err := mapping.Eval(s.Program, r, expr)
+				if err != nil {
+					return nil, usagef("%w", err)
+				}
+				return evalValues(values), nil
+			case r.Ordinal > n:
+				return nil, usagef("record %d of table %s is malformed; `chartlift dry-run` says how", n, table)
+			}
+		}
+	}
+	return nil, usagef("table %s has no record %d", table, n)
+}
+
+// table finds a table by name, or by source/name.
+func (s *Session) table(name string) (*extract.Table, error) {
+	var found []*extract.Table
+	for _, t := range s.tables {
+		if t.Name == name || t.Source+"/"+t.Name == name {
+			found = append(found, t)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, usagef("there is no table %s", name)
+	}
+	return nil, usagef("more than one source has a table %s: write SOURCE/%s", name, name)
+}
+
+func evalValues(values []fhirpath.Value) []EvalValue {
+	out := []EvalValue{}
+	for _, v := range values {
+		text := v.Text()
+		if v.Kind() == fhirpath.KindObject {
+			text = string(v.Node().AppendCanonical(nil))
+		}
+		out = append(out, EvalValue{evalType(v.Type()), text})
+	}
+	return out
+}
+
+// evalType spells FHIRPath's own types as FHIR spells the same primitive: System.DateTime and dateTime are one thing to
+// whoever tries a formula.
+func evalType(name string) string {
+	short, system := strings.CutPrefix(name, "System.")
+	if !system || short == "Quantity" {
+		return strings.TrimPrefix(short, "FHIR.")
+	}
+	return strings.ToLower(short[:1]) + short[1:]
+}
+
+// problemText shows the problems of an expression, each with the character it begins at.
+func problemText(expr string, problems []fhirpath.Problem) string {
+	var lines []string
+	for _, p := range problems {
+		if p.Finding {
+			continue
+		}
+		at := min(max(p.Offset, 0), len(expr))
+		line := fmt.Sprintf("expression:%d: %s", utf8.RuneCountInString(expr[:at])+1, p.Message)
+		if p.Hint != "" {
+			line += " (" + p.Hint + ")"
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// evalFailure keeps the reason of a failed evaluation.
+func evalFailure(err error) error { return fmt.Errorf("the expression fails: %w", err) }

@@ -1,0 +1,337 @@
+package pipeline
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/mapping"
+	"github.com/chartlift/chartlift/pipeline/stage"
+)
+
+// ExportOptions says what Export writes.
+type ExportOptions struct {
+	Dir        string
+	Identified bool   // join both parts: patient data in plain text; audited
+	Run        string // "" is the latest, dry or not
+}
+
+// Export writes the staged resources of a run as <Type>.ndjson, in the order of their batches, and places.ndjson, which
+// says of each record what became of it. It answers the number of resources per type.
+func (s *Session) Export(ctx context.Context, o ExportOptions) (map[string]int64, error) {
+	run, err := s.runOf(ctx, o.Run, "")
+	if err != nil {
+		return nil, err
+	}
+	if err := s.sameSource(run); err != nil {
+		return nil, err
+	}
+	if o.Identified {
+		if err := s.Ledger.Append(ctx, "export identified", run.ID); err != nil {
+			return nil, err
+		}
+	}
+	// An identified export is plain patient data: nobody else may read it.
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	e := &exporter{Session: s, options: o, run: run, files: map[string]*ndjson{}, counts: map[string]int64{}}
+	err = e.resources(ctx)
+	if err == nil {
+		err = e.places(ctx)
+	}
+	for _, f := range e.files {
+		err = errors.Join(err, f.close())
+	}
+	s.options.Progress.Done()
+	return e.counts, err
+}
+
+// sameSource makes sure that what export reads again is what the run read.
+func (s *Session) sameSource(run ledger.Run) error {
+	pins, err := s.pins(run.Target)
+	if err != nil {
+		return err
+	}
+	if sample, ok := run.Pins["sample"]; ok {
+		pins["sample"] = sample
+	}
+	if lines := ledger.Differences(run.Pins, pins); lines != nil {
+		return usageError{&ledger.ChangedError{Run: run.ID, Differences: lines}}
+	}
+	return nil
+}
+
+type exporter struct {
+	*Session
+	options ExportOptions
+	run     ledger.Run
+	out     exclusions
+	infos   []stage.Info
+	files   map[string]*ndjson
+	counts  map[string]int64
+}
+
+// ndjson is a file that takes the place of an older one only when it is whole.
+type ndjson struct {
+	path string
+	file *os.File
+	w    *bufio.Writer
+}
+
+func (e *exporter) file(name string) (*ndjson, error) {
+	if f := e.files[name]; f != nil {
+		return f, nil
+	}
+	path := filepath.Join(e.options.Dir, name+".ndjson")
+	file, err := os.OpenFile(path+".part", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	f := &ndjson{path, file, bufio.NewWriterSize(file, 1<<18)}
+	e.files[name] = f
+	return f, nil
+}
+
+func (f *ndjson) close() error {
+	err := errors.Join(f.w.Flush(), f.file.Sync(), f.file.Close())
+	if err == nil {
+		err = os.Rename(f.path+".part", f.path)
+	}
+	return err
+}
+
+// resources writes what the batches hold, the check's exclusions left out.
+func (e *exporter) resources(ctx context.Context) (err error) {
+	dir := e.stageDir(e.run.ID)
+	if e.out, err = loadExclusions(dir); err != nil {
+		return err
+	}
+	if e.infos, err = e.infosOf(ctx, e.run.ID, ledger.BatchFilter{}); err != nil {
+		return err
+	}
+	var total int64
+	for _, i := range e.infos {
+		total += int64(i.Count)
+	}
+	e.Session.options.Progress.Stage("export", "resources", total)
+	var line []byte
+	for _, info := range e.infos {
+		f, err := e.file(info.Type)
+		if err != nil {
+			return err
+		}
+		position := -1
+		for sealed, err := range stage.Read(dir, e.keys, info) {
+			if err != nil {
+				return err
+			}
+			position++
+			if _, out := e.out[info.ID][position]; out {
+				continue
+			}
+			if e.options.Identified {
+				line, err = e.keys.Whole(sealed, line[:0])
+			} else {
+				line = append(line[:0], sealed.Clinical()...)
+			}
+			if err != nil {
+				return err
+			}
+			if _, err := f.w.Write(append(line, '\n')); err != nil {
+				return err
+			}
+			e.counts[info.Type]++
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		e.Session.options.Progress.Add(int64(info.Count))
+	}
+	return nil
+}
+
+// fate is what became of one resource: whether the check took it out.
+type fate struct {
+	id   stage.ID
+	line int64
+}
+
+// places writes a line for each record and resource. The ledger keeps no row per record, so the source is read once
+// more; sameSource has made sure that it is the same.
+func (e *exporter) places(ctx context.Context) error {
+	f, err := e.file("places")
+	if err != nil {
+		return err
+	}
+	struck, err := e.struck()
+	if err != nil {
+		return err
+	}
+	refused, err := e.refusedLines(ctx)
+	if err != nil {
+		return err
+	}
+	sample := int64(0)
+	if text, ok := e.run.Pins["sample"]; ok {
+		if sample, err = strconv.ParseInt(text, 10, 64); err != nil {
+			return err
+		}
+	}
+	r := &runner{Session: e.Session, run: e.run, options: RunOptions{Wave: e.run.Wave, Sample: sample}, workers: 1, dir: e.stageDir(e.run.ID)}
+	if err := r.planTables(ctx); err != nil {
+		return err
+	}
+	if err := r.assignWaves(ctx); err != nil {
+		return err
+	}
+	for _, w := range r.tables {
+		p := &placer{runner: r, worker: r.Program.NewWorker(), w: w, out: f, struck: struck, refused: refused[w.table.Name]}
+		for _, shard := range w.shards {
+			for rec, err := range w.source.Read(ctx, shard, nil) {
+				var fault *extract.Fault
+				switch {
+				case errors.As(err, &fault):
+					if !r.beyondSample(fault.Ordinal) {
+						err = p.write(fault.Line, "", "", "refused")
+					} else {
+						err = nil
+					}
+				case err == nil && !r.beyondSample(rec.Ordinal):
+					err = p.record(rec)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// struck indexes what the check took out by id and line; true: merged, false: refused. What was written anew is there
+// under the same id.
+func (e *exporter) struck() (map[fate]bool, error) {
+	out := map[fate]bool{}
+	for _, info := range e.infos {
+		positions := e.out[info.ID]
+		if len(positions) == 0 {
+			continue
+		}
+		for entry, err := range stage.IndexOf(e.stageDir(e.run.ID), info) {
+			if err != nil {
+				return nil, err
+			}
+			if reason, ok := positions[entry.Position]; ok && reason != excludedReplaced {
+				out[fate{entry.ID, entry.Line}] = reason == excludedMerged
+			}
+		}
+	}
+	return out, nil
+}
+
+// refusedLines lists the refused records by table, line and mapping.
+func (e *exporter) refusedLines(ctx context.Context) (map[string]map[int64][]string, error) {
+	out := map[string]map[int64][]string{}
+	for f, err := range e.Ledger.Refusals(ctx, e.run.ID) {
+		if err != nil {
+			return nil, err
+		}
+		if out[f.Table] == nil {
+			out[f.Table] = map[int64][]string{}
+		}
+		out[f.Table][f.Line] = append(out[f.Table][f.Line], f.Mapping)
+	}
+	return out, nil
+}
+
+// placer writes the places of one table.
+type placer struct {
+	*runner
+	worker  *mapping.Worker
+	w       *tableWork
+	out     *ndjson
+	struck  map[fate]bool
+	refused map[int64][]string
+	line    []byte
+	written int
+	other   bool
+}
+
+func (p *placer) write(line int64, typ, id, outcome string) error {
+	b := append(p.line[:0], `{"table":`...)
+	b = fhir.AppendString(b, p.w.table.Name)
+	b = append(b, `,"line":`...)
+	b = strconv.AppendInt(b, line, 10)
+	if typ != "" {
+		b = append(b, `,"type":"`+typ+`","id":"`+id+`"`...)
+	}
+	b = append(b, `,"outcome":"`+outcome+"\"}\n"...)
+	p.line = b
+	p.written++
+	_, err := p.out.w.Write(b)
+	return err
+}
+
+// resource writes the place of one resource, unless the check refused it.
+func (p *placer) resource(line int64, typ string, id mapping.ID, first int64) error {
+	merged, out := p.struck[fate{stage.ID(id), first}]
+	switch {
+	case !out:
+		return p.write(line, typ, id.String(), "made")
+	case merged:
+		return p.write(line, typ, id.String(), "merged")
+	}
+	return nil
+}
+
+// record writes what became of one record: a line for each resource, or one line that says that there is none.
+func (p *placer) record(rec *extract.Record) error {
+	p.written, p.other = 0, false
+	skipped := false
+	for _, m := range p.w.rows {
+		res, err := p.worker.Map(m, rec, p.w.numbers[m].of(rec.Ordinal), func(res *mapping.Resource) error {
+			if _, selected := p.waves.of(m, res.PatientID); !selected {
+				p.other = true
+				return nil
+			}
+			return p.resource(rec.Line, m.Type, res.ID, rec.Line)
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", rec.Place(), err)
+		}
+		skipped = skipped || res.Outcome == mapping.Skipped
+	}
+	for _, m := range p.w.groups {
+		id, res, err := p.worker.GroupKey(m, rec)
+		if err != nil {
+			return fmt.Errorf("%s: %w", rec.Place(), err)
+		}
+		skipped = skipped || res.Outcome == mapping.Skipped
+		if res.Outcome == mapping.Mapped && !slices.Contains(p.refused[rec.Line], m.Name) {
+			if err := p.write(rec.Line, m.Type, id.String(), "made"); err != nil {
+				return err
+			}
+		}
+	}
+	switch {
+	case p.written > 0:
+		return nil
+	case len(p.refused[rec.Line]) > 0:
+		return p.write(rec.Line, "", "", "refused")
+	case p.other:
+		return p.write(rec.Line, "", "", "otherWave")
+	case skipped:
+		return p.write(rec.Line, "", "", "skipped")
+	}
+	// A record that was mapped to nothing (`forEach` without an item) made nothing and lost nothing.
+	return p.write(rec.Line, "", "", "skipped")
+}

@@ -1,0 +1,372 @@
+package csv
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"math/bits"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
+)
+
+// firstBuffer fits the second-level cache of common machines. It grows only for a record that is longer, up to the cap.
+const firstBuffer = 128 << 10
+
+// form is what the splitter and the parser know of the dialect.
+type form struct {
+	delimiter byte
+	quote     byte
+	quoting   bool
+	eol       byte
+	maxField  int
+	maxRecord int
+	maxCells  int
+}
+
+func (s *Source) form() form {
+	o := s.options
+	f := form{delimiter: byte(o.Delimiter), quoting: o.Quote != NoQuote, eol: byte(o.LineEnd),
+		maxField: o.MaxField, maxRecord: o.MaxRecord, maxCells: o.MaxColumns}
+	if f.quoting {
+		f.quote = byte(o.Quote)
+	}
+	return f
+}
+
+// splitter walks over a stream of text from record to record. The planning pass and the reader both use it, so they
+// agree on where records begin.
+//
+// It holds a window of the stream: buf[pos:end] is read and not yet passed. The record that next found starts at pos.
+type splitter struct {
+	form
+	in       io.Reader
+	buf      []byte
+	pos, end int
+	eof      bool
+
+	offset int64 // of pos in the stream
+	line   int64 // physical line at pos
+
+	// Of the record at pos, set by next.
+	start  int64  // offset in the stream
+	size   int    // bytes up to the next record; already passed if the rule is that the line is too long
+	lines  int64  // physical lines it covers
+	text   int    // bytes without the line end
+	quotes bool   // it has quotes, so it must be parsed with care
+	rule   string // refused for its extent already
+	reach  int64  // offset up to which the decision looked: no shard may be cut before it
+
+	// Lower bounds: no such byte in buf[pos:bound].
+	noQuote, noHigh, noNUL int
+}
+
+func newSplitter(f form, in io.Reader, size int64) *splitter {
+	n := firstBuffer
+	if size >= 0 && size < int64(n) {
+		n = int(size) + 1
+	}
+	return &splitter{form: f, in: in, buf: make([]byte, n), line: 1}
+}
+
+// fill reads more into the window. It answers false at the end of the stream.
+func (s *splitter) fill() (bool, error) {
+	if s.eof {
+		return false, nil
+	}
+	if s.pos > 0 {
+		copy(s.buf, s.buf[s.pos:s.end])
+		s.end -= s.pos
+		s.noQuote = max(0, s.noQuote-s.pos)
+		s.noHigh = max(0, s.noHigh-s.pos)
+		s.noNUL = max(0, s.noNUL-s.pos)
+		s.pos = 0
+	}
+	if s.end == len(s.buf) {
+		grown := make([]byte, max(min(2*len(s.buf), s.maxRecord+firstBuffer), len(s.buf)+firstBuffer))
+		copy(grown, s.buf[:s.end])
+		s.buf = grown
+	}
+	for empty := 0; ; empty++ {
+		n, err := s.in.Read(s.buf[s.end:])
+		s.end += n
+		if err == io.EOF {
+			s.eof = true
+			return n > 0, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if n > 0 {
+			return true, nil
+		}
+		if empty == 100 {
+			return false, io.ErrNoProgress
+		}
+	}
+}
+
+// advance passes the record that next found.
+func (s *splitter) advance() {
+	s.pos += s.size
+	s.offset += int64(s.size)
+	s.line += s.lines
+	s.size, s.lines = 0, 0
+}
+
+// next passes the record before and finds the extent of the following one; empty lines are passed too. It answers
+// false at the end of the stream.
+func (s *splitter) next() (bool, error) {
+	s.advance()
+	for {
+		e := bytes.IndexByte(s.buf[s.pos:s.end], s.eol)
+		size := e + 1
+		if e < 0 {
+			var err error
+			e, size, err = s.lineEnd()
+			if err != nil || size == 0 {
+				return false, err
+			}
+		}
+		s.start, s.rule, s.quotes, s.lines = s.offset, "", false, 1
+		if e > s.maxRecord {
+			return true, s.tooLong(e, size)
+		}
+		text := e
+		if s.eol == '\n' && text > 0 && s.buf[s.pos+text-1] == '\r' {
+			text--
+		}
+		s.size, s.text = size, text
+		if text == 0 {
+			s.advance()
+			continue
+		}
+		s.reach = s.offset + int64(size)
+		if s.quoting && s.has(&s.noQuote, s.quote, e) {
+			s.quotes = true
+			line := s.buf[s.noQuote : s.pos+e]
+			if bytes.Count(line, []byte{s.quote})&1 != 0 {
+				return true, s.severalLines(e)
+			}
+		}
+		return true, nil
+	}
+}
+
+// has says whether the byte is in the n bytes from pos on. The bound moves to its first place, or to the end.
+func (s *splitter) has(bound *int, b byte, n int) bool {
+	if *bound < s.pos {
+		*bound = s.pos
+	}
+	if *bound >= s.pos+n {
+		return false
+	}
+	i := bytes.IndexByte(s.buf[*bound:s.end], b)
+	if i < 0 {
+		*bound = s.end
+		return false
+	}
+	*bound += i
+	return *bound < s.pos+n
+}
+
+// hasHigh says whether a byte that is no ASCII is in the n bytes from pos on.
+func (s *splitter) hasHigh(n int) bool {
+	if s.noHigh < s.pos {
+		s.noHigh = s.pos
+	}
+	if s.noHigh >= s.pos+n {
+		return false
+	}
+	s.noHigh += indexHigh(s.buf[s.noHigh:s.end])
+	return s.noHigh < s.pos+n
+}
+
+// indexHigh is the place of the first byte that is no ASCII, or the length.
+func indexHigh(b []byte) int {
+	const high = 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(b); i += 8 {
+		if w := binary.LittleEndian.Uint64(b[i:]) & high; w != 0 {
+			return i + bits.TrailingZeros64(w)/8
+		}
+	}
+	for ; i < len(b); i++ {
+		if b[i] >= 0x80 {
+			return i
+		}
+	}
+	return i
+}
+
+// lineEnd finds the end of a line that is not whole in the window yet: its length without and with the line end. The
+// length without may be just above the cap, for a line that is longer than that. 0, 0 is the end of the stream.
+func (s *splitter) lineEnd() (e, size int, err error) {
+	for {
+		seen := s.end - s.pos
+		if seen > s.maxRecord {
+			return seen, seen, nil
+		}
+		more, err := s.fill()
+		if err != nil {
+			return 0, 0, err
+		}
+		if !more {
+			return seen, seen, nil
+		}
+		if i := bytes.IndexByte(s.buf[s.pos+seen:s.end], s.eol); i >= 0 {
+			return seen + i, seen + i + 1, nil
+		}
+	}
+}
+
+// tooLong passes a physical line over the cap, whose end may not have been seen. Nothing of it is kept.
+func (s *splitter) tooLong(e, size int) error {
+	s.rule, s.text, s.size = extract.RuleRecordTooLong, 0, 0
+	for size == e { // the line end is not among what was seen
+		s.offset += int64(s.end - s.pos)
+		s.pos = s.end
+		more, err := s.fill()
+		if err != nil {
+			return err
+		}
+		if !more {
+			size = 0
+			break
+		}
+		if i := bytes.IndexByte(s.buf[s.pos:s.end], s.eol); i >= 0 {
+			size = i + 1
+			break
+		}
+	}
+	s.pos += size
+	s.offset += int64(size)
+	s.reach = s.offset
+	return nil
+}
+
+// skipLine passes a physical line, whatever it holds.
+func (s *splitter) skipLine() error {
+	s.advance()
+	e := bytes.IndexByte(s.buf[s.pos:s.end], s.eol)
+	size := e + 1
+	if e < 0 {
+		e, size = s.end-s.pos, s.end-s.pos
+	}
+	err := s.tooLong(e, size)
+	s.line++
+	return err
+}
+
+// severalLines finds the extent of a record whose first physical line, e bytes long, has an odd number of quotes. Such
+// a line is malformed in itself, or it ends inside a field. The record then goes on to the next line with an odd
+// number of quotes, so a failed search is never repeated for the same lines: the walk stays linear.
+func (s *splitter) severalLines(e int) error {
+	i := 0 // from pos
+	at := func(i int) (byte, bool, error) {
+		for s.pos+i >= s.end {
+			if more, err := s.fill(); err != nil || !more {
+				return 0, false, err
+			}
+		}
+		return s.buf[s.pos+i], true, nil
+	}
+	refuse := func(rule string, seen int) error {
+		if seen > e {
+			s.rule = rule
+			s.reach = s.offset + int64(seen)
+		} // else the parser finds the fault in the first line, and its name
+		return nil
+	}
+	found := func(end int) error {
+		if end > s.maxRecord {
+			return refuse(extract.RuleRecordTooLong, end)
+		}
+		s.text, s.size = end, end
+		if s.pos+end < s.end && s.buf[s.pos+end] == s.eol {
+			s.size++
+		}
+		if s.eol == '\n' && s.buf[s.pos+end-1] == '\r' {
+			s.text--
+		}
+		s.lines = int64(bytes.Count(s.buf[s.pos:s.pos+s.size], []byte{s.eol}))
+		if s.size == end {
+			s.lines++
+		}
+		s.reach = s.offset + int64(s.size)
+		return nil
+	}
+	for {
+		c, ok, err := at(i)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return found(i)
+		}
+		if c != s.quote { // an unquoted field
+			for ok && c != s.delimiter && c != s.eol {
+				if c == s.quote {
+					return refuse(extract.RuleUnterminatedQuote, i)
+				}
+				i++
+				if c, ok, err = at(i); err != nil {
+					return err
+				}
+				if i > s.maxRecord {
+					return refuse(extract.RuleRecordTooLong, i)
+				}
+			}
+			if !ok || c == s.eol {
+				return found(i)
+			}
+			i++
+			continue
+		}
+		i++
+		for open := true; open; { // inside quotes
+			j := bytes.IndexByte(s.buf[s.pos+i:s.end], s.quote)
+			if j < 0 {
+				i = s.end - s.pos
+				if i > s.maxRecord {
+					return refuse(extract.RuleRecordTooLong, s.maxRecord+1)
+				}
+				more, err := s.fill()
+				if err != nil {
+					return err
+				}
+				if !more {
+					return refuse(extract.RuleUnterminatedQuote, i)
+				}
+				continue
+			}
+			i += j + 1
+			if i > s.maxRecord+1 {
+				return refuse(extract.RuleRecordTooLong, s.maxRecord+1)
+			}
+			c, ok, err := at(i)
+			if err != nil {
+				return err
+			}
+			switch {
+			case ok && c == s.quote:
+				i++
+			case ok && c == s.delimiter:
+				i++
+				open = false
+			case !ok || c == s.eol:
+				return found(i)
+			case c == '\r' && s.eol == '\n':
+				d, ok, err := at(i + 1)
+				if err != nil {
+					return err
+				}
+				if ok && d != s.eol {
+					return refuse(extract.RuleUnterminatedQuote, i)
+				}
+				return found(i + 1)
+			default:
+				return refuse(extract.RuleUnterminatedQuote, i)
+			}
+		}
+	}
+}

@@ -1,0 +1,15 @@
+// Package fhirpath is an engine for FHIRPath 2.0 (hl7.org/fhirpath/N1) with FHIR R4's additions. It reads two kinds of
+// things with one compiled form: resources, as trees of [fhir.Node], and records, as rows of text cells.
+//
+// [Compile] parses an expression, types it over an [Env] and turns it into closures; [Expr.Append] runs them. What the
+// types prove while compiling is not asked again while evaluating: an expression that yields at most one value runs
+// through closures that return that value, without slices and without allocation; constants are folded; names of
+// columns become offsets and names of elements become members.
+//
+// Over a record a column is a String, or empty if its cell is blank. What FHIRPath would let through there in silence
+// (a comparison with the empty text, a cell as a condition, an ordering between text and number, a blank under `=`) is a fault or
+// a finding of [Compile] (Env.Record).
+//
+// Values made while evaluating live in the [Context] and are dead after [Context.Reset]. Errors while evaluating are
+// of type [*Error]: a reason code and the place in the expression, never a value.
+package fhirpath

@@ -1,0 +1,291 @@
+package fhirpath
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/fhir"
+)
+
+// addResources adds tree navigation and what FHIR adds to FHIRPath (fhirpath.html#functions).
+func (k *compiler) addResources(all map[string]builtin) {
+	boolean := StaticType{Kinds: Set(KindBoolean), MayBeEmpty: true}
+	any := StaticType{MayBeEmpty: true, Unordered: true}
+	all["children"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
+		return gather(n, in, any, func(c *Context, values, out []Value) ([]Value, error) {
+			for _, v := range values {
+				out = c.children(v, out)
+			}
+			return out, nil
+		})
+	}}
+	all["descendants"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
+		return gather(n, in, any, func(c *Context, values, out []Value) ([]Value, error) {
+			var err error
+			for _, v := range values {
+				if out, err = c.descendants(v, out, n.nameOff); err != nil {
+					break
+				}
+			}
+			return out, err
+		})
+	}}
+	all["extension"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
+		url := k.operand(n.args[0])
+		if !k.wants(n, url, Set(KindString), "the argument of extension()") {
+			return faulty(n)
+		}
+		st := StaticType{Kinds: Set(KindObject), FHIR: fhir.Lookup("Extension"), MayBeEmpty: true}
+		return several(n, st, func(c *Context, f Value, out []Value) ([]Value, error) {
+			want, err := url.one(c, f)
+			if err != nil || want.none() {
+				return out, err
+			}
+			buf, err := in.many(c, f, c.take())
+			if err != nil {
+				return out, err
+			}
+			for _, v := range buf {
+				list := v.extensions()
+				for i := range list {
+					if list[i].Get("url").Str() == want.text {
+						out = append(out, valueOf(list[i], st.FHIR))
+					}
+				}
+			}
+			err = c.spend(len(buf), out, n.nameOff)
+			c.give(buf)
+			return out, err
+		})
+	}}
+	all["hasValue"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
+		return reduce(n, in, boolean, func(_ *Context, values []Value) (Value, error) {
+			return Boolean(len(values) == 1 && values[0].kind() < KindQuantity), nil
+		})
+	}}
+	all["getValue"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
+		st := in.st
+		st.FHIR, st.Choice, st.MayBeEmpty = nil, nil, true
+		return reduce(n, in, st, func(_ *Context, values []Value) (Value, error) {
+			if len(values) == 1 && values[0].kind() < KindQuantity {
+				return values[0].plain(), nil
+			}
+			return Value{}, nil
+		})
+	}}
+	all["resolve"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
+		k.usesRoot = true
+		return gather(n, in, StaticType{Kinds: Set(KindObject), MayBeEmpty: true}, func(c *Context, values, out []Value) ([]Value, error) {
+			for _, v := range values {
+				if found := c.resolve(v); !found.none() {
+					out = append(out, found)
+				}
+			}
+			return out, nil
+		})
+	}}
+	all["conformsTo"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
+		return k.scalar(n, in, KindBoolean, 0, Set(KindString), func(_ *Context, v, url, _ Value) (Value, error) {
+			name, ok := strings.CutPrefix(url.text, "http://hl7.org/fhir/StructureDefinition/")
+			t := fhir.Lookup(name)
+			if !ok || t == nil {
+				return Value{}, &Error{Code: "profile-not-known"}
+			}
+			return Boolean(v.typ.Is(t.Name)), nil
+		})
+	}}
+	all["memberOf"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
+		return k.scalar(n, in, KindBoolean, Set(KindString, KindObject), Set(KindString), func(_ *Context, v, url, _ Value) (Value, error) {
+			set := fhir.ValueSet(url.text)
+			if set == nil {
+				return Value{}, &Error{Code: "value-set-not-known"}
+			}
+			return Boolean(memberOf(v, set)), nil
+		})
+	}}
+	for _, name := range []string{"subsumes", "subsumedBy"} {
+		all[name] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
+			return k.scalar(n, in, KindBoolean, Set(KindString, KindObject), Set(KindString, KindObject), func(_ *Context, v, o, _ Value) (Value, error) {
+				return subsumes(v, o)
+			})
+		}}
+	}
+	all["htmlChecks"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
+		return k.scalar(n, in, KindBoolean, Set(KindString), 0, func(_ *Context, v, _, _ Value) (Value, error) {
+			return Boolean(htmlChecks(v.text)), nil
+		})
+	}}
+}
+
+// children appends the elements of a value, in the order of its JSON.
+func (c *Context) children(v Value, out []Value) []Value {
+	if v.node == nil || v.kind() == KindQuantity {
+		return out
+	}
+	for i := range v.node.Members {
+		m := &v.node.Members[i]
+		name, only := strings.CutPrefix(m.Name, "_")
+		if only && v.node.Get(name) != nil || name == "resourceType" {
+			continue
+		}
+		_, t := v.typ.Element(name)
+		if only {
+			out = appendNode(c, nil, m.Value, t, out)
+			continue
+		}
+		var under *fhir.Node
+		if t != nil && t.Kind == fhir.KindPrimitive {
+			under = v.node.Get("_" + name)
+		}
+		out = appendNode(c, m.Value, under, t, out)
+	}
+	return out
+}
+
+func (c *Context) descendants(v Value, out []Value, off int) ([]Value, error) {
+	start := len(out)
+	out = c.children(v, out)
+	if err := c.spend(1+len(out)-start, out, off); err != nil {
+		return out, err
+	}
+	for i, end := start, len(out); i < end; i++ {
+		var err error
+		if out, err = c.descendants(out[i], out, off); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// extensions are the extension nodes of a value.
+func (v Value) extensions() []*fhir.Node {
+	if v.kind() == KindQuantity {
+		return nil
+	}
+	list := v.node.Get("extension")
+	if list == nil {
+		return nil
+	}
+	return list.Items
+}
+
+// resolve finds the resource that a reference points to: contained, or an entry of the Bundle around.
+func (c *Context) resolve(v Value) Value {
+	target := v.text
+	if v.kind() == KindObject {
+		target = v.node.Get("reference").Str()
+	}
+	resource := c.resource()
+	root := c.RootResource
+	if root.none() {
+		root = resource
+	}
+	switch {
+	case target == "":
+		return Value{}
+	case target == "#":
+		return root
+	case target[0] == '#':
+		for _, holder := range []Value{resource, root} {
+			if contained := holder.node.Get("contained"); contained != nil {
+				for _, item := range contained.Items {
+					if item.ID() == target[1:] {
+						return Object(item, nil)
+					}
+				}
+			}
+		}
+		return Value{}
+	}
+	entries := root.node.Get("entry")
+	if entries == nil || !root.typ.Is("Bundle") {
+		return Value{}
+	}
+	target, _, _ = strings.Cut(target, "/_history/")
+	for _, entry := range entries.Items {
+		found := entry.Get("resource")
+		if found == nil {
+			continue
+		}
+		full := entry.Get("fullUrl").Str()
+		if full == target || strings.HasSuffix(full, "/"+target) || found.ResourceType()+"/"+found.ID() == target {
+			return Object(found, nil)
+		}
+	}
+	return Value{}
+}
+
+// memberOf looks for a code, Coding or any coding of a CodeableConcept in a value set.
+func memberOf(v Value, set *fhir.CodeSet) bool {
+	if v.kind() == KindString {
+		return set.HasCode(v.text)
+	}
+	if codings := v.node.Get("coding"); codings != nil {
+		return slices.ContainsFunc(codings.Items, func(n *fhir.Node) bool { return set.Has(n.Get("system").Str(), n.Get("code").Str()) })
+	}
+	return set.Has(v.node.Get("system").Str(), v.node.Get("code").Str())
+}
+
+// subsumes knows that a code subsumes itself; more needs a code system, which the engine has not.
+func subsumes(a, b Value) (Value, error) {
+	if a.kind() == KindString && b.kind() == KindString && a.text == b.text && a.text != "" {
+		return Boolean(true), nil
+	}
+	if a.kind() == KindObject && b.kind() == KindObject && a.node.Get("code").Str() != "" &&
+		a.node.Get("code").Str() == b.node.Get("code").Str() && a.node.Get("system").Str() == b.node.Get("system").Str() {
+		return Boolean(true), nil
+	}
+	return Value{}, &Error{Code: "code-system-not-known"}
+}
+
+// What narrative may hold (narrative.html#xhtml): formatting and images, but no scripts, forms or frames.
+var (
+	htmlElements = strings.Fields(`a abbr acronym b big blockquote br caption cite code col colgroup dd dfn div dl dt em
+		h1 h2 h3 h4 h5 h6 hr i img li ol p pre q samp small span strong sub sup table tbody td tfoot th thead tr tt ul var`)
+	htmlAttributes = strings.Fields(`abbr align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign char
+		charoff charset cite class colspan compact coords dir frame headers height href hreflang hspace id lang longdesc
+		name nowrap rel rev rowspan rules scope shape span src start style summary tabindex title type valign value vspace
+		width xmlns`)
+)
+
+const xhtmlSpace = "http://www.w3.org/1999/xhtml"
+
+// htmlChecks tells whether a narrative's div is well formed, has something in it and holds only what FHIR allows.
+func htmlChecks(s string) bool {
+	d := xml.NewDecoder(strings.NewReader(s))
+	d.Entity = xml.HTMLEntity
+	depth, content := 0, false
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return errors.Is(err, io.EOF) && depth == 0 && content
+		}
+		switch t := t.(type) {
+		case xml.StartElement:
+			if depth == 0 && t.Name.Local != "div" || t.Name.Space != "" && t.Name.Space != xhtmlSpace || depth > 200 ||
+				!slices.Contains(htmlElements, t.Name.Local) {
+				return false
+			}
+			for _, a := range t.Attr {
+				name := a.Name.Local
+				if a.Name.Space == "xml" {
+					continue
+				}
+				if !slices.Contains(htmlAttributes, name) || strings.HasPrefix(strings.ToLower(strings.TrimSpace(a.Value)), "javascript:") {
+					return false
+				}
+			}
+			content = content || t.Name.Local == "img"
+			depth++
+		case xml.EndElement:
+			depth--
+		case xml.CharData:
+			content = content || depth > 0 && len(strings.TrimSpace(string(t))) > 0
+		case xml.Directive, xml.ProcInst:
+			return false
+		}
+	}
+}

@@ -1,0 +1,364 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/sourcegraph/conc/pool"
+
+	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/load"
+	"github.com/chartlift/chartlift/pipeline/mapping"
+	"github.com/chartlift/chartlift/pipeline/phi"
+	"github.com/chartlift/chartlift/pipeline/stage"
+)
+
+const (
+	// loaders is how many batches are loaded at once; the target itself decides how many requests it bears.
+	loaders = 4
+	// sendResources is how many resources are handed to the target at once. Their outcomes become durable together, so
+	// after a crash at most this many per loader are in doubt.
+	sendResources = 1_000
+)
+
+// load sends the batches, level by level, so that what a resource refers to is there before it. What refers to a
+// resource that the target did not take is held back. At the end the outcomes are merged into the state of the target.
+func (r *runner) load(ctx context.Context) error {
+	out, err := loadExclusions(r.dir)
+	if err != nil {
+		return err
+	}
+	filter := ledger.BatchFilter{Open: true, Rejected: r.options.Rejected}
+	open, err := r.Ledger.Batches(ctx, r.run.ID, filter)
+	if err != nil {
+		return err
+	}
+	var total int64
+	levels := map[int][]ledger.Batch{}
+	deepest := 0
+	for _, b := range open {
+		total += b.Count
+		levels[b.Level] = append(levels[b.Level], b)
+		deepest = max(deepest, b.Level)
+	}
+	r.Session.options.Progress.Stage("load", "resources", total)
+	failed, err := r.failedBefore(ctx, out)
+	if err != nil {
+		return err
+	}
+	for level := 0; level <= deepest; level++ {
+		p := pool.NewWithResults[[]stage.ID]().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(loaders)
+		for _, b := range levels[level] {
+			p.Go(func(ctx context.Context) ([]stage.ID, error) { return r.loadBatch(ctx, b, out[b.ID], failed) })
+		}
+		lost, err := p.Wait()
+		if err != nil {
+			return err
+		}
+		for _, ids := range lost {
+			for _, id := range ids {
+				failed[id] = true
+			}
+		}
+	}
+	return r.mergeState(ctx, out)
+}
+
+// failedBefore lists what an earlier process of this run saw rejected, in doubt or held.
+func (r *runner) failedBefore(ctx context.Context, out exclusions) (map[stage.ID]bool, error) {
+	failed := map[stage.ID]bool{}
+	batches, err := r.Ledger.Batches(ctx, r.run.ID, ledger.BatchFilter{State: ledger.Loaded})
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range batches {
+		if b.Outcome.Rejected+b.Outcome.InDoubt+b.Outcome.Held == 0 || r.retries(b) {
+			continue
+		}
+		info := infoOf(r.run.ID, b)
+		known, err := readOutcomes(r.dir, b.ID)
+		if err != nil {
+			return nil, err
+		}
+		for e, err := range stage.IndexOf(r.dir, info) {
+			if err != nil {
+				return nil, err
+			}
+			if _, excluded := out[b.ID][e.Position]; !excluded && !known[e.Position].kind.Stored() {
+				failed[e.ID] = true
+			}
+		}
+	}
+	return failed, nil
+}
+
+// retries tells whether a batch is tried again by this process.
+func (r *runner) retries(b ledger.Batch) bool {
+	return b.Outcome.InDoubt+b.Outcome.Held > 0 || r.options.Rejected && b.Outcome.Rejected > 0
+}
+
+// outcome is what is known of one resource of a batch, as kept in its segments.
+type outcome struct {
+	kind    load.Kind
+	version string
+	code    string
+}
+
+// appendOutcome writes position, kind, version and code.
+func appendOutcome(dst []byte, position int, o outcome) []byte {
+	dst = binary.AppendUvarint(dst, uint64(position))
+	dst = append(dst, byte(o.kind))
+	dst = binary.AppendUvarint(dst, uint64(len(o.version)))
+	dst = append(dst, o.version...)
+	return append(dst, o.code...)
+}
+
+var errSegment = errors.New("an outcome segment cannot be read")
+
+// readOutcomes reads what is known of a batch, by position; a later segment replaces an earlier one.
+func readOutcomes(dir, batch string) (map[int]outcome, error) {
+	known := map[int]outcome{}
+	for b, err := range stage.Segments(dir, batch) {
+		if err != nil {
+			return nil, err
+		}
+		position, n := binary.Uvarint(b)
+		if n <= 0 || len(b) < n+2 {
+			return nil, fmt.Errorf("batch %s: %w", batch, errSegment)
+		}
+		kind := load.Kind(b[n])
+		b = b[n+1:]
+		size, n := binary.Uvarint(b)
+		if n <= 0 || uint64(len(b)-n) < size {
+			return nil, fmt.Errorf("batch %s: %w", batch, errSegment)
+		}
+		known[int(position)] = outcome{kind, string(b[n : n+int(size)]), string(b[n+int(size):])}
+	}
+	return known, nil
+}
+
+// sending is the loading of one batch.
+type sending struct {
+	*runner
+	info    stage.Info
+	resume  bool // something may have been sent already: look first
+	known   map[int]outcome
+	counts  ledger.Outcomes
+	lost    []stage.ID
+	pending []phi.Sealed
+	places  []int // positions of pending
+	ids     map[int]stage.ID
+}
+
+// loadBatch sends what is left of a batch and answers the ids that are not in the target.
+func (r *runner) loadBatch(ctx context.Context, b ledger.Batch, excluded map[int]uint8, failed map[stage.ID]bool) ([]stage.ID, error) {
+	known, err := readOutcomes(r.dir, b.ID)
+	if err != nil {
+		return nil, err
+	}
+	s := &sending{runner: r, info: infoOf(r.run.ID, b), known: known, resume: b.State != ledger.Staged, ids: map[int]stage.ID{}}
+	held := map[int]bool{}
+	for e, err := range stage.IndexOf(r.dir, s.info) {
+		if err != nil {
+			return nil, err
+		}
+		s.ids[e.Position] = e.ID
+		if len(failed) > 0 && slices.ContainsFunc(e.Refs, func(ref stage.Ref) bool { return failed[ref.ID] }) {
+			held[e.Position] = true
+		}
+	}
+	if err := r.Ledger.StartBatch(ctx, b.ID); err != nil {
+		return nil, err
+	}
+	position := -1
+	for sealed, err := range stage.Read(r.dir, r.keys, s.info) {
+		if err != nil {
+			return nil, err
+		}
+		position++
+		if _, out := excluded[position]; out {
+			continue
+		}
+		if err := s.one(ctx, position, sealed, held[position]); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.flush(ctx); err != nil {
+		return nil, err
+	}
+	for position, o := range s.known {
+		s.count(position, o)
+	}
+	report := ledger.Report{Outcomes: []ledger.BatchOutcome{{Batch: b.ID, State: ledger.Loaded, Outcomes: s.counts}}}
+	r.Session.options.Progress.Add(b.Count)
+	return s.lost, r.Ledger.Record(ctx, r.run.ID, report)
+}
+
+func (s *sending) count(position int, o outcome) {
+	switch o.kind {
+	case load.Created, load.Updated:
+		s.counts.Loaded++
+	case load.Unchanged:
+		s.counts.Unchanged++
+	case load.Rejected:
+		s.counts.Rejected++
+	case load.Held:
+		s.counts.Held++
+	default:
+		s.counts.InDoubt++
+	}
+	if !o.kind.Stored() {
+		s.lost = append(s.lost, s.ids[position])
+	}
+}
+
+// one decides about one resource: known already, held, unchanged, or to be sent.
+func (s *sending) one(ctx context.Context, position int, sealed phi.Sealed, held bool) error {
+	before, tried := s.known[position]
+	if tried && (before.kind.Stored() || before.kind == load.Rejected && !s.options.Rejected) {
+		return nil
+	}
+	if held {
+		s.known[position] = outcome{kind: load.Held}
+		return s.record([]int{position})
+	}
+	if !tried {
+		known, there, err := s.state.Lookup(sealed.Type(), s.ids[position])
+		if err != nil {
+			return err
+		}
+		if there && known.Digest == sealed.Digest() && known.Status == statusLoaded {
+			s.known[position] = outcome{kind: load.Unchanged, version: known.Version}
+			s.places = append(s.places, position)
+			s.pending = append(s.pending, phi.Sealed{}) // recorded with the next flush, not sent
+			return s.flushIfFull(ctx)
+		}
+	}
+	s.pending = append(s.pending, sealed)
+	s.places = append(s.places, position)
+	return s.flushIfFull(ctx)
+}
+
+func (s *sending) flushIfFull(ctx context.Context) error {
+	if len(s.pending) < sendResources {
+		return nil
+	}
+	return s.flush(ctx)
+}
+
+// flush sends what is gathered and makes the outcomes durable before it goes on.
+func (s *sending) flush(ctx context.Context) error {
+	if len(s.pending) == 0 {
+		return nil
+	}
+	var send []phi.Sealed
+	var places []int
+	for i, sealed := range s.pending {
+		if !sealed.IsZero() {
+			send, places = append(send, sealed), append(places, s.places[i])
+		}
+	}
+	var failure error
+	if len(send) > 0 {
+		deliver := s.target.Send
+		if s.resume {
+			deliver = s.target.Resume
+		}
+		outcomes, err := deliver(ctx, send)
+		failure = err
+		for i, o := range outcomes {
+			if o.Kind != load.Pending {
+				s.known[places[i]] = outcome{o.Kind, o.Version, o.Code}
+			}
+		}
+	}
+	all := s.places
+	s.pending, s.places = s.pending[:0], nil
+	if err := s.record(all); err != nil {
+		return errors.Join(failure, err)
+	}
+	return failure
+}
+
+// record writes a segment with what is known of the positions.
+func (s *sending) record(positions []int) error {
+	var payload [][]byte
+	for _, p := range positions {
+		if o, ok := s.known[p]; ok {
+			payload = append(payload, appendOutcome(nil, p, o))
+		}
+	}
+	if len(payload) == 0 {
+		return nil
+	}
+	return stage.AppendSegment(s.dir, s.info.ID, payload)
+}
+
+// Statuses of resources in the state of a target. The numbers are written to disk; 0 is for removal.
+const (
+	statusLoaded   uint8 = 1
+	statusRejected uint8 = 2
+	statusInDoubt  uint8 = 3
+)
+
+// mergeState brings the state of the target up to date with the outcomes of this run.
+func (r *runner) mergeState(ctx context.Context, out exclusions) (err error) {
+	infos, err := r.infos(ctx)
+	if err != nil {
+		return err
+	}
+	sorter := stage.NewSorter(r.dir, sortBudget)
+	defer func() { err = errors.Join(err, sorter.Close()) }()
+	for _, info := range infos {
+		known, err := readOutcomes(r.dir, info.ID)
+		if err != nil {
+			return err
+		}
+		for e, err := range stage.IndexOf(r.dir, info) {
+			if err != nil {
+				return err
+			}
+			o, ok := known[e.Position]
+			if _, excluded := out[info.ID][e.Position]; excluded || !ok || o.kind == load.Held {
+				continue
+			}
+			status := statusInDoubt
+			switch {
+			case o.kind.Stored():
+				status = statusLoaded
+			case o.kind == load.Rejected:
+				status = statusRejected
+			}
+			entry := stage.StateEntry{
+				Type: info.Type, ID: e.ID, Patient: e.Patient, Digest: e.Digest, Version: o.version,
+				Batch: info.ID, Table: info.Table, Line: e.Line, Status: status,
+			}
+			if err := sorter.Add(append([]byte(info.Type+"\x00"), e.ID[:]...), entry.Append(nil)); err != nil {
+				return err
+			}
+		}
+	}
+	state, err := r.state.Merge(func(yield func(stage.StateEntry, error) bool) {
+		for pair, err := range sorter.Sorted() {
+			var entry stage.StateEntry
+			if err == nil {
+				entry, err = stage.ParseStateEntry(pair.Value)
+			}
+			if !yield(entry, err) || err != nil {
+				return
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	before := r.state
+	r.state = state
+	return before.Close()
+}
+
+// reference writes a resource's id as the target knows it.
+func reference(typ string, id stage.ID) string { return typ + "/" + mapping.ID(id).String() }

@@ -1,0 +1,154 @@
+package load
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/fhir"
+)
+
+// pageSize is what a search asks for on one page; a server may give less.
+const pageSize = 1000
+
+// emptyPages is how many pages in a row may bring nothing new before the search is taken to loop.
+const emptyPages = 3
+
+// digest16 stands for a string in a set: sixteen bytes of SHA-256, so that millions of ids fit into memory.
+type digest16 [16]byte
+
+func digestOf(text string) (d digest16) {
+	sum := sha256.Sum256([]byte(text))
+	copy(d[:], sum[:])
+	return d
+}
+
+// List yields the ids that carry our tag; see [Target].
+func (t *restTarget) List(ctx context.Context, typ, tag string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		if !addressable(typ, "x") {
+			yield("", fmt.Errorf("list: no type of R4"))
+			return
+		}
+		t.pace.again()
+		query := url.Values{"_tag": {fhir.TagSystem + "|" + tag}, "_elements": {"id,meta"}, "_count": {fmt.Sprint(pageSize)}}
+		page := t.address(typ) + "?" + query.Encode()
+		pages, ids := map[digest16]struct{}{}, map[digest16]struct{}{}
+		stale := 0
+		for page != "" {
+			if _, loop := pages[digestOf(page)]; loop {
+				yield("", listError(http.StatusOK, "a page comes twice"))
+				return
+			}
+			pages[digestOf(page)] = struct{}{}
+			bundle, err := t.page(ctx, page)
+			if err != nil {
+				yield("", err)
+				return
+			}
+			fresh := 0
+			for _, entry := range bundle.Entries {
+				if entry.Mode != "" && entry.Mode != "match" {
+					continue
+				}
+				resource := entry.Resource
+				if resource.ResourceType() != typ || !fhir.ValidID(resource.ID()) {
+					yield("", listError(http.StatusOK, "an entry is no "+typ))
+					return
+				}
+				if !tagged(resource, tag) {
+					yield("", listError(http.StatusOK, "an entry lacks the tag that was searched for"))
+					return
+				}
+				d := digestOf(resource.ID())
+				if _, twice := ids[d]; twice {
+					continue
+				}
+				ids[d] = struct{}{}
+				fresh++
+				if !yield(strings.Clone(resource.ID()), nil) { // the id alone, not the page it is part of
+					return
+				}
+			}
+			if stale++; fresh > 0 {
+				stale = 0
+			}
+			if page, err = t.nextPage(page, bundle); err != nil {
+				yield("", err)
+				return
+			}
+			if page != "" && stale >= emptyPages {
+				yield("", listError(http.StatusOK, "pages bring nothing new"))
+				return
+			}
+		}
+	}
+}
+
+func listError(status int, why string) error {
+	return &Error{Op: "list", Status: status, Err: fmt.Errorf("%w: %s", ErrPaging, why)}
+}
+
+// tagged tells whether the resource carries our tag. A server that does not know _tag may ignore it and answer with
+// everything it has.
+func tagged(resource *fhir.Node, tag string) bool {
+	tags := resource.At("meta", "tag")
+	if tags == nil {
+		return false
+	}
+	for _, coding := range tags.Items {
+		if coding.Get("system").Str() == fhir.TagSystem && coding.Get("code").Str() == tag {
+			return true
+		}
+	}
+	return false
+}
+
+// page reads one page of a search.
+func (t *restTarget) page(ctx context.Context, address string) (*fhir.Bundle, error) {
+	last := &Error{Op: "list", Err: ErrPaging}
+	for attempt, throttles := 1, 0; attempt <= t.attempts && throttles <= mostThrottles; attempt++ {
+		r, err := t.ask(ctx, "list", http.MethodGet, address, nil, nil)
+		if err != nil {
+			return nil, err
+		}
+		last.Status, last.Code = r.status, r.code
+		switch {
+		case r.unsent, r.throttled():
+			attempt--
+			throttles++
+		case !r.whole(), r.status >= 500, r.status == http.StatusRequestTimeout:
+		case r.status == http.StatusOK:
+			if b := r.bundle("searchset"); b != nil {
+				return b, nil
+			}
+			last.Code = CodeUnread
+		default:
+			last.Code, _ = r.reason()
+			return nil, last
+		}
+	}
+	return nil, last
+}
+
+// nextPage is the address of the next page, "" at the end. It must lie on the same host, because the credentials go
+// with the request.
+func (t *restTarget) nextPage(current string, bundle *fhir.Bundle) (string, error) {
+	link := bundle.Link("next")
+	if link == "" {
+		return "", nil
+	}
+	from, err := url.Parse(current)
+	if err != nil {
+		return "", listError(http.StatusOK, "a page has no address")
+	}
+	next, err := from.Parse(link)
+	if err != nil || next.Scheme != from.Scheme || !strings.EqualFold(next.Host, from.Host) || next.User != nil {
+		return "", listError(http.StatusOK, "the next page lies elsewhere")
+	}
+	return next.String(), nil
+}

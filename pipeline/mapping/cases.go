@@ -1,0 +1,457 @@
+package mapping
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/internal/document"
+)
+
+// caseFile is a NAME.cases.yaml as read.
+type caseFile struct {
+	pack    *Pack
+	path    string
+	mapping string
+	lines   []string
+	cases   []testCase
+}
+
+type testCase struct {
+	name     string
+	node     *yaml.Node
+	rows     []map[string]textAt
+	grouped  bool
+	want     *yaml.Node
+	refused  string
+	skipped  string
+	findings []string
+	hasFinds bool
+	meta     bool
+	zone     *time.Location
+}
+
+// CaseResult is how one case went.
+type CaseResult struct {
+	Pack, Mapping, Case string
+	Place               string // file:line of the case
+	Difference          string // "" if it passed; else lines such as `code.coding[0].code: want "a", got "b"`
+}
+
+// caseKeys are the keys of one case.
+var caseKeys = []string{"name", "record", "rows", "want", "refused", "skipped", "findings", "with meta", "zone"}
+
+// read reads the cases; what a resource should look like is checked when they run.
+func (c *caseFile) read(root *yaml.Node) (faults Faults) {
+	if root.Kind != yaml.SequenceNode {
+		return Faults{document.At(c.path, root, "a file of cases is a list of {name, record, want | refused | skipped}")}
+	}
+	for _, n := range root.Content {
+		t := testCase{node: n}
+		outcomes := 0
+		fault := func(n *yaml.Node, hint, format string, args ...any) {
+			f := document.At(c.path, n, format, args...)
+			f.Hint = hint
+			faults = append(faults, f)
+		}
+		if n.Kind != yaml.MappingNode {
+			fault(n, "", "a case must be keys with values: name, record, want")
+			continue
+		}
+		for _, p := range document.Pairs(n) {
+			switch v := p.Value; p.Key {
+			case "name":
+				t.name = v.Value
+			case "record":
+				t.rows = append(t.rows, c.record(v, &faults))
+			case "rows":
+				t.grouped = true
+				if v.Kind != yaml.SequenceNode {
+					fault(v, "", "rows must be a list of records")
+				}
+				for _, r := range v.Content {
+					t.rows = append(t.rows, c.record(r, &faults))
+				}
+			case "want":
+				if t.want = v; v.Kind != yaml.SequenceNode {
+					fault(v, "one resource: - code: …", "want must be a list of resources")
+				}
+				outcomes++
+			case "refused":
+				t.refused = v.Value
+				outcomes++
+			case "skipped":
+				t.skipped = v.Value
+				outcomes++
+			case "findings":
+				t.hasFinds = true
+				for _, f := range v.Content {
+					t.findings = append(t.findings, f.Value)
+				}
+				if v.Kind != yaml.SequenceNode {
+					fault(v, "", "findings must be a list of names")
+				}
+			case "with meta":
+				t.meta = v.Value == "true"
+			case "zone":
+				zone, err := time.LoadLocation(v.Value)
+				if err != nil || v.Value == "" || v.Value == "Local" {
+					fault(v, "such as America/Chicago", "there is no time zone %q", v.Value)
+				}
+				t.zone = zone
+			default:
+				fault(p.Node, document.Hint(p.Key, caseKeys), "a case has no key %q", p.Key)
+			}
+		}
+		switch {
+		case t.name == "":
+			fault(n, "", "a case needs a name")
+		case len(t.rows) == 0:
+			fault(n, "", "the case %q has no record", t.name)
+		case outcomes != 1:
+			fault(n, "", "the case %q must have one of want, refused and skipped", t.name)
+		}
+		c.cases = append(c.cases, t)
+	}
+	return faults
+}
+
+func (c *caseFile) record(n *yaml.Node, faults *Faults) map[string]textAt {
+	out := map[string]textAt{}
+	if n.Kind != yaml.MappingNode {
+		*faults = append(*faults, document.At(c.path, n, "a record must be columns with values"))
+		return out
+	}
+	for _, p := range document.Pairs(n) {
+		if p.Value.Kind != yaml.ScalarNode {
+			*faults = append(*faults, document.At(c.path, p.Value, "the cell %s must be a text", p.Key))
+			continue
+		}
+		text := p.Value.Value
+		if document.IsNull(p.Value) {
+			text = "" // a blank value is a blank cell
+		}
+		out[p.Key] = textAt{text, p.Node}
+	}
+	return out
+}
+
+// RunCases runs the cases of the packs, whose mappings may refer to each other. Tables are made up from what the
+// mappings read, so no data is needed; cells not named are blank. The error is the [Faults] of mappings and cases
+// themselves; then no case was run.
+func RunCases(packs []*Pack) ([]CaseResult, error) {
+	programs := map[string]*Program{}
+	var results []CaseResult
+	var faults Faults
+	var files []*caseFile
+	for _, p := range packs {
+		files = append(files, p.cases...)
+	}
+	for _, cf := range files {
+		for i := range cf.cases {
+			t := &cf.cases[i]
+			zone := ""
+			if t.zone != nil {
+				zone = t.zone.String()
+			}
+			if _, ok := programs[zone]; !ok {
+				p, _, found := Compile(packs, Options{Migration: "case", IDKey: []byte("cases have no secrets"), Sources: madeUp(packs, t.zone), NoCoverage: true})
+				faults = append(faults, found...)
+				programs[zone] = p
+			}
+			p := programs[zone]
+			if p == nil {
+				continue
+			}
+			m := p.Mapping(cf.mapping)
+			if m == nil {
+				faults = append(faults, Fault{File: cf.path, Line: 1, Column: 1, Message: fmt.Sprintf("there is no mapping %q beside these cases", cf.mapping), Hint: p.suggest(cf.mapping)})
+				break
+			}
+			r := caseRun{file: cf, t: t, p: p, m: m, refs: map[string]string{}}
+			results = append(results, r.run())
+			faults = append(faults, r.faults...)
+		}
+	}
+	if len(faults) > 0 {
+		return nil, faults.Sort()
+	}
+	return results, nil
+}
+
+// madeUp are sources with the tables that the mappings of the packs want.
+func madeUp(packs []*Pack, zone *time.Location) []Source {
+	sources := map[string]map[string][]string{}
+	for _, p := range packs {
+		for _, f := range p.files {
+			source, table, ok := strings.Cut(f.from.text, "/")
+			if !ok {
+				source, table = "case", f.from.text
+			}
+			if sources[source] == nil {
+				sources[source] = map[string][]string{}
+			}
+			columns := sources[source][table]
+			for _, name := range f.mentioned() {
+				if !slices.Contains(columns, name) {
+					columns = append(columns, name)
+				}
+			}
+			sources[source][table] = columns
+		}
+	}
+	var out []Source
+	for name, tables := range sources {
+		s := Source{Name: name, Zone: zone}
+		for table, columns := range tables {
+			slices.Sort(columns)
+			s.Tables = append(s.Tables, &extract.Table{Source: name, Name: table, Columns: columns})
+		}
+		slices.SortFunc(s.Tables, func(a, b *extract.Table) int { return strings.Compare(a.Name, b.Name) })
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b Source) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// mentioned lists every name that may be a column: those of the file's lists, and the bare names in its formulas.
+func (f *file) mentioned() []string {
+	var names []string
+	add := func(list []textAt) {
+		for _, x := range list {
+			names = append(names, x.text)
+		}
+	}
+	add(f.key)
+	add(f.groupBy)
+	add(f.optional)
+	for _, u := range f.unused {
+		names = append(names, u.name)
+	}
+	var walk func(n *yaml.Node)
+	walk = func(n *yaml.Node) {
+		if text, _, ok := isFormula(n); ok {
+			names = append(names, bareNames(text)...)
+		}
+		for _, c := range n.Content {
+			walk(c)
+		}
+	}
+	walk(f.root)
+	for _, r := range f.rename {
+		names = append(names, r.value.Value)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// bareNames are the identifiers of an expression that are neither functions nor members. Among the words of the
+// language and the names of types that slip through, none hurts: a column more is only blank.
+func bareNames(s string) (names []string) {
+	words := []string{"and", "or", "xor", "in", "contains", "is", "as", "div", "mod", "implies", "true", "false", "rows"}
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '\'' || c == '`' || c == '"':
+			end := i + 1
+			for end < len(s) && s[end] != c {
+				if s[end] == '\\' {
+					end++
+				}
+				end++
+			}
+			if c == '`' && end <= len(s) && !strings.HasSuffix(strings.TrimRight(s[:i], " "), ".") {
+				names = append(names, s[i+1:min(end, len(s))])
+			}
+			i = end + 1
+		case c == '@' || c == '%' || c == '$' || isDigit(c):
+			for i++; i < len(s) && (nameByte(s[i]) || s[i] == ':' || s[i] == '-' && c == '@'); i++ {
+			}
+		case nameByte(c):
+			end := i
+			for end < len(s) && nameByte(s[end]) {
+				end++
+			}
+			word := s[i:end]
+			after := strings.TrimLeft(s[end:], " ")
+			before := strings.TrimRight(s[:i], " ")
+			if !strings.HasPrefix(after, "(") && !strings.HasSuffix(before, ".") && !slices.Contains(words, word) {
+				names = append(names, word)
+			} else if strings.HasSuffix(before, ".") && strings.Contains(s, "rows") && !strings.HasPrefix(after, "(") {
+				names = append(names, word) // a column of rows
+			}
+			i = end
+		default:
+			i++
+		}
+	}
+	return names
+}
+
+func nameByte(c byte) bool {
+	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || isDigit(c)
+}
+
+// caseRun is one case at work.
+type caseRun struct {
+	file   *caseFile
+	t      *testCase
+	p      *Program
+	m      *Mapping
+	refs   map[string]string // reference → as the case wrote it
+	faults Faults
+}
+
+func (r *caseRun) fault(n *yaml.Node, hint, format string, args ...any) {
+	f := document.At(r.file.path, n, format, args...)
+	f.Hint = hint
+	r.faults = append(r.faults, f)
+}
+
+func (r *caseRun) run() CaseResult {
+	out := CaseResult{Pack: r.file.pack.Name, Mapping: r.m.Name, Case: r.t.name, Place: fmt.Sprintf("%s:%d", r.file.path, r.t.node.Line)}
+	if r.t.grouped != r.m.Grouped {
+		r.fault(r.t.node, "", "the mapping %s wants %s", r.m.Name, map[bool]string{true: "`rows:`, since it groups", false: "`record:`, since it does not group"}[r.m.Grouped])
+		return out
+	}
+	records := make([]*extract.Record, len(r.t.rows))
+	for i, cells := range r.t.rows {
+		records[i] = r.record(cells, i)
+	}
+	var got []*fhir.Node
+	w := r.p.NewWorker()
+	res, err := r.execute(w, records, &got)
+	if err != nil {
+		out.Difference = err.Error()
+		return out
+	}
+	out.Difference = strings.Join(r.compare(res, got), "\n")
+	return out
+}
+
+// execute maps the records, as a group where the mapping groups.
+func (r *caseRun) execute(w *Worker, records []*extract.Record, got *[]*fhir.Node) (Result, error) {
+	emit := func(x *Resource) error {
+		n, err := fhir.Parse(x.Whole)
+		if err != nil {
+			return fmt.Errorf("the resource written is no JSON: %w", err)
+		}
+		*got = append(*got, n)
+		return nil
+	}
+	if !r.m.Grouped {
+		return w.Map(r.m, records[0], 1, emit)
+	}
+	var rows []Row
+	for _, rec := range records {
+		_, res, err := w.GroupKey(r.m, rec)
+		if err != nil {
+			return res, err
+		}
+		if res.Outcome == Mapped {
+			rows = append(rows, Row{Cells: rec.Cells, Place: rec.Place(), Ordinal: rec.Ordinal})
+		} else if len(records) == 1 || res.Outcome == Refused {
+			return res, nil
+		}
+	}
+	if len(rows) == 0 {
+		return Result{Outcome: Skipped, Rule: "every row"}, nil
+	}
+	return w.MapGroup(r.m, rows, 1, emit)
+}
+
+// record lays the cells of a case out as a record of the made-up table.
+func (r *caseRun) record(cells map[string]textAt, i int) *extract.Record {
+	t := r.m.body.table
+	rec := &extract.Record{Table: t, Cells: make([]string, len(t.Columns)), Line: int64(i + 2), Ordinal: int64(i + 1)}
+	for name, x := range cells {
+		at := t.Column(name)
+		for _, renamed := range r.m.body.file.rename {
+			if at < 0 && renamed.name == name {
+				at = t.Column(renamed.value.Value)
+			}
+		}
+		if at < 0 {
+			r.fault(x.node, document.Hint(name, t.Columns), "the mapping %s reads no column %q", r.m.Name, name)
+			continue
+		}
+		rec.Cells[at] = x.text
+	}
+	return rec
+}
+
+// leaveOut takes what the case does not ask for out of what was written: what Chartlift adds by itself.
+func (r *caseRun) leaveOut(want, got *fhir.Node) {
+	for _, name := range []string{"id", "resourceType"} {
+		if want.Get(name) == nil {
+			got.Set(name, nil)
+		}
+	}
+	if !r.t.meta {
+		got.Set("meta", nil)
+		return
+	}
+	if want.At("meta", "tag") == nil {
+		if meta := got.Get("meta"); meta != nil {
+			meta.Set("tag", nil)
+			if len(meta.Members) == 0 {
+				got.Set("meta", nil)
+			}
+		}
+	}
+}
+
+func (r *caseRun) compare(res Result, got []*fhir.Node) (diffs []string) {
+	say := func(format string, args ...any) { diffs = append(diffs, fmt.Sprintf(format, args...)) }
+	was := res.Outcome.String()
+	if res.Rule != "" {
+		was += fmt.Sprintf(" (%s)", res.Rule)
+		if res.Column != "" && res.Outcome == Refused {
+			was += " at " + res.Column
+		}
+		if res.Detail != "" {
+			was += ": " + res.Detail
+		}
+	}
+	switch {
+	case r.t.want != nil && res.Outcome != Mapped:
+		say("want %d resources, but the record was %s", len(r.t.want.Content), was)
+	case r.t.want != nil:
+		if len(got) != len(r.t.want.Content) {
+			say("want %d resources, got %d", len(r.t.want.Content), len(got))
+		}
+		for i, n := range r.t.want.Content {
+			want := r.wanted(n, fhir.Lookup(r.m.Type), "")
+			if i < len(got) && want != nil {
+				r.leaveOut(want, got[i])
+				path := ""
+				if len(r.t.want.Content) > 1 {
+					path = fmt.Sprintf("[%d]", i)
+				}
+				r.diff(path, want, got[i], &diffs)
+			}
+		}
+	case r.t.refused != "" && (res.Outcome != Refused || res.Rule != r.t.refused):
+		say("want refused (%s), but the record was %s", r.t.refused, was)
+	case r.t.skipped != "" && (res.Outcome != Skipped || res.Rule != r.t.skipped):
+		say("want skipped (%s), but the record was %s", r.t.skipped, was)
+	}
+	if r.t.hasFinds {
+		var names []string
+		for _, f := range res.Findings {
+			names = append(names, f.Rule)
+		}
+		want := slices.Clone(r.t.findings)
+		slices.Sort(want)
+		slices.Sort(names)
+		if !slices.Equal(want, names) {
+			say("want findings [%s], got [%s]", strings.Join(want, ", "), strings.Join(names, ", "))
+		}
+	}
+	return diffs
+}

@@ -1,0 +1,148 @@
+// Package mapping turns the records of legacy tables into FHIR R4 resources, as mapping files say. It reads the files
+// ([Read]), checks everything about them before a row is read ([Compile]), runs them ([Worker]), and runs the cases that
+// analysts write beside them ([RunCases]).
+//
+// # The language
+//
+// A pack is a folder: NAME.yaml is a mapping, NAME.cases.yaml holds its cases, maps/NAME.csv is the concept map NAME.
+// One mapping file says how the records of one table become resources of one type:
+//
+//	name: condition               # default: the file's name without .yaml
+//	from: conditions              # the table; `source/table` where two sources have a table of that name
+//	to: Condition                 # the R4 type
+//	profile: http://…             # one URL or a list; written to meta.profile
+//	ids: condition                # the id space; default: source and table
+//	key: [PATIENT, CODE, START]   # columns that identify the record
+//	duplicates: refuse            # a second record with the same key: refuse | merge | number
+//	optional: [SYSTEM]            # columns that some exports lack; they are blank then
+//	rename: {DATE: START}         # a table without START has its column DATE called START
+//	patient: = ref('patient', PATIENT)     # or `self` (only to: Patient), or `none` (shared resources)
+//	references: refuse            # ref() to what was never made: refuse (default) | drop; or a map by element path:
+//	                              #   {encounter: drop, participant.individual: drop}
+//	group by: [PATIENT, DATE]     # one resource for each group of records, see below
+//	forEach: = A | B              # several resources from a record, see below
+//	skip:   {name: = formula, …}  # tried in this order: skip, refuse, patient, resource, find. Only `true` acts;
+//	refuse: {name: = formula, …}  # false and empty do nothing. The name is what reports show
+//	find:   {name: = formula, …}
+//	resource: {…}                 # the template: the shape of the FHIR resource
+//	unused: {COLUMN: reason, …}   # columns left behind on purpose
+//	allow empty: {PATH: reason, …} # formulas (by element path in the template, without list indexes, such as
+//	                              # valueQuantity or name.given) that may read something and write nothing
+//
+// Unknown and duplicate keys, YAML aliases, anchors and tags are faults. Names of rules and reasons are free text.
+//
+// # Templates
+//
+// The template has the shape of the resource's JSON. A scalar that begins with `=` is a formula; `==x` is the literal
+// `=x`; every other scalar is a literal, taken from its source text by the element's type, so 007, no and 1.50 stay what
+// they are, and a boolean element takes only true or false. Write `valueQuantity`, `onsetDateTime` and so on for choices;
+// several variants of one choice may stand in a template, but a record that fills two is refused (`several-choices`).
+// `_birthDate: {extension: […]}` are the id and extensions of a primitive (not of one that repeats). An entry of
+// `contained:` names its type with `resourceType:` and has an `id:`. `id`, `resourceType`, meta.profile, meta.tag,
+// meta.versionId and meta.lastUpdated are written by Chartlift and may not stand in a template.
+//
+// An element that repeats takes a list, or a formula or an object alone, which is then the only entry of the list
+// (`category: {coding: …}` is category: [{coding: …}]); a formula may give several values, each becomes an entry. A list entry of the form
+//
+//   - forEach: = rows.where(CODE = '8480-6')
+//     code: = CODE.coding('http://loinc.org').concept()
+//
+// becomes one entry for each item of the collection. In its formulas a name is looked for in the item first (a column,
+// if the item is a row), then among the columns of the record; $this is the item. For entries that are primitives write
+// {forEach: = …, value: = …}.
+//
+// # Empty
+//
+// A cell of white space, or one of the source's `blank:` texts, is an empty collection. An object or list entry that has
+// formulas, all of which (at any depth) are empty, is left out with its literals; one without any formula is always written. A required
+// element (minimum 1) missing from an object that is written is the refusal `required-empty`. A formula whose columns hold
+// something but which writes nothing is counted, and is a finding unless `allow empty` gives a reason.
+//
+// # Formulas
+//
+// A formula is FHIRPath (package fhirpath) over the record: an identifier is a column first, odd names stand in backticks, a
+// cell is a String. Its result must fit the element: text for string, code, uri, id, …; Boolean for boolean; Integer for
+// the integer types; Integer or Decimal for decimal; Date for date; Date or DateTime for dateTime; the datatype itself for
+// elements of a datatype. A formula that holds `: ` or ` #`, or stands inside {} or [] and holds a comma or bracket, must be quoted.
+//
+// `refuse: {no code: = CODE.empty()}`, or the same under `skip:`, tells the compiler that CODE is not blank in all
+// formulas but those rules, so that CODE = 'x' needs no care about blanks.
+//
+// Functions beyond FHIRPath. An empty input gives an empty result.
+//
+//	date(layout…)         String → Date. Without a layout: yyyy, yyyy-MM, yyyy-MM-dd, or the date of an ISO date-time as
+//	                      it is written there (a date has no zone). Also DateTime → Date: the date as written. Partial stays partial
+//	dateTime(layout…)     String → DateTime; as an ISO text may also be a Date: partial stays partial. A layout may be followed by
+//	                      zones: any argument with a slash between letters, or UTC, is a zone: dateTime('M/d/yyyy H:mm', 'America/Chicago')
+//	decimal()             String → Decimal: -?digits[.digits][e±digits], nothing else; zeros at the end are kept
+//	integer()             String → Integer: -?digits
+//	quantity(unit?)       String or Decimal → Quantity; <, <=, >, >= before the number become the comparator. The unit is
+//	                      a UCUM code with system if the concept map `units` of the pack gives one for it (target system
+//	                      http://unitsofmeasure.org), else text only; {text} in braces and 1 are no exception
+//	coding(system, display?)   String → Coding
+//	concept(text?)        Coding (several: all of them) → CodeableConcept; of a String: a CodeableConcept with text only
+//	translate(map)        String → String: the one target code in the concept map
+//	translated(map, display?)  String → CodeableConcept: the source's coding (if the map has `# system:`) with display, then
+//	                      the targets; text is display. See below for codes that the map does not know
+//	ref(mapping, key…)    → Reference to the resource that the mapping makes of the record with this key, in the key's
+//	                      order (plus the forEach key). All parts blank: empty. The mapping must exist
+//	identifier(system)    String → Identifier
+//
+// Layouts are written as people write them: yyyy yy MM M dd d HH H hh h mm m ss s S (fraction, any number of digits) a
+// (AM, PM) MMM (Jan) MMMM (January) EEE EEEE (weekday, checked) XXX (zone as Z or +01:00) XX (+0100), 'text' in quotes; other letters
+// are faults. The pattern letters that
+// are repeated ask for exactly that many digits, single ones for one or two. yy is 1930 to 2029. If two layouts of one call read a text as
+// different dates it is refused (`ambiguous-date`). A layout of less than a date gives a partial date. A time without a zone has the zone of the call, else the source's
+// timezone, else is refused (`no-zone`); a local time that a clock change left out or doubled is refused
+// (`nonexistent-time`, `ambiguous-time`).
+//
+// # Codes that a concept map does not know
+//
+// The map says in its header `# unknown: refuse` (default; the record is refused with `unmapped-code`), `text` (translated
+// gives a CodeableConcept with text only, translate is empty) or `keep` (the source's own coding or code). Each is counted
+// by map and value; with text and keep the record also gets the finding `unmapped-code`. A code with several targets:
+// translate refuses it (`several-targets`), translated writes all.
+//
+// # Groups
+//
+// With `group by: [COLUMNS]`, `skip:` is asked of each record before grouping, with all columns of the table; everything
+// else sees the group: the group's columns as columns, and the records as the collection `rows` in source order
+// (rows.where(CODE = '8462-4').VALUE). `key:` defaults to the group's columns and may only name those.
+//
+// # Several resources from a record
+//
+// `forEach: = formula` at the top makes one resource for each item; names resolve as in lists. `forEach key: = formula`
+// (one value, over the item) is added to the id; without it the item's own text is the key, so items that are rows
+// need one. Two items with one key are refused (`duplicate-item`). No item: the record is mapped, to nothing.
+//
+// # Several mappings of a table
+//
+// They may make different types. Two that make the same type need different `ids:` if they make different resources of
+// one key, or the same `ids:` and key if they agree on purpose.
+//
+// # Cases
+//
+// NAME.cases.yaml is a list:
+//
+//   - name: resolved
+//     record: {PATIENT: p1, CODE: "38341003", START: 2020-01-01, STOP: 2020-02-01}   # columns not named are blank
+//     want:                             # the resources, compared as canonical JSON without id, meta and resourceType
+//   - clinicalStatus: {coding: [{system: …, code: resolved}]}
+//     subject: ref:patient(p1)      # a Reference written as ref:MAPPING(KEY,KEY…); quote a part with ' if it holds , or )
+//   - name: no code
+//     record: {PATIENT: p1}
+//     refused: no code                  # a rule of `refuse:` or a code of this package
+//   - name: billing
+//     record: {…}
+//     skipped: billing noise            # a rule of `skip:`
+//
+// `rows: [{…}, {…}]` instead of `record:` gives the records of a group. `findings: [name, …]` are the findings wanted; a
+// case without it does not look at findings. `with meta: true` compares meta too (its tag, and the id, only if the case names them). Scalars of `want` are taken
+// by the element's type, as in templates. `zone: America/Chicago` is the zone of the source for that case. One of want,
+// refused and skipped must be there; `want: []` is a record that makes nothing.
+//
+// # Outcomes
+//
+// Every record has exactly one [Result]: mapped, skipped (by the name of a rule) or refused (by the name of a rule, or by a
+// [Code]). The codes and findings are fixed lists. No message, result or counter holds a cell's text.
+package mapping

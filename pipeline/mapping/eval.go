@@ -1,0 +1,84 @@
+package mapping
+
+import (
+	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/fhirpath"
+)
+
+// Evaluator is one formula over the records of a table, for `chartlift eval`. Not for concurrent use.
+type Evaluator struct {
+	w    *Worker
+	b    *body
+	expr *fhirpath.Expr
+}
+
+// Evaluator compiles an expression over the records of a table with all functions of the mapping language; the
+// concept maps are those of all packs, the first pack's first. Names are checked strictly. The faults have the line 1
+// and the column within the expression; findings come back as notices.
+func (p *Program) Evaluator(t *extract.Table, expression string) (*Evaluator, []Notice, Faults) {
+	// The expression gets a program of its own, since new maps and zones must not change the one that runs.
+	own := &Program{migration: p.migration, idKey: p.idKey, Types: p.Types}
+	c := &compiler{o: Options{Migration: p.migration, IDKey: p.idKey, Sources: p.sources}, packs: p.packs, files: p.files, targets: p.targets,
+		slots: newSlots(), program: own}
+	pack := &Pack{Name: "eval", Maps: allMaps(p.packs)}
+	b := &body{file: &file{pack: pack}, table: t, columns: t.Columns}
+	f := &formulaCompiler{c: c, file: b.file}
+	for _, s := range p.sources {
+		if s.Name == t.Source {
+			b.blank, f.zone = s.Blank, s.Zone
+		}
+	}
+	env := &fhirpath.Env{Columns: b.columns, Strict: true, Record: true, Functions: c.functions(f)}
+	expr, problems := fhirpath.Compile(expression, env)
+	var faults Faults
+	var notices []Notice
+	for _, x := range problems {
+		fault := Fault{Line: 1, Column: runes(expression[:min(x.Offset, len(expression))]) + 1, Message: x.Message, Hint: x.Hint}
+		if x.Finding {
+			notices = append(notices, Notice{Severity: IsFinding, Rule: "blank", Fault: fault})
+		} else {
+			faults = append(faults, fault)
+		}
+	}
+	if expr == nil {
+		return nil, notices, faults
+	}
+	for i := range b.columns {
+		b.touched = append(b.touched, i)
+	}
+	return &Evaluator{w: own.NewWorker(), b: b, expr: expr}, notices, nil
+}
+
+// Run evaluates the expression over a record. The values are valid until the next call. The error names a code and a
+// place in the expression, never a value.
+func (e *Evaluator) Run(r *extract.Record) ([]fhirpath.Value, error) {
+	if len(r.Cells) < len(e.b.table.Columns) {
+		return nil, errRecord
+	}
+	w := e.w
+	w.begin(nil)
+	w.cells = w.load(w.cells, e.b, r.Cells)
+	w.row = fhirpath.Row{Cells: w.cells, Ordinal: r.Ordinal}
+	var err error
+	w.vals, err = e.expr.Append(w.ctx, fhirpath.RowValue(&w.row), w.vals[:0])
+	return w.vals, err
+}
+
+// Context is the memory of the evaluation, for turning values into JSON.
+func (e *Evaluator) Context() *fhirpath.Context { return e.w.ctx }
+
+// Eval tries an expression, with or without its leading `=`, on one record. The error is [Faults] if the expression
+// is wrong, else what went wrong while evaluating; neither holds a value.
+func Eval(p *Program, r *extract.Record, expression string) ([]fhirpath.Value, error) {
+	trimmed := strings.TrimSpace(expression)
+	if rest, ok := strings.CutPrefix(trimmed, "="); ok {
+		expression = rest
+	}
+	e, _, faults := p.Evaluator(r.Table, expression)
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return e.Run(r)
+}

@@ -1,0 +1,196 @@
+package report
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/chartlift/chartlift/pipeline/ledger"
+)
+
+// Explanation says in plain words what a code means and what to do about it.
+type Explanation struct {
+	Title   string // a few words
+	Meaning string // one sentence or two
+	Action  string // what to do; empty if nothing is needed
+}
+
+// Explain explains the code of a refusal, a finding, a difference, a target's rejection or a normalisation. A name
+// that a mapping gave to a rule of its own (`refuse:`, `find:`) is not in the catalogue: it speaks for itself.
+func Explain(code string) Explanation {
+	if e, ok := catalogue[code]; ok {
+		return e
+	}
+	return Explanation{
+		Title:   code,
+		Meaning: "A rule that the mapping itself defines under this name.",
+		Action:  "Ask the author of the mapping what the rule stands for, and decide about the records it names.",
+	}
+}
+
+// Explained says whether the catalogue knows the code.
+func Explained(code string) bool {
+	_, ok := catalogue[code]
+	return ok
+}
+
+// Codes lists the codes of the catalogue, sorted.
+func Codes() []string { return slices.Sorted(maps.Keys(catalogue)) }
+
+const (
+	mendSource  = "Correct the cell in the source, or name the mending in the mapping; then run again."
+	mendFile    = "Ask for a new export of this file, or correct the named lines; then run again."
+	mendMapping = "Ask the migration engineer: the mapping has to say what to do with such records."
+	retry       = "Start the run again: what was refused for this reason is tried again."
+)
+
+var catalogue = map[string]Explanation{
+	// Refused while reading (package extract).
+	"ragged-row":         {"Wrong number of cells", "The row has more or fewer cells than the header has columns, so nobody can tell which cell belongs to which column.", mendFile},
+	"bare-quote":         {"Stray quotation mark", "A quotation mark stands inside a field that did not begin with one, so the end of the field is uncertain.", mendFile},
+	"quote-after-blank":  {"Blank before a quotation mark", "A field begins with blanks and then a quotation mark, so it is unclear whether the field is quoted.", mendFile},
+	"text-after-quote":   {"Text after a closing quotation mark", "There is text between the closing quotation mark of a field and the next delimiter.", mendFile},
+	"unterminated-quote": {"Quotation mark never closed", "A quotation mark opens and never closes, so the rest of the file could be swallowed.", mendFile},
+	"nul-byte":           {"NUL character", "The record contains a NUL character, which is no text. The file is probably damaged.", mendFile},
+	"invalid-encoding":   {"Wrong character encoding", "The record contains bytes that mean nothing in the declared encoding. They were not replaced by guesswork.", "Declare the right encoding in the plan (`chartlift profile` suggests one), or ask for a new export."},
+	"field-too-long":     {"Field too long", "A field is longer than the limit. Often a quotation mark was lost and the field ran on.", mendFile},
+	"record-too-long":    {"Record too long", "The record is longer than the limit. Often a quotation mark was lost and the record ran on.", mendFile},
+	"too-many-columns":   {"Too many columns", "The row has more cells than the limit allows.", mendFile},
+
+	// Refused while mapping (package mapping).
+	"required-empty":    {"Required information is absent", "FHIR requires an element, and the record has nothing to put there.", mendSource},
+	"bad-form":          {"Value has the wrong form", "A value does not have the form that its FHIR type prescribes.", mendSource},
+	"not-in-binding":    {"Code outside its value set", "FHIR allows only certain codes here, and the value is none of them.", "Add the source's code to the concept map, then run again."},
+	"too-many":          {"More values than allowed", "The element takes fewer values than the record gave.", mendMapping},
+	"several-choices":   {"Two kinds of value for one element", "The element may hold one kind of value, and the record gave two.", mendMapping},
+	"wrong-type":        {"Wrong type of value", "A formula gave a type of value that the element cannot hold.", mendMapping},
+	"bad-date":          {"Not a date", "The cell fits none of the declared date layouts, or names a day that does not exist.", mendSource},
+	"ambiguous-date":    {"Date can be read in two ways", "Two declared layouts read the cell as different days. Neither was picked by guesswork.", "Declare a single layout for this column, then run again."},
+	"no-zone":           {"Time without a time zone", "The cell is a time without a zone, and the plan declares no zone for this source.", "Declare `timezone:` for the source in the plan, then run again."},
+	"nonexistent-time":  {"Time that did not exist", "The local time falls into the hour that was left out when the clocks went forward.", mendSource},
+	"ambiguous-time":    {"Time that happened twice", "The local time falls into the hour that was repeated when the clocks went back.", mendSource},
+	"bad-number":        {"Not a number", "The cell is not a decimal, whole number or quantity. It was not rounded or guessed.", mendSource},
+	"unmapped-code":     {"Code without a translation", "No concept map knows this code of the legacy system.", "Add the code to the concept map with a clinician's approval, then run again."},
+	"several-targets":   {"Code with several translations", "The concept map gives several targets for this code, and only one is wanted. None was picked by guesswork.", "Decide with a clinician which target is meant, then run again."},
+	"no-patient":        {"Record without a patient", "The record does not say whose it is.", "Find the patient in the source, or leave the record out by a named rule."},
+	"blank-key":         {"Record without a key", "Every column that identifies the record is blank.", mendSource},
+	"partial-reference": {"Incomplete reference", "Only some parts of the key of another record are filled in, so it cannot be found.", mendSource},
+	"duplicate-item":    {"Repeated item", "Two items within the record have the same key.", mendSource},
+	"formula-failed":    {"Formula failed", "A formula of the mapping could not be computed for this record.", mendMapping},
+	"bad-encoding":      {"Unreadable text", "The text contains control characters, or is not valid in its encoding.", mendSource},
+	"too-large":         {"Record grows too large", "The resource made of the record exceeds the size limit.", mendMapping},
+	"missing-reference": {"Points to something that is not there", "The record refers to another record that was refused, left out or never existed.", "Mend the other record first: this one follows by itself in the next run."},
+	"duplicate-key":     {"Second record with the same key", "Another record has the same key, and the mapping says that there must be one.", "Find out which of the two is right, or choose `merge` or `number` in the mapping."},
+	"merge-conflict":    {"Two unequal records with the same key", "Two records with the same key were to be merged, and they do not say the same.", "Find out which of the two is right, then run again."},
+
+	// Formulas (package fhirpath).
+	"several-values":       {"Several values where one is needed", "A formula was given several values and is defined for one.", mendMapping},
+	"number-out-of-range":  {"Number out of range", "A number is beyond what can be computed with exactly.", mendSource},
+	"too-many-steps":       {"Formula works too long", "A formula did more work than the limit allows.", mendMapping},
+	"collection-too-large": {"Too many values in a formula", "A formula gathered more values than the limit allows.", mendMapping},
+	"text-too-long":        {"Text too long in a formula", "A formula made a text longer than the limit.", mendMapping},
+	"no-clock":             {"Formula asks for the time", "A formula asks for the present time, which would make every run different.", mendMapping},
+
+	// Findings.
+	"dropped-reference": {"Reference left out", "The record refers to something that does not exist. The mapping allows to leave the reference out, so the record was moved without it.", "Decide whether the record is still useful without the reference."},
+	"wrote-nothing":     {"Value read and not written", "A formula read a cell with something in it and wrote nothing.", "Ask the migration engineer: either the formula misses something, or the mapping should say why (`allow empty:`)."},
+	"unused-column":     {"Column left behind", "No formula reads this column, and the mapping does not say why.", "Decide whether the column is needed; if not, name it under `unused:` with a reason."},
+	"unused-table":      {"Table left behind", "No mapping reads this table, and the plan does not say why.", "Decide whether the table is needed; if not, name it under `unused-tables:` with a reason."},
+	"missing-column":    {"Column not in this export", "The mapping knows a column that this export does not have.", "Make sure that the export is complete; if it never has the column, name it under `optional:`."},
+
+	// What a comparison noticed (package reconcile).
+	"lost":    {"Sent and not there", "The element was sent, and what the target returned does not have it.", ""},
+	"added":   {"There and not sent", "The target returned an element that was not sent.", ""},
+	"changed": {"Another value", "The target returned another value than was sent.", ""},
+	"damaged": {"Cut short", "The target returned only the beginning of the value that was sent.", ""},
+
+	// Equal after a named rule (package reconcile).
+	"server-meta":      {"Version and time of the server", "The server keeps its own version number and time of change. They are not part of the record.", ""},
+	"server-narrative": {"Text made by the server", "The server added a text that it generated from the record.", ""},
+	"time-zone":        {"Same instant, other offset", "The server writes the same instant with another time zone offset.", ""},
+	"second-fraction":  {"Zeros after the seconds", "The server adds or leaves out zeros in the fraction of a second.", ""},
+	"decimal-form":     {"Same number, other form", "The server writes the same number in another way, such as 1.5 for 1.50.", ""},
+	"reference-form":   {"Same reference, other form", "The server writes the same reference with its own address before it.", ""},
+
+	// Why a target rejected a resource: package load, and the codes of FHIR's IssueType.
+	"duplicate":     {"The target already has one", "The target says that another resource answers to the same identity.", "Find the other resource in the target before anything is sent again."},
+	"too-costly":    {"Too large for the target", "The resource alone is larger than the target accepts.", "Ask the target's operator for a higher limit, or leave large content out by a named rule."},
+	"lost-answer":   {"Answer lost", "The connection broke before the target had answered, so it is not known whether the resource arrived.", "Start the run again: it looks first and then sends the same bytes."},
+	"unreadable":    {"Answer not understood", "The target answered something that is not a FHIR answer, so nothing is proven.", "Ask the target's operator what stands between: a proxy or gateway often answers in its place."},
+	"other-id":      {"Answer about another resource", "The target answered about another resource than was asked for.", "Do not go on: ask the target's operator."},
+	"invalid":       {"Not valid for the target", "The target says that the content is not valid.", mendMapping},
+	"structure":     {"Structure not accepted", "The target does not accept the structure of the resource.", mendMapping},
+	"required":      {"Element required by the target", "The target requires an element that the resource does not have.", mendMapping},
+	"value":         {"Value not accepted", "The target does not accept the value of an element.", mendMapping},
+	"invariant":     {"Rule of the profile broken", "The target checks a rule that the resource does not satisfy.", mendMapping},
+	"code-invalid":  {"Code not accepted", "The target does not know a code or does not allow it here.", "Check the concept map against the target's terminology, then run again."},
+	"extension":     {"Extension not accepted", "The target does not accept an extension.", mendMapping},
+	"not-found":     {"Not found in the target", "The resource refers to something that the target does not have.", retry},
+	"not-supported": {"Not supported by the target", "The target does not take resources or elements of this kind.", mendMapping},
+	"business-rule": {"Rule of the target broken", "The target has a rule of its own that the resource does not satisfy.", "Ask the target's operator which rule it is."},
+	"conflict":      {"Changed at the same time", "Something else changed the resource in the target at the same time.", "Look at the resource in the target: nobody's edit is overwritten."},
+	"processing":    {"The target could not process it", "The target failed while it processed the resource.", retry},
+	"exception":     {"Fault inside the target", "The target reports a fault of its own.", retry},
+	"throttled":     {"Too fast for the target", "The target asked for a slower pace, also after waiting.", retry},
+	"timeout":       {"The target took too long", "The target gave up because it took too long.", retry},
+	"transient":     {"Passing fault of the target", "The target says that the fault will pass.", retry},
+	"forbidden":     {"Not allowed", "The account that loads has no right to write this resource.", "Ask the target's operator for the right, then start the run again."},
+	"security":      {"Refused for security", "The target refused the resource for reasons of security.", "Ask the target's operator."},
+	"deleted":       {"Deleted in the target", "Somebody deleted the resource in the target.", "Find out who deleted it and why before it is loaded again."},
+}
+
+var kinds = map[ledger.Kind]Explanation{
+	ledger.Missing:     {"Missing", "It was loaded, and reading back does not find it.", "Treat it as not migrated. Run again; if it goes missing again, ask the target's operator."},
+	ledger.Unexpected:  {"Unexpected", "The target holds it under this migration's mark, and this migration did not put it there, or no longer knows it.", "Find out where it comes from, and decide whether it belongs in the patient's record."},
+	ledger.Different:   {"Different", "It arrived, and what the target now holds is not what was sent.", "Compare it with the legacy record. If the target altered it, ask its operator; do not sign the domain before."},
+	ledger.Refused:     {"Refused", "The legacy record could not be turned into a resource, so it was not sent.", "Mend it as said for its reason, or accept in writing that it stays behind."},
+	ledger.Rejected:    {"Rejected", "The target would not take it.", "Mend the cause, then run with `--rejected`."},
+	ledger.Orphan:      {"Orphan", "It refers to something that does not exist.", "Mend or load what it refers to."},
+	ledger.Duplicate:   {"Duplicate", "There are two where there must be one.", "Find out which of them is right, and which has to go."},
+	ledger.Rekeyed:     {"Rekeyed", "One record vanished from the source and a nearly equal one appeared: probably the same under a new key.", "Confirm that they are the same, so that the record is not there twice."},
+	ledger.EditedSince: {"Edited since", "Somebody changed it in the target after it was loaded. That edit was left alone.", "Nothing is wrong by itself: see whether the edit and the legacy record agree."},
+}
+
+// ExplainKind explains a kind of discrepancy.
+func ExplainKind(kind ledger.Kind) Explanation {
+	if e, ok := kinds[kind]; ok {
+		return e
+	}
+	return Explanation{Title: string(kind), Meaning: "A kind of difference that this report has no words for."}
+}
+
+// domainTexts name the domains for readers, and say why an error in one of them matters.
+var domainTexts = map[ledger.Domain]struct{ title, why string }{
+	ledger.Allergies:     {"Allergies", "An allergy that is lost or altered can lead to a drug that harms."},
+	ledger.Medications:   {"Medications", "A wrong or missing medication can lead to a wrong dose, an interaction, or a treatment that stops."},
+	ledger.Identity:      {"Identity of patients", "An error in who the patient is can put one person's record in another's hands."},
+	ledger.Problems:      {"Problems and diagnoses", "A diagnosis that is lost or altered misleads every later decision."},
+	ledger.Immunizations: {"Immunizations", "A lost immunization can mean a dose given twice or not at all."},
+	ledger.Results:       {"Results", "A lost or altered result can hide a course that matters."},
+	ledger.Rest:          {"Everything else", "Encounters, procedures, devices, plans, organizations and what else was moved."},
+}
+
+// word is an entry of the glossary of the report's own words.
+type word struct{ Word, Meaning string }
+
+var words = []word{
+	{"Record", "One row of one table of the legacy system."},
+	{"Read = mapped + skipped + refused + other wave", "Every record that was read ended in exactly one of these four. If the two sides differ, the program made an error and says so."},
+	{"Mapped", "Turned into one or more FHIR resources."},
+	{"Skipped", "Left out by a rule that the mapping names."},
+	{"Refused", "Could not be turned into a resource; the reason and the place are listed. Nothing of it was sent."},
+	{"Other wave", "Belongs to patients who are moved at another time."},
+	{"Resource", "A record in the form of the FHIR standard, as the new system keeps it."},
+	{"Made", "Resources that the mapping wrote."},
+	{"Loaded", "Written to the target in this run."},
+	{"Unchanged", "Was in the target already, with the same content."},
+	{"Merged", "Equal to another record with the same key, so one resource stands for both."},
+	{"Rejected", "The target would not take it."},
+	{"In doubt", "Sent, and the answer was lost: it may or may not be there. The next start looks first."},
+	{"Held", "Not sent, because something it refers to is not there."},
+	{"Pending", "Not sent yet. In a rehearsal nothing is sent, so everything is pending."},
+	{"Matched", "Read back from the target and equal to what was sent, element by element."},
+	{"Not compared", "Loaded, and not read back. It never counts as a match."},
+	{"Finding, notice", "A remark that did not stop the record. A finding asks for a decision, a notice does not."},
+	{"Gate", "A limit that was agreed before the run. One that is not met means: do not go live."},
+	{"Place (table:line)", "Where a record stands in the export; the header is line 1. Records are named by place and by a pseudonym, never by a patient's data."},
+}

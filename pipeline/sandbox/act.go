@@ -1,0 +1,345 @@
+package sandbox
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	r4 "github.com/samply/golang-fhir-models/fhir-models/fhir"
+
+	"github.com/chartlift/chartlift/pipeline/fhir"
+)
+
+// act does one operation that was prepared. The store is locked by the caller: for reading, or for writing if the
+// operation writes. What is written belongs to the change under way.
+func (s *Server) act(o *operation, at time.Time) *answer {
+	if f := s.faults.entry(o.method, o.name); f != nil {
+		return s.struck(f)
+	}
+	switch o.interaction {
+	case read:
+		return s.read(o)
+	case vread:
+		return s.vread(o)
+	case history:
+		return s.history(o)
+	case search:
+		return s.search(o)
+	case create:
+		return s.create(o, at)
+	case update:
+		return s.update(o, at)
+	case remove:
+		return s.remove(o, at)
+	}
+	return refuse(http.StatusMethodNotAllowed, r4.IssueTypeNotSupported, "the sandbox does not do this")
+}
+
+// struck is the answer of a fault with a status.
+func (s *Server) struck(f *fault) *answer {
+	code := r4.IssueTypeTransient
+	switch {
+	case f.status == http.StatusTooManyRequests:
+		code = r4.IssueTypeThrottled
+	case f.status < 500:
+		code = r4.IssueTypeProcessing
+	}
+	return refuse(f.status, code, "a fault that was asked for")
+}
+
+func (s *Server) broken() *answer {
+	return refuse(http.StatusInternalServerError, r4.IssueTypeException, "the sandbox cannot read its own memory")
+}
+
+// show is the answer with a version of a resource, status 200 unless another is given.
+func (s *Server) show(r *resource, v *version, status int) *answer {
+	body, err := s.store.body(nil, v)
+	if err != nil {
+		return s.broken()
+	}
+	shown := *v
+	return &answer{status: status, name: r.name, version: &shown, body: body}
+}
+
+func (s *Server) read(o *operation) *answer {
+	r := s.store.find(o.name)
+	switch {
+	case r == nil:
+		return refuse(http.StatusNotFound, r4.IssueTypeNotFound, "there is no such resource")
+	case r.now.deleted:
+		gone := refuse(http.StatusGone, r4.IssueTypeDeleted, "the resource was deleted")
+		v := r.now
+		gone.name, gone.version = r.name, &v
+		return gone
+	case o.ifNoneMatch != "" && matchesETag(o.ifNoneMatch, &r.now):
+		v := r.now
+		return &answer{status: http.StatusNotModified, name: r.name, version: &v}
+	}
+	return s.show(r, &r.now, http.StatusOK)
+}
+
+func (s *Server) vread(o *operation) *answer {
+	number, err := strconv.ParseUint(o.version, 10, 32)
+	r := s.store.find(o.name)
+	if err != nil || r == nil || r.at(uint32(number)) == nil {
+		return refuse(http.StatusNotFound, r4.IssueTypeNotFound, "there is no such version")
+	}
+	v := r.at(uint32(number))
+	if v.deleted {
+		return refuse(http.StatusGone, r4.IssueTypeDeleted, "the version is a deletion")
+	}
+	return s.show(r, v, http.StatusOK)
+}
+
+func (s *Server) history(o *operation) *answer {
+	r := s.store.find(o.name)
+	if r == nil {
+		return refuse(http.StatusNotFound, r4.IssueTypeNotFound, "there is no such resource")
+	}
+	total := len(r.old) + 1
+	w := fhir.NewBundle(nil, r4.BundleTypeHistory, fhir.BundleHead{Total: &total,
+		Links: []fhir.Link{{Relation: "self", URL: o.base + "/" + r.name.String() + "/_history"}}})
+	for i := total - 1; i >= 0; i-- {
+		v := &r.now
+		if i < len(r.old) {
+			v = &r.old[i]
+		}
+		request, status := fhir.PutRequest(r.typ, r.id), http.StatusOK
+		var body []byte
+		switch {
+		case v.deleted:
+			request, status = fhir.DeleteRequest(r.typ, r.id), http.StatusNoContent
+		case v.created:
+			status = http.StatusCreated
+		}
+		if !v.deleted {
+			var err error
+			if body, err = s.store.body(nil, v); err != nil {
+				return s.broken()
+			}
+		}
+		w.Version(o.base+"/"+r.name.String(), body, request, fhir.Response{Status: status, ETag: v.etag(), LastModified: v.instant()})
+	}
+	bundle, err := w.Close()
+	if err != nil {
+		return s.broken()
+	}
+	return &answer{status: http.StatusOK, body: bundle}
+}
+
+func (s *Server) create(o *operation, at time.Time) *answer {
+	if o.ifNoneExist != "" {
+		query, err := url.ParseQuery(o.ifNoneExist)
+		if err != nil {
+			return refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "If-None-Exist cannot be read")
+		}
+		found, refused := s.matches(o.typ, query)
+		switch {
+		case refused != nil:
+			return refused
+		case len(found) > 1:
+			return several()
+		case len(found) == 1:
+			return s.show(found[0], &found[0].now, http.StatusOK)
+		}
+	}
+	called := o.name
+	if called.id == "" { // a transaction has chosen it already
+		called.id = newID()
+	}
+	return s.write(o, called, at)
+}
+
+func several() *answer {
+	return refuse(http.StatusPreconditionFailed, r4.IssueTypeMultipleMatches, "the condition matches several resources")
+}
+
+func (s *Server) update(o *operation, at time.Time) *answer {
+	called := o.name
+	if called.id == "" {
+		found, refused := s.matches(o.typ, o.query)
+		given := o.body.ID()
+		switch {
+		case refused != nil:
+			return refused
+		case len(found) > 1:
+			return several()
+		case len(found) == 1 && given != "" && given != found[0].id:
+			return refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "the condition matches a resource with another id", o.typ+".id")
+		case len(found) == 1:
+			called = found[0].name
+		case given == "":
+			called.id = newID()
+		case s.store.find(name{o.typ, given}) != nil:
+			return refuse(http.StatusConflict, r4.IssueTypeConflict, "the id belongs to a resource that the condition does not match", o.typ+".id")
+		default:
+			called.id = given
+		}
+	}
+	r := s.store.find(called)
+	exists := r != nil && r.exists()
+	switch {
+	case o.ifMatch != "" && (!exists || !matchesETag(o.ifMatch, &r.now)):
+		return refuse(http.StatusPreconditionFailed, r4.IssueTypeConflict, "the current version is another one")
+	case o.ifNoneMatch == "*" && exists:
+		return refuse(http.StatusPreconditionFailed, r4.IssueTypeDuplicate, "the resource exists already")
+	}
+	return s.write(o, called, at)
+}
+
+// write stores the body under the name, or what the faults make of it.
+func (s *Server) write(o *operation, called name, at time.Time) *answer {
+	d := o.drafted
+	if d == nil || d.name != called {
+		d = newDraft(o.body, called)
+	}
+	if s.integrity {
+		if refused := s.dangling(o.body, called); refused != nil {
+			return refused
+		}
+	}
+	if len(s.faults.list) > 0 {
+		if f := s.faults.write("reject", called); f != nil {
+			return refuse(f.status, r4.IssueTypeBusinessRule, "a fault that was asked for", called.typ)
+		}
+		if s.faults.write("lose", called) != nil {
+			v := version{number: 1, updated: at.UnixMilli(), created: true}
+			return &answer{status: http.StatusCreated, name: called, version: &v, body: d.text}
+		}
+		d = s.spoil(d)
+	}
+	r := s.store.put(d, at)
+	status := http.StatusOK
+	if r.now.created {
+		status = http.StatusCreated
+	}
+	v := r.now
+	return &answer{status: status, name: r.name, version: &v}
+}
+
+// spoil applies the faults that change what is stored.
+func (s *Server) spoil(d *draft) *draft {
+	node, called := d.node, d.name
+	if f := s.faults.write("cut-string", d.name); f != nil {
+		node = cutStrings(node, f.length)
+	}
+	if s.faults.write("drop-extension", d.name) != nil {
+		node = without(node, "extension")
+	}
+	if s.faults.write("wrong-id", d.name) != nil {
+		called.id = newID()
+	}
+	if node == d.node && called == d.name {
+		return d
+	}
+	return newDraft(node, called)
+}
+
+// dangling refuses a resource that refers to one which does not exist.
+func (s *Server) dangling(n *fhir.Node, itself name) *answer {
+	var missing bool
+	rewrite(n, func(text string, reference bool) string {
+		if reference && !strings.Contains(text, ":") && !strings.HasPrefix(text, "#") && !strings.Contains(text, "?") {
+			typ, id, _ := fhir.SplitLocation(text)
+			r := s.store.find(name{typ, id})
+			missing = missing || (name{typ, id}) != itself && (r == nil || !r.exists())
+		}
+		return text
+	})
+	if missing {
+		return refuse(http.StatusUnprocessableEntity, r4.IssueTypeNotFound, "a reference points at nothing", itself.typ)
+	}
+	return nil
+}
+
+func (s *Server) remove(o *operation, at time.Time) *answer {
+	r := s.store.find(o.name)
+	if r == nil || !r.exists() {
+		if o.ifMatch != "" {
+			return refuse(http.StatusPreconditionFailed, r4.IssueTypeConflict, "there is no such resource")
+		}
+		return &answer{status: http.StatusNoContent}
+	}
+	if o.ifMatch != "" && !matchesETag(o.ifMatch, &r.now) {
+		return refuse(http.StatusPreconditionFailed, r4.IssueTypeConflict, "the current version is another one")
+	}
+	s.store.remove(r, at)
+	v := r.now
+	return &answer{status: http.StatusNoContent, name: r.name, version: &v}
+}
+
+// matchesETag tells whether one of the entity tags of a header is the version's.
+func matchesETag(header string, v *version) bool {
+	for tag := range strings.SplitSeq(header, ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || fhir.ETagVersion(tag) == strconv.FormatUint(uint64(v.number), 10) {
+			return true
+		}
+	}
+	return false
+}
+
+// newID is an id of the server's own choice.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+// cutStrings cuts strings that are longer than so many characters; with 0 the longest string that looks like words or
+// codes loses its last character. Type, id and meta stay.
+func cutStrings(n *fhir.Node, length int) *fhir.Node {
+	longest := ""
+	content := func(f func(text string, reference bool) string) *fhir.Node {
+		changed := &fhir.Node{Kind: fhir.Object}
+		for _, m := range n.Members {
+			if m.Name != "resourceType" && m.Name != "id" && m.Name != "meta" {
+				m.Value = rewriteMember(m.Name, m.Value, f)
+			}
+			changed.Members = append(changed.Members, m)
+		}
+		return changed
+	}
+	if length == 0 {
+		content(func(text string, reference bool) string {
+			if !reference && len(text) > len(longest) && !strings.ContainsAny(text, ":/<") {
+				longest = text
+			}
+			return text
+		})
+	}
+	return content(func(text string, reference bool) string {
+		runes := []rune(text)
+		switch {
+		case length > 0 && len(runes) > length:
+			return string(runes[:length])
+		case length == 0 && text == longest && len(runes) > 1:
+			return string(runes[:len(runes)-1])
+		}
+		return text
+	})
+}
+
+// without returns the resource without the members of that name, wherever they are.
+func without(n *fhir.Node, member string) *fhir.Node {
+	switch n.Kind {
+	case fhir.Array:
+		list := make([]*fhir.Node, len(n.Items))
+		for i, item := range n.Items {
+			list[i] = without(item, member)
+		}
+		return fhir.NewArray(list...)
+	case fhir.Object:
+		var members []fhir.Member
+		for _, m := range n.Members {
+			if m.Name != member {
+				members = append(members, fhir.Member{Name: m.Name, Value: without(m.Value, member)})
+			}
+		}
+		return fhir.NewObject(members...)
+	}
+	return n
+}

@@ -1,0 +1,375 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/chartlift/chartlift/mappings"
+	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/extract/csv"
+	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/internal/document"
+	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/mapping"
+	"github.com/chartlift/chartlift/pipeline/phi"
+)
+
+// Faults is all that is wrong with a plan or with mappings, each with file, line and column.
+type Faults = document.Faults
+
+// ErrUsage marks errors that the user mends by calling otherwise or by changing the plan: exit code 2.
+var ErrUsage = errors.New("usage")
+
+type usageError struct{ error }
+
+func (usageError) Is(target error) bool { return target == ErrUsage }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// Access is what a command needs of a plan.
+type Access uint8
+
+// The parts of a plan that Open opens. They are added up.
+const (
+	Tables Access = 1 << iota // find the source's tables and compile the mappings against them
+	Keys                      // open the keyring
+	Write                     // open the ledger to work: takes the lock, makes it if need be
+	View                      // open the ledger to read, beside a running process; it may be absent
+)
+
+// Options is what Open needs beside the plan.
+type Options struct {
+	Access   Access
+	Operator string // recorded in the audit log
+	Version  string // of the program
+	Logger   *zap.Logger
+	Now      func() time.Time
+	Progress Progress
+	Workers  int // concurrent extractors; 0: one per core
+}
+
+// Progress is told how far long work is. Its methods may be called concurrently.
+type Progress interface {
+	// Stage begins a stage of the work; total is in units (records, resources, bytes), 0 if unknown.
+	Stage(name, unit string, total int64)
+	// Add says that n more units are done.
+	Add(n int64)
+	// Done ends the stage.
+	Done()
+}
+
+// Silent is a Progress that shows nothing.
+type Silent struct{}
+
+// Stage does nothing.
+func (Silent) Stage(string, string, int64) {}
+
+// Add does nothing.
+func (Silent) Add(int64) {}
+
+// Done does nothing.
+func (Silent) Done() {}
+
+// Session is a plan with what a command needs of it opened. Close it.
+type Session struct {
+	Plan    *Plan
+	Packs   []*mapping.Pack
+	Program *mapping.Program
+	Notices []mapping.Notice
+	Ledger  *ledger.Ledger // nil if not asked for, or for View if there is none yet
+
+	options Options
+	log     *zap.Logger
+	sources map[string]extract.Source
+	tables  []*extract.Table
+	policy  *phi.Policy
+	keys    *phi.Keyring
+}
+
+// Open reads the plan and opens what o.Access asks for. Faults of the plan and of the mappings are answered all at once
+// as Faults.
+func Open(ctx context.Context, planFile string, o Options) (s *Session, err error) {
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Progress == nil {
+		o.Progress = Silent{}
+	}
+	plan, err := ReadPlan(planFile)
+	if err != nil {
+		return nil, err
+	}
+	s = &Session{Plan: plan, options: o, log: o.Logger, sources: map[string]extract.Source{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+			s = nil
+		}
+	}()
+	if o.Access&Keys != 0 {
+		if s.keys, err = phi.OpenKeys(plan.PHI.Keys, plan.Migration); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return s, usagef("there are no keys at %s yet: `chartlift keys init` makes them", plan.PHI.Keys)
+			}
+			return s, err
+		}
+	}
+	if o.Access&Tables != 0 {
+		if err := s.compile(ctx); err != nil {
+			return s, err
+		}
+	}
+	if o.Access&Write != 0 {
+		s.Ledger, err = ledger.Open(ctx, plan.Ledger, ledger.Options{Migration: plan.Migration, Operator: o.Operator, Now: o.Now})
+		if err != nil {
+			return s, err
+		}
+	} else if o.Access&View != 0 {
+		s.Ledger, err = ledger.View(ctx, plan.Ledger, plan.Migration)
+		if errors.Is(err, fs.ErrNotExist) {
+			s.Ledger, err = nil, nil
+		}
+		if err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// Close frees what was opened.
+func (s *Session) Close() error {
+	var errs []error
+	if s.Ledger != nil {
+		errs = append(errs, s.Ledger.Close())
+	}
+	if s.keys != nil {
+		errs = append(errs, s.keys.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// compile finds the tables and compiles the packs against them.
+func (s *Session) compile(ctx context.Context) error {
+	var faults Faults
+	policy, err := loadPolicy(s.Plan.PHI.Policy)
+	if err != nil {
+		if f := (Faults)(nil); errors.As(err, &f) {
+			faults = append(faults, f...)
+		} else {
+			faults = append(faults, document.At(s.Plan.File, s.Plan.nodes["phi"], "phi.policy: %v", err))
+		}
+	}
+	s.policy = policy
+	options := mapping.Options{
+		Migration: s.Plan.Migration, Policy: policy, UnusedTables: s.Plan.Unused,
+		// Without keys (check, test) any key serves: ids are not shown, only their shape is checked.
+		IDKey: make([]byte, 32),
+	}
+	if s.keys != nil {
+		options.IDKey = s.keys.IDKey()
+	}
+	for _, p := range s.Plan.Sources {
+		source, tables, err := openSource(ctx, s.Plan.Dir, p)
+		if err != nil {
+			faults = append(faults, document.At(s.Plan.File, s.Plan.nodes["sources"], "source %s: %v", p.Name, err))
+			continue
+		}
+		s.sources[p.Name] = source
+		s.tables = append(s.tables, tables...)
+		options.Sources = append(options.Sources, mapping.Source{Name: p.Name, Zone: p.Zone, Blank: p.Blank, Tables: tables})
+	}
+	packs, packFaults := readPacks(s.Plan)
+	s.Packs = packs
+	faults = append(faults, packFaults...)
+	if len(faults) > 0 {
+		return faults.Sort()
+	}
+	program, notices, faults := mapping.Compile(packs, options)
+	s.Notices = notices
+	if len(faults) > 0 {
+		return faults
+	}
+	s.Program = program
+	return nil
+}
+
+// loadPolicy loads a policy that ships, by name, or a file of the user's own, by path; what a policy file names stays
+// in its folder.
+func loadPolicy(name string) (*phi.Policy, error) {
+	if !filepath.IsAbs(name) {
+		return phi.LoadPolicy(name, nil)
+	}
+	root, err := os.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return phi.LoadPolicy(filepath.Base(name), root.FS())
+}
+
+// openSource opens a source of the plan. A new kind of source is one case here.
+func openSource(ctx context.Context, dir string, p SourcePlan) (extract.Source, []*extract.Table, error) {
+	o := csv.Options{Name: p.Name, Dir: dir, Files: p.Files, Encoding: p.Encoding}
+	if p.Delimiter != "" {
+		r := []rune(p.Delimiter)
+		if p.Delimiter == `\t` {
+			r = []rune{'\t'}
+		}
+		if len(r) != 1 {
+			return nil, nil, errors.New("delimiter must be one character, or \\t")
+		}
+		o.Delimiter = r[0]
+	}
+	source, err := csv.Open(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	tables, err := source.Tables(ctx)
+	return source, tables, err
+}
+
+// readPacks reads the packs that the plan names: those inside the binary by name, folders by path.
+func readPacks(p *Plan) ([]*mapping.Pack, Faults) {
+	var packs []*mapping.Pack
+	var faults Faults
+	for _, name := range p.Mappings {
+		var (
+			fsys  fs.FS
+			shown = name
+			own   = filepath.IsAbs(name)
+		)
+		if own {
+			root, err := os.OpenRoot(name)
+			if err != nil {
+				faults = append(faults, document.At(p.File, p.nodes["mappings"], "there is no folder of mappings %s", relative(p.Dir, name)))
+				continue
+			}
+			defer root.Close()
+			fsys, shown = root.FS(), relative(p.Dir, name)
+		} else {
+			pack, ok := mappings.Pack(name)
+			if !ok {
+				f := document.At(p.File, p.nodes["mappings"], "there is no pack %q in this program", name)
+				f.Hint = document.Hint(name, mappings.Names())
+				if f.Hint == "" {
+					f.Hint = "a folder of your own is written with a slash: ./" + name
+				}
+				faults = append(faults, f)
+				continue
+			}
+			fsys = pack
+		}
+		pack, found := mapping.Read(fsys, shown)
+		faults = append(faults, found...)
+		if pack != nil {
+			pack.Own = own
+			packs = append(packs, pack)
+		}
+	}
+	return packs, faults
+}
+
+// relative shows a path as seen from the plan's folder, if it lies below it.
+func relative(dir, path string) string {
+	if rel, err := filepath.Rel(dir, path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
+}
+
+// EngineRevision counts changes of the engine that decide bytes: ids, canonical JSON, sealing, batches. A run does not
+// resume across one.
+const EngineRevision = "1"
+
+// pins is the digest of everything that must not change between a stop and a resume of a run.
+func (s *Session) pins(target string) (map[string]string, error) {
+	p := s.Plan
+	pins := map[string]string{
+		"engine":    EngineRevision,
+		"r4":        fhir.DefinitionsDigest(),
+		"migration": p.Migration,
+		"mappings":  s.Program.Digest(),
+		"policy":    s.policy.Digest(),
+		"delivery":  p.PHI.Delivery,
+		"keys":      s.keys.Fingerprint(),
+		"target":    target,
+	}
+	for _, src := range p.Sources {
+		zone := "none"
+		if src.Zone != nil {
+			zone = src.Zone.String()
+		}
+		pins["source "+src.Name] = fmt.Sprintf("%s %s %q %s %q", src.Kind, src.Encoding, src.Delimiter, zone, src.Blank)
+	}
+	for _, m := range s.Program.Mappings {
+		pins[madePrefix+m.Name] = m.Type
+	}
+	for _, w := range p.Waves {
+		pins["wave "+w.Name] = w.Formula + "|" + w.File
+	}
+	for _, t := range s.usedTables() {
+		sum, err := fileDigest(p.Dir, t.File)
+		if err != nil {
+			return nil, fmt.Errorf("table %s: %w", t.Name, err)
+		}
+		pins["table "+t.Source+"/"+t.Name] = sum
+	}
+	return pins, nil
+}
+
+// usedTables lists the tables that some mapping reads, in a stable order.
+func (s *Session) usedTables() []*extract.Table {
+	var out []*extract.Table
+	for _, t := range s.tables {
+		if len(s.mappingsOf(t)) > 0 {
+			out = append(out, t)
+		}
+	}
+	slices.SortFunc(out, func(a, b *extract.Table) int {
+		return slices.Compare([]string{a.Source, a.Name}, []string{b.Source, b.Name})
+	})
+	return out
+}
+
+// mappingsOf lists the mappings of a table.
+func (s *Session) mappingsOf(t *extract.Table) []*mapping.Mapping {
+	var out []*mapping.Mapping
+	for _, m := range s.Program.Mappings {
+		if m.Table == t.Name && m.Source == t.Source {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// fileDigest is the SHA-256 and size of a file as it lies on disk.
+func fileDigest(dir, file string) (string, error) {
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(dir, file)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.CopyBuffer(h, f, make([]byte, 1<<20))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d bytes, SHA-256 %s", n, hex.EncodeToString(h.Sum(nil))), nil
+}

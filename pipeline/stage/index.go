@@ -1,0 +1,273 @@
+package stage
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"path/filepath"
+	"slices"
+)
+
+const (
+	indexMagic  = "CLINDEX1"
+	indexSuffix = ".index"
+	// indexBlock is about how much goes into a block of an index. A merge holds one block of each.
+	indexBlock = 32 << 10
+)
+
+// Entry is an entry of an index: where a resource comes from and what it refers to.
+type Entry struct {
+	ID, Patient   ID
+	Digest        [16]byte
+	Batch         int // which of the batches given
+	Position      int // in the batch, from 0
+	Line, Ordinal int64
+	Refs          []Ref // valid until the next entry
+}
+
+// An entry is, little-endian:
+//
+//	ID[20] patient[20] digest[16] u32 position u64 line u64 ordinal u32 references, each: ID[20] u16 type u8 drop
+const (
+	entryFixed = 20 + 20 + 16 + 4 + 8 + 8 + 4
+	refBytes   = 20 + 2 + 1
+)
+
+func appendEntry(dst []byte, e *Entry) []byte {
+	dst = append(dst, e.ID[:]...)
+	dst = append(dst, e.Patient[:]...)
+	dst = append(dst, e.Digest[:]...)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(e.Position))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(e.Line))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(e.Ordinal))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(e.Refs)))
+	for i := range e.Refs {
+		r := &e.Refs[i]
+		dst = append(dst, r.ID[:]...)
+		dst = binary.LittleEndian.AppendUint16(dst, r.Type)
+		drop := byte(0)
+		if r.Drop {
+			drop = 1
+		}
+		dst = append(dst, drop)
+	}
+	return dst
+}
+
+// readEntry reads an entry into e, all but its Batch, and uses the memory of its references again.
+func readEntry(c *cursor, e *Entry) bool {
+	b := c.take(entryFixed)
+	if b == nil {
+		return false
+	}
+	copy(e.ID[:], b)
+	copy(e.Patient[:], b[20:])
+	copy(e.Digest[:], b[40:])
+	e.Position = int(binary.LittleEndian.Uint32(b[56:]))
+	e.Line = int64(binary.LittleEndian.Uint64(b[60:]))
+	e.Ordinal = int64(binary.LittleEndian.Uint64(b[68:]))
+	refs := uint64(binary.LittleEndian.Uint32(b[76:]))
+	e.Refs = e.Refs[:0]
+	if refs == 0 {
+		return true
+	}
+	if refs > uint64(len(c.b)-c.off)/refBytes {
+		c.bad = true
+		return false
+	}
+	b = c.take(int(refs) * refBytes)
+	for ; len(b) > 0; b = b[refBytes:] {
+		e.Refs = append(e.Refs, Ref{ID: ID(b[:20]), Type: binary.LittleEndian.Uint16(b[20:]), Drop: b[22] != 0})
+	}
+	return true
+}
+
+// compareEntries is the order of a merge. It is total: no two entries have batch and position in common.
+func compareEntries(a, b *Entry) int {
+	if c := bytes.Compare(a.ID[:], b.ID[:]); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(a.Ordinal, b.Ordinal); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(a.Batch, b.Batch); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.Position, b.Position)
+}
+
+// indexBuffer holds the index of a batch that is being written.
+type indexBuffer struct {
+	bytes []byte
+	order []indexPlace
+}
+
+type indexPlace struct {
+	prefix uint64 // of the id: nearly always decides
+	offset int
+}
+
+func (b *indexBuffer) add(k *Key, digest [16]byte, position int, line int64) {
+	b.order = append(b.order, indexPlace{binary.BigEndian.Uint64(k.ID[:]), len(b.bytes)})
+	e := Entry{ID: k.ID, Patient: k.Patient, Digest: digest, Position: position, Line: line, Ordinal: k.Ordinal, Refs: k.Refs}
+	b.bytes = appendEntry(b.bytes, &e)
+}
+
+// indexMeta is the head of an index. The sum binds it to its batch: an index of another try is found.
+type indexMeta struct {
+	ID     string `json:"id"`
+	SHA256 string `json:"sha256"`
+}
+
+func (b *indexBuffer) write(out io.Writer, info Info) error {
+	var x, y Entry
+	slices.SortFunc(b.order, func(p, q indexPlace) int {
+		if p.prefix != q.prefix {
+			return cmp.Compare(p.prefix, q.prefix)
+		}
+		readEntry(&cursor{b: b.bytes, off: p.offset}, &x)
+		readEntry(&cursor{b: b.bytes, off: q.offset}, &y)
+		return compareEntries(&x, &y)
+	})
+	meta, err := json.Marshal(indexMeta{info.ID, info.SHA256})
+	if err != nil {
+		return err
+	}
+	buffered := bufio.NewWriterSize(out, 256<<10)
+	w, err := newBlockWriter(buffered, indexMagic, meta)
+	if err != nil {
+		return err
+	}
+	block := make([]byte, 0, indexBlock)
+	for _, p := range b.order {
+		refs := int(binary.LittleEndian.Uint32(b.bytes[p.offset+entryFixed-4:]))
+		entry := b.bytes[p.offset : p.offset+entryFixed+refs*refBytes]
+		if len(block) > 0 && len(block)+len(entry) > indexBlock {
+			if err := w.block(block); err != nil {
+				return err
+			}
+			block = block[:0]
+		}
+		block = append(block, entry...)
+	}
+	if err := w.block(block); err != nil {
+		return err
+	}
+	if err := w.end(uint64(len(b.order)), 0); err != nil {
+		return err
+	}
+	return buffered.Flush()
+}
+
+// indexReader reads the index of one batch in its own order: (ID, Ordinal, Position).
+type indexReader struct {
+	r     *blockReader
+	batch int
+	count uint64
+	want  int
+	block cursor
+	e     [2]Entry // the one read last, and the one before, to check the order
+}
+
+func openIndex(dir string, info Info, batch int) (*indexReader, error) {
+	if err := safeName(info.ID); err != nil {
+		return nil, fmt.Errorf("batch: %w", err)
+	}
+	path := filepath.Join(dir, info.ID+indexSuffix)
+	r, err := openBlocks(path, indexMagic, nil)
+	if err != nil {
+		return nil, missing(path, err)
+	}
+	var meta indexMeta
+	if err := json.Unmarshal(r.meta, &meta); err != nil || meta.ID != info.ID || meta.SHA256 != info.SHA256 {
+		r.close()
+		return nil, r.damage(magicBytes, "the head is that of another batch")
+	}
+	return &indexReader{r: r, batch: batch, want: info.Count}, nil
+}
+
+func (x *indexReader) close() { x.r.close() }
+
+// next returns the next entry, valid until the call after the next; io.EOF at the end.
+func (x *indexReader) next() (*Entry, error) {
+	for x.block.off == len(x.block.b) {
+		start := x.r.off
+		payload, err := x.r.next()
+		if err == io.EOF && (x.count != uint64(x.want) || x.r.records != x.count) {
+			err = x.r.damage(start, fmt.Sprintf("%d entries, not %d", x.count, x.want))
+		}
+		if err != nil {
+			return nil, err
+		}
+		x.block = cursor{b: payload}
+	}
+	e, before := &x.e[x.count%2], &x.e[(x.count+1)%2]
+	if !readEntry(&x.block, e) {
+		return nil, x.r.damage(x.r.off, "an entry is longer than its block")
+	}
+	e.Batch = x.batch
+	if e.Position >= x.want || x.count > 0 && compareEntries(before, e) >= 0 {
+		return nil, x.r.damage(x.r.off, "the entries are out of order")
+	}
+	x.count++
+	return e, nil
+}
+
+// IndexOf reads the index of one batch in order of Position. It holds the whole index in memory: 80 bytes for each
+// resource and 23 for each reference.
+func IndexOf(dir string, info Info) iter.Seq2[*Entry, error] {
+	return func(yield func(*Entry, error) bool) {
+		if info.empty() {
+			return
+		}
+		all, offsets, err := loadIndex(dir, info)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		var e Entry
+		for _, off := range offsets {
+			readEntry(&cursor{b: all, off: off}, &e)
+			if !yield(&e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// loadIndex returns the bytes of all entries, and where the entry of each position is.
+func loadIndex(dir string, info Info) (all []byte, offsets []int, err error) {
+	x, err := openIndex(dir, info, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer x.close()
+	// The count is the ledger's, not the file's, but a wrong one must not cost memory either.
+	count := min(int64(info.Count), x.r.size/entryFixed)
+	offsets = make([]int, count)
+	for {
+		e, err := x.next()
+		if err == io.EOF {
+			return all, offsets, nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		// Offset 0 is that of one entry only, so 0 says "not yet" for all but it.
+		if int64(e.Position) >= count || offsets[e.Position] != 0 {
+			return nil, nil, x.r.damage(x.r.off, "two entries have one position")
+		}
+		offsets[e.Position] = len(all) + 1
+		all = appendEntry(all, e)
+		if x.count == uint64(count) {
+			for i := range offsets {
+				offsets[i]--
+			}
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package stage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"path/filepath"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/phi"
+)
+
+const (
+	quarantineMagic  = "CLQUARN1"
+	quarantineSuffix = ".quarantine"
+)
+
+// Quarantine keeps rows that were refused, encrypted as a whole: nobody has decided yet what in them is PHI. It is not
+// for concurrent use. Its first error stays.
+type Quarantine struct {
+	disk disk
+	dir  string
+	id   string
+	keys keyring
+	err  error
+	done bool
+
+	out   *chunkWriter
+	held  int
+	raw   []byte
+	loose []byte
+}
+
+// QuarantinedRow is a refused row.
+type QuarantinedRow struct {
+	Place extract.Place
+	Rule  string     // why it was refused
+	Row   phi.Secret // as given to Add
+}
+
+// quarantineMeta is the head of a quarantine file.
+type quarantineMeta struct {
+	ID   string `json:"id"`
+	Salt string `json:"salt"`
+}
+
+// NewQuarantine makes a quarantine; its file is made by the first Add. The id names the file and its key: letters,
+// digits, '.', '-' and '_'. A fault of it is an error of Add.
+func NewQuarantine(dir, id string, k *phi.Keyring) *Quarantine {
+	return newQuarantine(osDisk{}, dir, id, k)
+}
+
+func newQuarantine(d disk, dir, id string, k keyring) *Quarantine {
+	return &Quarantine{disk: d, dir: dir, id: id, keys: k}
+}
+
+func (q *Quarantine) open() error {
+	if err := safeName(q.id); err != nil {
+		return err
+	}
+	meta, err := json.Marshal(quarantineMeta{q.id, newSalt()})
+	if err != nil {
+		return err
+	}
+	name := q.id + quarantineSuffix
+	aead, err := q.keys.BatchKey(name)
+	if err != nil {
+		return err
+	}
+	if err := makeFolder(q.disk, q.dir); err != nil {
+		return err
+	}
+	q.out, err = newChunkWriter(q.disk, filepath.Join(q.dir, name), quarantineMagic, meta, aead)
+	q.loose = make([]byte, plainHead)
+	return err
+}
+
+// Add keeps a row, with its place and the reason code of its refusal. It is copied.
+func (q *Quarantine) Add(place extract.Place, rule string, row []byte) error {
+	if q.err != nil {
+		return q.err
+	}
+	if q.done {
+		return fmt.Errorf("quarantine %s: %w", q.id, errClosed)
+	}
+	if len(row) > maxPart {
+		return fmt.Errorf("quarantine %s: a row of more than %d bytes", q.id, maxPart)
+	}
+	if q.out == nil {
+		if err := q.open(); err != nil {
+			q.err = fmt.Errorf("quarantine %s: %w", q.id, err)
+			return q.err
+		}
+	}
+	if q.held > 0 && len(q.raw)+len(row) > chunkBytes {
+		if err := q.flush(false); err != nil {
+			return err
+		}
+	}
+	q.raw = appendText(q.raw, place.Table)
+	q.raw = appendText(q.raw, place.File)
+	q.raw = binary.AppendVarint(q.raw, place.Line)
+	q.raw = appendText(q.raw, rule)
+	q.raw = binary.AppendUvarint(q.raw, uint64(len(row)))
+	q.raw = append(q.raw, row...)
+	q.held++
+	return nil
+}
+
+func (q *Quarantine) flush(last bool) error {
+	var err error
+	q.loose, err = q.out.chunk(q.held, last, q.loose, q.raw)
+	if err != nil {
+		q.err = fmt.Errorf("quarantine %s: %w", q.id, err)
+		q.out.p.discard()
+		return q.err
+	}
+	q.loose, q.raw, q.held = q.loose[:plainHead], q.raw[:0], 0
+	return nil
+}
+
+// Close makes the file durable. Without a row nothing is written. Called again it answers the same.
+func (q *Quarantine) Close() error {
+	if q.err != nil || q.done {
+		return q.err
+	}
+	q.done = true
+	if q.out == nil {
+		return nil
+	}
+	if err := q.flush(true); err != nil {
+		return err
+	}
+	q.raw, q.loose = nil, nil
+	if err := publish(q.disk, q.out.p); err != nil {
+		q.err = fmt.Errorf("quarantine %s: %w", q.id, err)
+	}
+	return q.err
+}
+
+// Abort removes what was written. After Close it does nothing.
+func (q *Quarantine) Abort() error {
+	if q.done {
+		return nil
+	}
+	q.done = true
+	if q.err == nil {
+		q.err = fmt.Errorf("quarantine %s: %w", q.id, errClosed)
+	}
+	if q.out != nil {
+		q.out.p.discard()
+	}
+	return nil
+}
+
+// ReadQuarantine reads the rows in order of Add. Without the file the error is fs.ErrNotExist: nothing was refused, or
+// the file was lost; the ledger knows. Damage is a [*Damage] and ends the sequence.
+func ReadQuarantine(dir, id string, k *phi.Keyring) iter.Seq2[QuarantinedRow, error] {
+	return readQuarantine(dir, id, k)
+}
+
+func readQuarantine(dir, id string, k keyring) iter.Seq2[QuarantinedRow, error] {
+	return func(yield func(QuarantinedRow, error) bool) {
+		r, err := openQuarantine(dir, id, k)
+		if err != nil {
+			yield(QuarantinedRow{}, err)
+			return
+		}
+		defer r.close()
+		for {
+			start := r.off
+			records, _, raw, err := r.next(nil)
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				yield(QuarantinedRow{}, err)
+				return
+			}
+			c := cursor{b: raw}
+			for range records {
+				row := QuarantinedRow{Place: extract.Place{Table: string(c.take(c.length(1))), File: string(c.take(c.length(1)))}}
+				row.Place.Line = c.varint()
+				row.Rule = string(c.take(c.length(1)))
+				row.Row = phi.NewSecret(bytes.Clone(c.take(c.length(1))))
+				if c.bad {
+					break
+				}
+				if !yield(row, nil) {
+					return
+				}
+			}
+			if !c.done() {
+				yield(QuarantinedRow{}, r.damage(start, errContent.Error()))
+				return
+			}
+		}
+	}
+}
+
+func openQuarantine(dir, id string, k keyring) (*chunkReader, error) {
+	if err := safeName(id); err != nil {
+		return nil, fmt.Errorf("quarantine: %w", err)
+	}
+	name := id + quarantineSuffix
+	aead, err := k.BatchKey(name)
+	if err != nil {
+		return nil, fmt.Errorf("quarantine %s: %w", id, err)
+	}
+	r, err := openChunks(filepath.Join(dir, name), quarantineMagic, aead, -1)
+	if err != nil {
+		return nil, err
+	}
+	var meta quarantineMeta
+	if err := json.Unmarshal(r.meta, &meta); err != nil || meta.ID != id {
+		r.close()
+		return nil, r.damage(magicBytes, "the head is that of another file")
+	}
+	return r, nil
+}

@@ -1,0 +1,213 @@
+package stage
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"path/filepath"
+
+	"github.com/chartlift/chartlift/pipeline/phi"
+)
+
+// The raw part of a chunk is: u32 length of heads, heads, clinical parts. A head is three lengths (uvarint), of the
+// header that phi makes, the clinical and the PHI part, and the header. The loose part is the PHI parts, which look
+// random.
+
+const rawHead = 4
+
+// chunkRecords takes a chunk apart.
+type chunkRecords struct {
+	heads           cursor
+	clinical, loose []byte
+}
+
+var errContent = errors.New("what is in a chunk does not fit together")
+
+func newChunkRecords(loose, raw []byte) (*chunkRecords, error) {
+	if len(raw) < rawHead {
+		return nil, errContent
+	}
+	n := uint64(binary.LittleEndian.Uint32(raw))
+	raw = raw[rawHead:]
+	if n > uint64(len(raw)) {
+		return nil, errContent
+	}
+	return &chunkRecords{heads: cursor{b: raw[:n]}, clinical: raw[n:], loose: loose}, nil
+}
+
+// part is the next record, in pieces that are valid until the next chunk is read.
+func (c *chunkRecords) part() (header, clinical, cipher []byte, err error) {
+	h, n, m := c.heads.uvarint(), c.heads.uvarint(), c.heads.uvarint()
+	header = c.heads.take(int(min(h, maxPart)))
+	if c.heads.bad || n > uint64(len(c.clinical)) || m > uint64(len(c.loose)) {
+		return nil, nil, nil, errContent
+	}
+	clinical, c.clinical = c.clinical[:n], c.clinical[n:]
+	cipher, c.loose = c.loose[:m], c.loose[m:]
+	return header, clinical, cipher, nil
+}
+
+func (c *chunkRecords) next() (phi.Sealed, error) {
+	header, clinical, cipher, err := c.part()
+	if err != nil {
+		return phi.Sealed{}, err
+	}
+	s, err := phi.Restore(header, clinical, cipher)
+	if err != nil {
+		return phi.Sealed{}, errContent
+	}
+	return s, nil
+}
+
+// done tells whether nothing is left.
+func (c *chunkRecords) done() bool {
+	return c.heads.done() && len(c.clinical) == 0 && len(c.loose) == 0
+}
+
+func openBatch(dir string, k keyring, info Info) (*chunkReader, error) {
+	if err := safeName(info.ID); err != nil {
+		return nil, fmt.Errorf("batch: %w", err)
+	}
+	if len(info.SHA256) != 64 || info.Bytes <= 0 || info.Count < 0 {
+		return nil, fmt.Errorf("batch %s: its size and SHA-256 are needed to read it", info.ID)
+	}
+	name := info.ID + batchSuffix
+	aead, err := k.BatchKey(name)
+	if err != nil {
+		return nil, fmt.Errorf("batch %s: %w", info.ID, err)
+	}
+	path := filepath.Join(dir, name)
+	r, err := openChunks(path, batchMagic, aead, info.Bytes)
+	if err != nil {
+		return nil, missing(path, err)
+	}
+	var meta batchMeta
+	if err := json.Unmarshal(r.meta, &meta); err != nil || meta.ID != info.ID {
+		r.close()
+		return nil, r.damage(magicBytes, "the head is that of another batch")
+	}
+	return r, nil
+}
+
+// empty tells whether an Info is that of a writer without a resource, which has no files.
+func (i Info) empty() bool { return i.Count == 0 && i.SHA256 == "" && i.Bytes == 0 }
+
+// Read reads a batch in order of Add. Size and SHA-256 of the file are held against info: the size at once, the sum
+// after the last resource. Each chunk is authenticated before anything of it is yielded. Damage anywhere is a [*Damage]
+// and ends the sequence. It takes the memory of one chunk, about 1 MiB.
+//
+// A batch without a resource (Count 0, no sum) has no file and yields nothing.
+func Read(dir string, k *phi.Keyring, info Info) iter.Seq2[phi.Sealed, error] {
+	return read(dir, k, info)
+}
+
+func read(dir string, k keyring, info Info) iter.Seq2[phi.Sealed, error] {
+	return func(yield func(phi.Sealed, error) bool) {
+		if info.empty() {
+			return
+		}
+		r, err := openBatch(dir, k, info)
+		if err != nil {
+			yield(phi.Sealed{}, err)
+			return
+		}
+		defer r.close()
+		total := 0
+		for {
+			start := r.off
+			records, loose, raw, err := r.next(nil)
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				yield(phi.Sealed{}, err)
+				return
+			}
+			c, err := newChunkRecords(loose, raw)
+			for range records {
+				if err != nil {
+					break
+				}
+				var s phi.Sealed
+				if s, err = c.next(); err == nil && !yield(s, nil) {
+					return
+				}
+			}
+			if err != nil || !c.done() {
+				yield(phi.Sealed{}, r.damage(start, errContent.Error()))
+				return
+			}
+			total += records
+		}
+		if total != info.Count {
+			yield(phi.Sealed{}, r.damage(r.off, fmt.Sprintf("%d resources, not %d", total, info.Count)))
+			return
+		}
+		if hex.EncodeToString(r.sum.Sum(nil)) != info.SHA256 {
+			yield(phi.Sealed{}, r.damage(r.off, "the SHA-256 of the file is not the one it was recorded with"))
+		}
+	}
+}
+
+// Pick reads the resources at the given positions, which must ascend. Chunks without any of them are not read: what is
+// checked is the size of the file and every chunk that is read, not the SHA-256 of the whole.
+func Pick(dir string, k *phi.Keyring, info Info, positions []int) iter.Seq2[phi.Sealed, error] {
+	return pick(dir, k, info, positions)
+}
+
+func pick(dir string, k keyring, info Info, positions []int) iter.Seq2[phi.Sealed, error] {
+	return func(yield func(phi.Sealed, error) bool) {
+		for i, p := range positions {
+			if p < 0 || p >= info.Count || i > 0 && p <= positions[i-1] {
+				yield(phi.Sealed{}, fmt.Errorf("batch %s has %d resources; position %d is not one, or does not ascend", info.ID, info.Count, p))
+				return
+			}
+		}
+		if len(positions) == 0 {
+			return
+		}
+		r, err := openBatch(dir, k, info)
+		if err != nil {
+			yield(phi.Sealed{}, err)
+			return
+		}
+		defer r.close()
+		first := 0 // position of the chunk's first resource
+		for len(positions) > 0 {
+			start := r.off
+			records, loose, raw, err := r.next(func(records int) bool { return positions[0] < first+records })
+			if err == io.EOF {
+				err = r.damage(start, fmt.Sprintf("%d resources, not %d", first, info.Count))
+			}
+			if err != nil {
+				yield(phi.Sealed{}, err)
+				return
+			}
+			if raw != nil {
+				c, bad := newChunkRecords(loose, raw)
+				for i := first; bad == nil && i < first+records && len(positions) > 0; i++ {
+					if i != positions[0] {
+						_, _, _, bad = c.part()
+						continue
+					}
+					var s phi.Sealed
+					if s, bad = c.next(); bad == nil {
+						positions = positions[1:]
+						if !yield(s, nil) {
+							return
+						}
+					}
+				}
+				if bad != nil {
+					yield(phi.Sealed{}, r.damage(start, bad.Error()))
+					return
+				}
+			}
+			first += records
+		}
+	}
+}
