@@ -63,7 +63,7 @@ func (h *hospital) plant(i int, p *person) {
 		line := h.prescriptions.add(h.number("X", 5), p.mrn, v.number, "D05", "AMO500", "Amoxicillin 500 mg capsule", "1", "cap", "3", "N", "06/20/2024", "06/10/2024", "C")
 		h.refuse(h.prescriptions, line, "ended before started", "a prescription that ended before it started")
 	case 36:
-		line := h.prescriptions.add(h.number("X", 5), p.mrn, v.number, "D06", "OLD17", "Digitalis drops (house recipe)", "10", "drop", "2", "N", "07/01/2024", "", "A")
+		line := h.prescriptions.add(h.number("X", 5), p.mrn, v.number, "D06", "OLD17", "Digitalis drops (house recipe)", "3", "drop", "2", "N", "07/01/2024", "", "A")
 		h.find(h.prescriptions, line, "unmapped-code", "a drug whose code the concept map does not know; it is kept as text")
 	case 39:
 		line := h.result(p, v, test("HGB"), "13,4")
