@@ -31,7 +31,7 @@ var edges = map[string][]string{
 	"go.yaml.in/yaml/v4":                   {"internal/document", "mapping", "phi", ""},
 	"github.com/spf13/cobra":               {"cmd"},
 	"github.com/vbauerster/mpb/v8":         {"cmd"},
-	"github.com/google/go-cmp":             {},
+	"github.com/google/go-cmp":             {"extract/extracttest"},
 	"pgregory.net/rapid":                   {},
 	"github.com/rogpeppe/go-internal/":     {},
 	"github.com/klauspost/compress":        {"phi", "stage", "sandbox", "extract/csv"},

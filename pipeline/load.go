@@ -11,7 +11,6 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/load"
-	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
@@ -359,6 +358,3 @@ func (r *runner) mergeState(ctx context.Context, out exclusions) (err error) {
 	r.state = state
 	return before.Close()
 }
-
-// reference writes a resource's id as the target knows it.
-func reference(typ string, id stage.ID) string { return typ + "/" + mapping.ID(id).String() }

@@ -1,8 +1,6 @@
 package pipeline
 
 import (
-	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -496,13 +494,4 @@ func (p *Plan) Source(name string) (SourcePlan, bool) {
 func (p *Plan) KeysPath() string {
 	path, _ := strings.CutPrefix(p.PHI.Keys, "file:")
 	return path
-}
-
-// packFS opens a mapping folder of the plan's own; it must lie in a folder, and nothing in it may lead out of it.
-func packFS(dir string) (fs.FS, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, fmt.Errorf("mapping folder: %w", err)
-	}
-	return root.FS(), nil
 }

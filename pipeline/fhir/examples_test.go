@@ -11,13 +11,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chartlift/chartlift/pipeline/internal/shared"
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // eachExample calls use for each of the standard's example resources that are at hand.
 func eachExample(t *testing.T, use func(name string, data []byte)) {
 	t.Helper()
-	f, err := os.Open(shared.Path(t, "data", "fhir-r4-examples", "examples.tar.gz"))
+	f, err := os.Open(sharedtest.Path(t, "data", "fhir-r4-examples", "examples.tar.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

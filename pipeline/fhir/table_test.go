@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/chartlift/chartlift/pipeline/internal/shared"
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 func TestTypes(t *testing.T) {
@@ -301,10 +301,10 @@ func TestTableIsWhole(t *testing.T) {
 // TestCommittedTable makes the table again, in a process of its own: the committed one is what HL7's definitions give,
 // and a changed one is told apart. It takes some seconds.
 func TestCommittedTable(t *testing.T) {
-	in := shared.Path(t, "data", "fhir-r4-definitions")
+	in := sharedtest.Path(t, "data", "fhir-r4-definitions")
 	check := func(file string) ([]byte, error) {
 		cmd := exec.Command("go", "run", "./scripts/definitions", "-check", "-in", in, "-out", file)
-		cmd.Dir = shared.ModuleRoot(t)
+		cmd.Dir = sharedtest.ModuleRoot(t)
 		return cmd.CombinedOutput()
 	}
 	if out, err := check(filepath.Join("pipeline", "fhir", "definitions.bin.gz")); err != nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
-	"github.com/chartlift/chartlift/pipeline/internal/shared"
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // floor is the number of tests of HL7's suite that must pass.
@@ -22,7 +22,7 @@ var left = map[string]string{
 	"HighBoundaryDateTimeMillisecond1": "the suite lets 08 o'clock without minutes end at 08:00:59.999; it lasts to 08:59:59.999",
 }
 
-func suiteDir(t *testing.T) string { return shared.Path(t, "data", "fhirpath-r4") }
+func suiteDir(t *testing.T) string { return sharedtest.Path(t, "data", "fhirpath-r4") }
 
 type suiteTest struct {
 	Name, Group, Input, Expression, Invalid, Predicate, Mode, Ordered string

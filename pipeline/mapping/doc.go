@@ -10,7 +10,7 @@
 //	name: condition               # default: the file's name without .yaml
 //	from: conditions              # the table; `source/table` where two sources have a table of that name
 //	to: Condition                 # the R4 type
-//	profile: http://…             # one URL or a list; written to meta.profile
+//	profile: http://…             # one URL or formula, or a list of them; written to meta.profile
 //	ids: condition                # the id space; default: source and table
 //	key: [PATIENT, CODE, START]   # columns that identify the record
 //	duplicates: refuse            # a second record with the same key: refuse | merge | number
@@ -33,16 +33,18 @@
 //
 // # Templates
 //
-// The template has the shape of the resource's JSON. A scalar that begins with `=` is a formula; `==x` is the literal
-// `=x`; every other scalar is a literal, taken from its source text by the element's type, so 007, no and 1.50 stay what
-// they are, and a boolean element takes only true or false. Write `valueQuantity`, `onsetDateTime` and so on for choices;
-// several variants of one choice may stand in a template, but a record that fills two is refused (`several-choices`).
-// `_birthDate: {extension: […]}` are the id and extensions of a primitive (not of one that repeats). An entry of
-// `contained:` names its type with `resourceType:` and has an `id:`. `id`, `resourceType`, meta.profile, meta.tag,
-// meta.versionId and meta.lastUpdated are written by Chartlift and may not stand in a template.
+// The template has the shape of the resource's JSON. A scalar that begins with `=` is a formula; `==x` is the
+// literal `=x`; every other scalar is a literal, taken from its source text by the element's type, so 007, no and
+// 1.50 stay what they are, and a boolean element takes only true or false. Write `valueQuantity`, `onsetDateTime`
+// and so on for choices; several variants of one choice may stand in a template, but a record that fills two is
+// refused (`several-choices`). `_birthDate: {extension: […]}` are the id and extensions of a primitive (not of one
+// that repeats). An entry of `contained:` names its type with `resourceType:` and has an `id:`. `id`,
+// `resourceType`, meta.profile, meta.tag, meta.versionId and meta.lastUpdated are written by Chartlift and may not
+// stand in a template.
 //
 // An element that repeats takes a list, or a formula or an object alone, which is then the only entry of the list
-// (`category: {coding: …}` is category: [{coding: …}]); a formula may give several values, each becomes an entry. A list entry of the form
+// (`category: {coding: …}` is category: [{coding: …}]); a formula may give several values, each becomes an entry. A
+// list entry of the form
 //
 //   - forEach: = rows.where(CODE = '8480-6')
 //     code: = CODE.coding('http://loinc.org').concept()
@@ -53,17 +55,19 @@
 //
 // # Empty
 //
-// A cell of white space, or one of the source's `blank:` texts, is an empty collection. An object or list entry that has
-// formulas, all of which (at any depth) are empty, is left out with its literals; one without any formula is always written. A required
-// element (minimum 1) missing from an object that is written is the refusal `required-empty`. A formula whose columns hold
-// something but which writes nothing is counted, and is a finding unless `allow empty` gives a reason.
+// A cell of white space, or one of the source's `blank:` texts, is an empty collection. An object or list entry that
+// has formulas, all of which (at any depth) are empty, is left out with its literals; one without any formula is
+// always written. A required element (minimum 1) missing from an object that is written is the refusal
+// `required-empty`. A formula whose columns hold something but which writes nothing is counted, and is a finding
+// unless `allow empty` gives a reason.
 //
 // # Formulas
 //
-// A formula is FHIRPath (package fhirpath) over the record: an identifier is a column first, odd names stand in backticks, a
-// cell is a String. Its result must fit the element: text for string, code, uri, id, …; Boolean for boolean; Integer for
-// the integer types; Integer or Decimal for decimal; Date for date; Date or DateTime for dateTime; the datatype itself for
-// elements of a datatype. A formula that holds `: ` or ` #`, or stands inside {} or [] and holds a comma or bracket, must be quoted.
+// A formula is FHIRPath (package fhirpath) over the record: an identifier is a column first, odd names stand in
+// backticks, a cell is a String. Its result must fit the element: text for string, code, uri, id, …; Boolean for
+// boolean; Integer for the integer types; Integer or Decimal for decimal; Date for date; Date or DateTime for
+// dateTime; the datatype itself for elements of a datatype. A formula that holds `: ` or ` #`, or stands inside {}
+// or [] and holds a comma or bracket, must be quoted.
 //
 // `refuse: {no code: = CODE.empty()}`, or the same under `skip:`, tells the compiler that CODE is not blank in all
 // formulas but those rules, so that CODE = 'x' needs no care about blanks.
@@ -85,23 +89,24 @@
 //	translated(map, display?)  String → CodeableConcept: the source's coding (if the map has `# system:`) with display, then
 //	                      the targets; text is display. See below for codes that the map does not know
 //	ref(mapping, key…)    → Reference to the resource that the mapping makes of the record with this key, in the key's
-//	                      order (plus the forEach key). All parts blank: empty. The mapping must exist
+//	                      order (plus the forEach key). All parts blank: empty; some blank: they are part of the key as
+//	                      in the record's own. Under `duplicates: number` the first of equal keys is meant
 //	identifier(system)    String → Identifier
 //
-// Layouts are written as people write them: yyyy yy MM M dd d HH H hh h mm m ss s S (fraction, any number of digits) a
-// (AM, PM) MMM (Jan) MMMM (January) EEE EEEE (weekday, checked) XXX (zone as Z or +01:00) XX (+0100), 'text' in quotes; other letters
-// are faults. The pattern letters that
-// are repeated ask for exactly that many digits, single ones for one or two. yy is 1930 to 2029. If two layouts of one call read a text as
-// different dates it is refused (`ambiguous-date`). A layout of less than a date gives a partial date. A time without a zone has the zone of the call, else the source's
-// timezone, else is refused (`no-zone`); a local time that a clock change left out or doubled is refused
-// (`nonexistent-time`, `ambiguous-time`).
+// Layouts are written as people write them: yyyy yy MM M dd d HH H hh h mm m ss s S (fraction, one to nine digits) a
+// (AM, PM) MMM (Jan) MMMM (January) EEE EEEE (weekday, checked) XXX (zone as Z or +01:00) XX (+0100), 'text' in
+// quotes; other letters are faults. The pattern letters that are repeated ask for exactly that many digits, single
+// ones for one or two. yy is 1930 to 2029. If two layouts of one call read a text as different dates it is refused
+// (`ambiguous-date`). A layout of less than a date gives a partial date. A time without a zone has the zone of the
+// call, else the source's timezone, else is refused (`no-zone`); a local time that a clock change left out or
+// doubled is refused (`nonexistent-time`, `ambiguous-time`).
 //
 // # Codes that a concept map does not know
 //
-// The map says in its header `# unknown: refuse` (default; the record is refused with `unmapped-code`), `text` (translated
-// gives a CodeableConcept with text only, translate is empty) or `keep` (the source's own coding or code). Each is counted
-// by map and value; with text and keep the record also gets the finding `unmapped-code`. A code with several targets:
-// translate refuses it (`several-targets`), translated writes all.
+// The map says in its header `# unknown: refuse` (default; the record is refused with `unmapped-code`), `text`
+// (translated gives a CodeableConcept with text only, translate is empty) or `keep` (the source's own coding or
+// code). Each is counted by map and value; with text and keep the record also gets the finding `unmapped-code`. A
+// code with several targets: translate refuses it (`several-targets`), translated writes all.
 //
 // # Groups
 //
@@ -124,25 +129,26 @@
 //
 // NAME.cases.yaml is a list:
 //
-//   - name: resolved
-//     record: {PATIENT: p1, CODE: "38341003", START: 2020-01-01, STOP: 2020-02-01}   # columns not named are blank
-//     want:                             # the resources, compared as canonical JSON without id, meta and resourceType
-//   - clinicalStatus: {coding: [{system: …, code: resolved}]}
-//     subject: ref:patient(p1)      # a Reference written as ref:MAPPING(KEY,KEY…); quote a part with ' if it holds , or )
-//   - name: no code
-//     record: {PATIENT: p1}
-//     refused: no code                  # a rule of `refuse:` or a code of this package
-//   - name: billing
-//     record: {…}
-//     skipped: billing noise            # a rule of `skip:`
+//	- name: resolved
+//	  record: {PATIENT: p1, CODE: 38341003, START: 2020-01-01}   # cells are source texts; columns not named are blank
+//	  want:                            # the resources, compared as canonical JSON without id, meta and resourceType
+//	    - clinicalStatus: {coding: [{system: …, code: resolved}]}
+//	      subject: ref:patient(p1)     # a Reference: ref:MAPPING(KEY,KEY…); a part that holds , or ) stands in ''
+//	- name: no code
+//	  record: {PATIENT: p1}
+//	  refused: no code                 # a rule of `refuse:` or a Code of this package
+//	- name: billing
+//	  record: {…}
+//	  skipped: billing noise           # a rule of `skip:`
 //
-// `rows: [{…}, {…}]` instead of `record:` gives the records of a group. `findings: [name, …]` are the findings wanted; a
-// case without it does not look at findings. `with meta: true` compares meta too (its tag, and the id, only if the case names them). Scalars of `want` are taken
-// by the element's type, as in templates. `zone: America/Chicago` is the zone of the source for that case. One of want,
-// refused and skipped must be there; `want: []` is a record that makes nothing.
+// `rows: [{…}, {…}]` instead of `record:` gives the records of a group. `findings: [name, …]` are the findings
+// wanted; a case without it does not look at findings. `with meta: true` compares meta too (its tag, and the id,
+// only if the case names them). Scalars of `want` are taken by the element's type, as in templates. `zone:
+// America/Chicago` is the zone of the source for that case. One of want, refused and skipped must be there; `want:
+// []` is a record that makes nothing.
 //
 // # Outcomes
 //
-// Every record has exactly one [Result]: mapped, skipped (by the name of a rule) or refused (by the name of a rule, or by a
-// [Code]). The codes and findings are fixed lists. No message, result or counter holds a cell's text.
+// Every record has exactly one [Result]: mapped, skipped (by the name of a rule) or refused (by the name of a rule,
+// or by a [Code]). The codes and findings are fixed lists. No message, result or counter holds a cell's text.
 package mapping

@@ -169,7 +169,7 @@ func (p *placer) at(offset int) (line, column int) {
 	if n.Line < 1 || n.Line > len(p.lines) {
 		return n.Line, n.Column
 	}
-	l, pos := n.Line-1, byteAt(p.lines[n.Line-1], n.Column-1)
+	l, pos, base := n.Line-1, byteAt(p.lines[n.Line-1], n.Column-1), 0
 	switch {
 	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
 		l++
@@ -180,6 +180,7 @@ func (p *placer) at(offset int) (line, column int) {
 			return n.Line, n.Column
 		}
 		pos = indentOf(p.lines[l])
+		base = pos
 	case n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0:
 		pos++
 	}
@@ -196,6 +197,9 @@ func (p *placer) at(offset int) (line, column int) {
 				l++
 			}
 			pos = indentOf(p.lines[l])
+			if n.Style&yaml.LiteralStyle != 0 {
+				pos = min(pos, base) // deeper indentation is part of the text
+			}
 			i++
 			continue
 		}

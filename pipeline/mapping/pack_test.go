@@ -18,14 +18,14 @@ import (
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/extract/csv"
 	"github.com/chartlift/chartlift/pipeline/fhir"
-	"github.com/chartlift/chartlift/pipeline/internal/shared"
 	"github.com/chartlift/chartlift/pipeline/phi"
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // shippedPack reads the pack synthea from its folder.
 func shippedPack(t testing.TB) *Pack {
 	t.Helper()
-	p, faults := Read(os.DirFS(filepath.Join(shared.ModuleRoot(t), "mappings", "synthea")), "synthea")
+	p, faults := Read(os.DirFS(filepath.Join(sharedtest.ModuleRoot(t), "mappings", "synthea")), "synthea")
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
@@ -35,7 +35,7 @@ func shippedPack(t testing.TB) *Pack {
 // untar unpacks the CSV files of one of Synthea's exports.
 func untar(t testing.TB, name string) string {
 	t.Helper()
-	f, err := os.Open(shared.Path(t, "data", name, "csv.tar.gz"))
+	f, err := os.Open(sharedtest.Path(t, "data", name, "csv.tar.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

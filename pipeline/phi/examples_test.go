@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
-	"github.com/chartlift/chartlift/pipeline/internal/shared"
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // testKeys makes and opens a keyring in a folder of its own.
@@ -50,7 +50,7 @@ func testPolicy(t testing.TB, name string) *Policy {
 // eachExample calls f with each of HL7's example resources.
 func eachExample(t *testing.T, f func(name string, n *fhir.Node)) {
 	t.Helper()
-	file, err := os.Open(shared.Path(t, "data", "fhir-r4-examples", "examples.tar.gz"))
+	file, err := os.Open(sharedtest.Path(t, "data", "fhir-r4-examples", "examples.tar.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -238,10 +238,11 @@ func failAt(t *testing.T, k kind, before func(testing.TB, disk, string) error, a
 		}
 		return false, false
 	}
-	if err == nil {
+	// An old state that cannot be removed is in nobody's way; the next merge tries again.
+	if err == nil && d.fails != "remove" {
 		t.Fatalf("step %d (%s) failed, and nobody said so", at, d.fails)
 	}
-	if !errors.Is(err, syscall.ENOSPC) {
+	if err != nil && !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("step %d (%s): another error: %v", at, d.fails, err)
 	}
 	if after == powerLoss {

@@ -204,3 +204,7 @@ func sequence[T any](list []T) iter.Seq2[T, error] {
 		}
 	}
 }
+
+func containsCanary(text string) bool {
+	return strings.Contains(text, canary) || strings.Contains(strings.ToLower(text), hex.EncodeToString([]byte(canary)))
+}

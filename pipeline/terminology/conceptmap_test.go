@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/chartlift/chartlift/pipeline/internal/shared"
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 const genders = "http://hl7.org/fhir/administrative-gender"
@@ -219,7 +219,7 @@ func TestDigest(t *testing.T) {
 
 func TestShippedMaps(t *testing.T) {
 	n := 0
-	root := filepath.Join(shared.ModuleRoot(t), "mappings")
+	root := filepath.Join(sharedtest.ModuleRoot(t), "mappings")
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Base(filepath.Dir(path)) != "maps" || filepath.Ext(path) != ".csv" {
 			return err

@@ -17,7 +17,7 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/extract/extracttest"
-	"github.com/chartlift/chartlift/pipeline/internal/shared"
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // one opens a source over one file of a folder.
@@ -50,7 +50,7 @@ func accepted(t testing.TB, rows []extracttest.Row) [][]string {
 }
 
 func TestCSVSpectrum(t *testing.T) {
-	dir := shared.Path(t, "data", "csv-edge", "csv-spectrum")
+	dir := sharedtest.Path(t, "data", "csv-edge", "csv-spectrum")
 	files, err := filepath.Glob(filepath.Join(dir, "csvs", "*.csv"))
 	if err != nil || len(files) != 12 {
 		t.Fatalf("%d files, %v", len(files), err)
@@ -92,7 +92,7 @@ func TestCSVSpectrum(t *testing.T) {
 
 // The one file of csv-spectrum that RFC 4180 forbids: inches as a quote inside an unquoted field.
 func TestCSVSpectrumBareQuote(t *testing.T) {
-	read, _, err := one(t, shared.Path(t, "data", "csv-edge", "csv-spectrum", "csvs"), "location_coordinates.csv", Options{})
+	read, _, err := one(t, sharedtest.Path(t, "data", "csv-edge", "csv-spectrum", "csvs"), "location_coordinates.csv", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestCSVSpectrumBareQuote(t *testing.T) {
 }
 
 func TestCSVKitFiles(t *testing.T) {
-	dir := shared.Path(t, "data", "csv-edge", "csvkit")
+	dir := sharedtest.Path(t, "data", "csv-edge", "csvkit")
 	for _, c := range []struct {
 		file  string
 		o     Options
@@ -179,7 +179,7 @@ func TestSyntheaIsReadAsEncodingCSVDoes(t *testing.T) {
 	for _, set := range []string{"synthea-ca-2022", "synthea-ri-2022", "synthea-ma-2025"} {
 		t.Run(set, func(t *testing.T) {
 			dir := t.TempDir()
-			unpack(t, shared.Path(t, "data", set, "csv.tar.gz"), dir)
+			unpack(t, sharedtest.Path(t, "data", set, "csv.tar.gz"), dir)
 			s, err := Open(Options{Name: "ehr", Dir: dir, Files: []string{"*.csv"}, ShardSize: 100_000})
 			if err != nil {
 				t.Fatal(err)

@@ -1,0 +1,195 @@
+package stage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSegments(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	want := ""
+	check := func(what string, files int) {
+		t.Helper()
+		got, err := collect(Segments(dir, "b"), bytesText)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+		if n := len(listing(t, dir)); n != files {
+			t.Errorf("%s: files %v", what, listing(t, dir))
+		}
+	}
+	appendTo := func(batch string, payload ...string) {
+		t.Helper()
+		var b [][]byte
+		for _, p := range payload {
+			b = append(b, []byte(p))
+			if batch == "b" {
+				want += bytesText([]byte(p)) + "\n"
+			}
+		}
+		if err := AppendSegment(dir, batch, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("nothing", 0)
+	if err := CompactSegments(dir, "b"); err != nil {
+		t.Fatal(err)
+	}
+	appendTo("b", "one", "two")
+	appendTo("b.out.0001", "a batch with a name like a segment")
+	appendTo("b2", "another batch")
+	if err := CompactSegments(dir, "b"); err != nil {
+		t.Fatal(err)
+	}
+	check("one", 3)
+	for i := range 30 {
+		appendTo("b", fmt.Sprint("outcome ", i), "")
+	}
+	appendTo("b") // without a payload
+	check("many", 34)
+	if err := CompactSegments(dir, "b"); err != nil {
+		t.Fatal(err)
+	}
+	check("compacted", 3)
+	appendTo("b", "after")
+	appendTo("b", "more")
+	check("goes on", 5)
+	if diff := cmp.Diff([]string{"b.out.0001", "b.out.0001.out.0001", "b.out.0033", "b.out.0034", "b2.out.0001"}, listing(t, dir)); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	if err := CompactSegments(dir, "b"); err != nil {
+		t.Fatal(err)
+	}
+	check("compacted again", 3)
+	for range Segments(dir, "b") {
+		break
+	}
+}
+
+func TestLostSegment(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 4 {
+		if err := AppendSegment(dir, "b", [][]byte{{byte(i)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	third := filepath.Join(dir, "b.out.0003")
+	if err := os.Remove(third); err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{
+		"read": second(collect(Segments(dir, "b"), bytesText)), "append": AppendSegment(dir, "b", nil), "compact": CompactSegments(dir, "b"),
+	} {
+		if !isDamage(err) || !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	// Another segment in its place is found as well.
+	b, err := os.ReadFile(filepath.Join(dir, "b.out.0002"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(third, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := collect(Segments(dir, "b"), bytesText); !isDamage(err) {
+		t.Errorf("exchanged: %v", err)
+	}
+}
+
+func TestExclusions(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	if _, err := ReadExclusions(dir, "r"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+	var many []Exclusion
+	for i := range 200_000 {
+		many = append(many, Exclusion{fmt.Sprint("batch-", i/70_000), i, uint8(i)})
+	}
+	for _, list := range [][]Exclusion{many, nil, {{"b", 1, 2}, {"a", 0, 0}, {"b", 1, 2}}} {
+		if err := WriteExclusions(dir, "r", list); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadExclusions(dir, "r")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(list, got); diff != "" {
+			t.Errorf("(-want +got):\n%.2000s", diff)
+		}
+	}
+	if err := WriteExclusions(dir, "r", []Exclusion{{"b", -1, 0}}); err == nil {
+		t.Error("a position below zero is not refused")
+	}
+	if got, err := ReadExclusions(dir, "r"); err != nil || len(got) != 3 {
+		t.Errorf("after a refusal: %v, %v", got, err)
+	}
+	if err := os.Rename(filepath.Join(dir, "r.excluded"), filepath.Join(dir, "s.excluded")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadExclusions(dir, "s"); !isDamage(err) {
+		t.Errorf("another list: %v", err)
+	}
+}
+
+func TestQuarantine(t *testing.T) {
+	k := testKeys(t)
+	dir := filepath.Join(t.TempDir(), "new")
+	q := NewQuarantine(dir, "none", k)
+	if err := q.Close(); err != nil || len(listing(t, dir)) != 0 {
+		t.Errorf("an empty one: %v, %v", err, listing(t, dir))
+	}
+	if _, err := collect(ReadQuarantine(dir, "none", k), rowText); !errors.Is(err, fs.ErrNotExist) || isDamage(err) {
+		t.Errorf("%v", err)
+	}
+	q = NewQuarantine(dir, "q", k)
+	want := ""
+	row := make([]byte, 0, 1000)
+	for i := range 5000 { // several chunks
+		row = fmt.Appendf(row[:0], "%s;%d;%0300d", canary, i, i)
+		place := extract.Place{Table: fmt.Sprint("t", i%3), File: "f.csv", Line: int64(i) - 5}
+		if err := q.Add(place, "ragged-row", row); err != nil {
+			t.Fatal(err)
+		}
+		want += fmt.Sprintf("%s ragged-row %s\n", place, row)
+	}
+	if err := errors.Join(q.Close(), q.Close(), q.Abort()); err != nil {
+		t.Fatal(err)
+	}
+	noCanary(t, dir)
+	got, err := collect(ReadQuarantine(dir, "q", k), rowText)
+	if err != nil || got != want {
+		t.Errorf("other rows: %v", err)
+	}
+	for r := range ReadQuarantine(dir, "q", k) {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+			if text := fmt.Sprintf(verb+verb, r, &r); containsCanary(text) {
+				t.Errorf("%s shows the row", verb)
+			}
+		}
+		break
+	}
+	if err := q.Add(extract.Place{}, "rule", nil); err == nil {
+		t.Error("a closed one takes more")
+	}
+	q = NewQuarantine(dir, "aborted", k)
+	if err := q.Add(extract.Place{}, "rule", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Abort(); err != nil || len(listing(t, dir)) != 1 {
+		t.Errorf("%v, %v", err, listing(t, dir))
+	}
+	if err := q.Close(); err == nil {
+		t.Error("an aborted one closes")
+	}
+}

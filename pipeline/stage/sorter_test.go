@@ -1,0 +1,198 @@
+package stage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func pairText(p Pair) string { return fmt.Sprintf("%q=%q", p.Key, p.Value) }
+
+// Sorting is the same with any budget and any number of passes, and the same as sorting in memory.
+func TestSorterSorts(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(t *rapid.T) {
+		bytesOf := rapid.SliceOfN(rapid.ByteRange(0, 3), 0, 12)
+		records := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Pair {
+			return Pair{bytesOf.Draw(t, "key"), bytesOf.Draw(t, "value")}
+		}), 0, 300).Draw(t, "records")
+		budget := rapid.SampledFrom([]int64{1, 200, 2000, 1 << 20}).Draw(t, "budget")
+		fanIn := rapid.IntRange(2, 9).Draw(t, "fan in")
+		s := newSorter(osDisk{}, dir, budget, fanIn)
+		key, value := make([]byte, 0, 16), make([]byte, 0, 16)
+		for _, r := range records {
+			key, value = append(key[:0], r.Key...), append(value[:0], r.Value...)
+			if err := s.Add(key, value); err != nil {
+				t.Fatal(err)
+			}
+			clear(key) // copied, so this must not matter
+			clear(value)
+		}
+		want := slices.Clone(records)
+		slices.SortFunc(want, comparePairs)
+		for range s.Sorted() {
+			break
+		}
+		for range 2 {
+			i := 0
+			for p, err := range s.Sorted() {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if i >= len(want) || pairText(p) != pairText(want[i]) {
+					t.Fatalf("record %d is %s", i, pairText(p))
+				}
+				i++
+			}
+			if i != len(want) {
+				t.Fatalf("%d of %d records", i, len(want))
+			}
+		}
+		if err := s.Add(nil, nil); err == nil {
+			t.Fatal("a record after the end")
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if left, _ := os.ReadDir(dir); len(left) != 0 {
+			t.Fatalf("left: %v", left)
+		}
+		if _, err := collect(s.Sorted(), pairText); err == nil {
+			t.Fatal("a closed sorter sorts")
+		}
+	})
+}
+
+func TestSorterSpillsLargeRecords(t *testing.T) {
+	s := NewSorter(filepath.Join(t.TempDir(), "new"), 0)
+	var want []string
+	for i := range 40 {
+		v := bytes.Repeat([]byte{byte('a' + i%3)}, i*10_000)
+		if i%7 == 0 {
+			v = bytes.Repeat(v, 9) // larger than a slab
+		}
+		if err := s.Add(fmt.Append(nil, i%4), v); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, pairText(Pair{fmt.Append(nil, i%4), v}))
+	}
+	if len(s.runs) < 3 {
+		t.Fatalf("%d runs", len(s.runs))
+	}
+	slices.Sort(want)
+	got, err := collect(s.Sorted(), pairText)
+	if err != nil || got != strings.Join(want, "\n")+"\n" {
+		t.Errorf("other records: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is spilled cannot be read without the sorter, is named when it is damaged, and goes with CleanSpill.
+func TestSpillIsSealed(t *testing.T) {
+	dir := t.TempDir()
+	s := newSorter(osDisk{}, dir, 300, 4)
+	defer s.Close()
+	for i := range 12 {
+		if err := s.Add([]byte(canary), fmt.Append(nil, canary, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := collect(s.Sorted(), pairText)
+	if err != nil || len(s.runs) == 0 {
+		t.Fatal(err, len(s.runs))
+	}
+	noCanary(t, dir)
+	path := s.runs[0].path
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range good {
+		bad := slices.Clone(good)
+		bad[n] ^= 1
+		for what, content := range map[string][]byte{"cut": good[:n], "flipped": bad} {
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := collect(s.Sorted(), pairText); !isDamage(err) && got != want {
+				t.Errorf("%s at %d: %v", what, n, err)
+			}
+		}
+	}
+	if err := os.WriteFile(path, append(slices.Clone(good), 0), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := collect(s.Sorted(), pairText); !isDamage(err) {
+		t.Errorf("longer: %v", err)
+	}
+	// Another process would find these files, were this one killed now.
+	if err := os.WriteFile(filepath.Join(dir, "b.batch.0123456789ab.tmp"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := CleanSpill(dir); err != nil {
+		t.Fatal(err)
+	}
+	if left := listing(t, dir); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+	if _, err := collect(s.Sorted(), pairText); !isDamage(err) {
+		t.Errorf("missing: %v", err)
+	}
+	if err := CleanTemp(dir); err != nil || len(listing(t, dir)) != 0 {
+		t.Errorf("left: %v, %v", listing(t, dir), err)
+	}
+	if err := errors.Join(CleanTemp(filepath.Join(dir, "none")), CleanSpill(filepath.Join(dir, "none"))); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSorterOnFullDisk(t *testing.T) {
+	for at, more := 1, true; more; at++ {
+		dir := t.TempDir()
+		d := &faultDisk{at: at}
+		s := newSorter(d, dir, 200, 3)
+		for i := range 40 {
+			if err := s.Add(fmt.Append(nil, i), nil); err != nil {
+				break
+			}
+		}
+		_, err := collect(s.Sorted(), pairText)
+		if more = d.steps >= at; more != errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("step %d (%s): %v", at, d.fails, err)
+		}
+		_ = s.Close()
+		if left := listing(t, dir); len(left) != 0 {
+			t.Errorf("step %d (%s): left: %v", at, d.fails, left)
+		}
+	}
+}
+
+func TestIndexOnFullDisk(t *testing.T) {
+	s := newSealing(t, testKeys(t))
+	dir := t.TempDir()
+	var infos []Info
+	for i := range 9 {
+		infos = append(infos, mustBatch(t, dir, fmt.Sprint("b", i), s, "", i, i+1, i+2))
+	}
+	before := len(listing(t, dir))
+	for at, more := 1, true; more; at++ {
+		d := &faultDisk{at: at}
+		_, err := collect(mergeIndexes(d, dir, infos, 2), entryText)
+		if more = d.steps >= at; more != errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("step %d (%s): %v", at, d.fails, err)
+		}
+		if left := listing(t, dir); len(left) != before {
+			t.Errorf("step %d (%s): left: %v", at, d.fails, left)
+		}
+	}
+}
