@@ -7,24 +7,37 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/chartlift/chartlift/pipeline"
 )
 
-// inProcess is where Chartlift's own path is wired in, as a side like the yardstick: over the plan in w.Dir, from the
-// CSV to the sealed and packed batch with everything on (checks, validation, sealing), in this process, and without
-// sending. It opens and compiles the plan, calls started, does the work on one core, and answers the number of
-// resources made (those of patients and encounters, which the plan has too, may be among them). While it is nil the
-// engine is measured only as a built binary, with -binary.
-var inProcess side
-
-// engine is Chartlift itself.
-func engine(ctx context.Context, w workload, started func()) (int64, error) {
-	switch {
-	case w.Binary != "":
+// engine is Chartlift itself: over the plan in w.Dir, from the CSV to sealed, packed and checked batches with everything
+// on, on one core and without sending. The records of patients and encounters, which the plan has too, count as well.
+func engine(ctx context.Context, w workload, started func()) (made int64, err error) {
+	if w.Binary != "" {
 		return asBinary(ctx, w, started)
-	case inProcess != nil:
-		return inProcess(ctx, w, started)
 	}
-	return 0, errNotWired
+	plan := filepath.Join(w.Dir, "migration.yaml")
+	if _, err := pipeline.InitKeys(plan); err != nil {
+		return 0, err
+	}
+	s, err := pipeline.Open(ctx, plan, pipeline.Options{Access: pipeline.Tables | pipeline.Keys | pipeline.Write, Operator: "bench"})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	started()
+	summary, err := s.Run(ctx, pipeline.RunOptions{Dry: true, Workers: 1})
+	if err != nil {
+		return 0, err
+	}
+	if summary.Refusals > 0 {
+		return 0, fmt.Errorf("%d records were refused", summary.Refusals)
+	}
+	for _, r := range summary.Resources {
+		made += r.Made
+	}
+	return made, nil
 }
 
 // asBinary runs `chartlift dry-run` over the plan. Its start and the compilation of the plan are in the time.

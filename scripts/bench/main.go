@@ -11,7 +11,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -62,15 +61,11 @@ type side func(ctx context.Context, w workload, started func()) (resources int64
 
 var sides = map[string]side{"yardstick": yardstick, "engine": engine}
 
-// errNotWired: the engine cannot be run from here yet. The yardstick's figures are printed all the same.
-var errNotWired = errors.New("the engine is not wired in")
-
 // measurement is what a child says about its round.
 type measurement struct {
 	Resources int64   `json:"resources"`
 	Seconds   float64 `json:"seconds"`
 	PeakBytes int64   `json:"peakBytes"`
-	NotWired  bool    `json:"notWired,omitempty"`
 }
 
 func (m measurement) rate() float64 { return float64(m.Resources) / m.Seconds }
@@ -149,11 +144,7 @@ func size(ctx context.Context, o options, rows int64, out, stderr io.Writer) err
 	var medians [2]float64
 	for i, name := range []string{"yardstick", "engine"} {
 		all := results[name]
-		switch {
-		case len(all) == 0:
-			continue
-		case all[0].NotWired:
-			fmt.Fprintf(out, "%d\t%s\tnot wired in\t\t\t\t\t\t\n", rows, name)
+		if len(all) == 0 {
 			continue
 		}
 		slices.SortFunc(all, func(a, b measurement) int { return int(a.rate() - b.rate()) })
@@ -206,7 +197,7 @@ func measure(ctx context.Context, o options, base, name string, round int, rows 
 	if err := json.Unmarshal(text, &m); err != nil {
 		return m, fmt.Errorf("%s over %d rows: its figures: %w", name, rows, err)
 	}
-	if !m.NotWired && (m.Resources < rows || m.Seconds <= 0) {
+	if m.Resources < rows || m.Seconds <= 0 {
 		return m, fmt.Errorf("%s made %d resources of %d rows", name, m.Resources, rows)
 	}
 	return m, nil
@@ -236,9 +227,6 @@ func child(ctx context.Context, o options, args []string, stdout io.Writer) (err
 	start := time.Now()
 	n, err := f(ctx, w, func() { start = time.Now() })
 	m := measurement{Resources: n, Seconds: time.Since(start).Seconds(), PeakBytes: peak()}
-	if errors.Is(err, errNotWired) {
-		m, err = measurement{NotWired: true}, nil
-	}
 	if err != nil {
 		return err
 	}
