@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
@@ -22,8 +23,10 @@ type EvalValue struct {
 
 // EvalResource evaluates an expression over a resource's JSON; no data is an empty input. A refused expression is
 // ErrUsage, with its place.
-func EvalResource(expr string, data []byte) ([]EvalValue, error) {
+// now is what now() and today() answer; mappings have no clock, so that the same input gives the same bytes.
+func EvalResource(expr string, data []byte, now time.Time) ([]EvalValue, error) {
 	c := fhirpath.NewContext()
+	c.Now = now
 	env := &fhirpath.Env{Strict: true}
 	var focus fhirpath.Value
 	if data != nil {
@@ -71,6 +74,13 @@ func (s *Session) EvalRecord(ctx context.Context, table string, n int64, expr st
 				return nil, err
 			case r.Ordinal == n:
 				values, err := mapping.Eval(s.Program, r, expr)
+				var faults Faults
+				if errors.As(err, &faults) {
+					for i := range faults {
+						faults[i].File = "formula"
+					}
+					return nil, faults
+				}
 				if err != nil {
 					return nil, usagef("%w", err)
 				}

@@ -49,13 +49,9 @@ func (r *runner) planTables(ctx context.Context) error {
 				w.rows = append(w.rows, m)
 			}
 		}
-		r.Session.options.Progress.Stage("number", "bytes", tableBytes(w))
-		if err := r.number(ctx, w); err != nil {
-			return err
-		}
 		r.tables = append(r.tables, w)
 	}
-	return nil
+	return r.number(ctx)
 }
 
 func tableBytes(tables ...*tableWork) (n int64) {

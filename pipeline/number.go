@@ -29,16 +29,31 @@ func (o ordinals) of(record int64) int {
 
 // number finds, for each mapping with `duplicates: number`, the records that share a key. Their order is that of the
 // source, so it is the same for any number of workers.
-func (r *runner) number(ctx context.Context, w *tableWork) error {
-	for _, m := range w.rows {
-		if m.Duplicates != mapping.NumberDuplicates {
-			continue
+func (r *runner) number(ctx context.Context) error {
+	type work struct {
+		table   *tableWork
+		mapping *mapping.Mapping
+	}
+	var list []work
+	var total int64
+	for _, w := range r.tables {
+		for _, m := range w.rows {
+			if m.Duplicates == mapping.NumberDuplicates {
+				list = append(list, work{w, m})
+				total += tableBytes(w)
+			}
 		}
-		numbers, err := r.numberOne(ctx, w, m)
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	r.Session.options.Progress.Stage("number", "bytes", total)
+	for _, w := range list {
+		numbers, err := r.numberOne(ctx, w.table, w.mapping)
 		if err != nil {
 			return err
 		}
-		w.numbers[m] = numbers
+		w.table.numbers[w.mapping] = numbers
 	}
 	return nil
 }

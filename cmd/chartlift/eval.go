@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -50,7 +51,7 @@ Exit: 0 · 2 if the expression is refused; then nothing is on stdout.`,
 						return err
 					}
 				}
-				values, err = pipeline.EvalResource(args[0], data)
+				values, err = pipeline.EvalResource(args[0], data, time.Now())
 			}
 			if err != nil {
 				return err

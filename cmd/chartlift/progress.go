@@ -25,7 +25,6 @@ type bars struct {
 	mu   sync.Mutex
 	pool *mpb.Progress
 	bar  *mpb.Bar
-	last time.Time
 }
 
 // Stage implements pipeline.Progress.
@@ -34,16 +33,15 @@ func (b *bars) Stage(name, unit string, total int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.pool = mpb.New(mpb.WithOutput(b.out), mpb.WithWidth(40), mpb.WithRefreshRate(200*time.Millisecond))
-	b.last = time.Now()
 	counters := decor.CountersNoUnit("%d / %d "+unit, decor.WCSyncSpace)
-	speed := decor.EwmaSpeed(0, "%.0f/s", 60, decor.WCSyncSpace)
+	speed := decor.AverageSpeed(0, "%.0f/s", decor.WCSyncSpace)
 	if unit == "bytes" {
 		counters = decor.CountersKibiByte("% .1f / % .1f", decor.WCSyncSpace)
-		speed = decor.EwmaSpeed(decor.SizeB1024(0), "% .1f", 60, decor.WCSyncSpace)
+		speed = decor.AverageSpeed(decor.SizeB1024(0), "% .1f", decor.WCSyncSpace)
 	}
 	b.bar = b.pool.AddBar(total,
 		mpb.PrependDecorators(decor.Name(name, decor.WC{W: 12, C: decor.DindentRight}), counters),
-		mpb.AppendDecorators(speed, decor.OnComplete(decor.EwmaETA(decor.ET_STYLE_GO, 60, decor.WCSyncSpace), " done")),
+		mpb.AppendDecorators(speed, decor.OnComplete(decor.AverageETA(decor.ET_STYLE_GO, decor.WCSyncSpace), " done")),
 	)
 }
 
@@ -52,9 +50,7 @@ func (b *bars) Add(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.bar != nil {
-		now := time.Now()
-		b.bar.EwmaIncrInt64(n, now.Sub(b.last))
-		b.last = now
+		b.bar.IncrInt64(n)
 	}
 }
 
@@ -64,8 +60,13 @@ func (b *bars) Done() {
 	bar, pool := b.bar, b.pool
 	b.bar, b.pool = nil, nil
 	b.mu.Unlock()
-	if bar != nil {
-		bar.SetTotal(-1, true) // what was done is all there was
-		pool.Wait()
+	if bar == nil {
+		return
 	}
+	if bar.Current() > 0 {
+		bar.SetTotal(-1, true) // what was done is all there was
+	} else {
+		bar.Abort(true) // a bar that never moved does not complete by itself
+	}
+	pool.Wait()
 }

@@ -39,10 +39,8 @@ func (k *compiler) typeOf(n *node) (typeRef, bool) {
 	if namespace == "" || namespace == "FHIR" {
 		ref.fhir = fhir.Lookup(n.text)
 		candidates = append(candidates, fhir.Resources()...)
-		for _, name := range []string{"boolean", "string", "code", "integer", "decimal", "date", "dateTime", "HumanName", "Address",
-			"CodeableConcept", "Coding", "Identifier", "Period", "Range", "Ratio", "Reference", "Age", "Duration"} {
-			candidates = append(candidates, name)
-		}
+		candidates = append(candidates, "boolean", "string", "code", "integer", "decimal", "date", "dateTime", "HumanName",
+			"Address", "CodeableConcept", "Coding", "Identifier", "Period", "Range", "Ratio", "Reference", "Age", "Duration")
 	}
 	if ref.system == KindNone && ref.fhir == nil && !ref.any {
 		k.fault(n, "there is no type "+k.text(n), near(n.text, candidates))

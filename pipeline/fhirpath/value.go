@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 )
@@ -360,6 +359,3 @@ func fits32(i int64) bool { return i >= math.MinInt32 && i <= math.MaxInt32 }
 func (v Value) isResource() bool {
 	return v.kind() == KindObject && v.typ != nil && v.typ.Kind == fhir.KindResource
 }
-
-// shortName is the type's name after its last dot.
-func shortName(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }

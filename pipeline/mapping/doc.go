@@ -77,7 +77,7 @@
 //	date(layout…)         String → Date. Without a layout: yyyy, yyyy-MM, yyyy-MM-dd, or the date of an ISO date-time as
 //	                      it is written there (a date has no zone). Also DateTime → Date: the date as written. Partial stays partial
 //	dateTime(layout…)     String → DateTime; as an ISO text may also be a Date: partial stays partial. A layout may be followed by
-//	                      zones: any argument with a slash between letters, or UTC, is a zone: dateTime('M/d/yyyy H:mm', 'America/Chicago')
+//	                      zones: UTC, or a name such as America/Chicago
 //	decimal()             String → Decimal: -?digits[.digits][e±digits], nothing else; zeros at the end are kept
 //	integer()             String → Integer: -?digits
 //	quantity(unit?)       String or Decimal → Quantity; <, <=, >, >= before the number become the comparator. The unit is

@@ -312,7 +312,8 @@ func TestDigestsAreKeyedPerPatient(t *testing.T) {
 		}
 		return sealed.Digest()
 	}
-	if digest("p1") != digest("p1") || digest("p1") == digest("p2") || digest("") == digest("p1") {
+	first, again := digest("p1"), digest("p1")
+	if first != again || first == digest("p2") || digest("") == first {
 		t.Error("digests of equal content are equal for one patient and differ for two")
 	}
 }

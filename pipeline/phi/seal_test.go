@@ -283,14 +283,12 @@ func TestNothingPrints(t *testing.T) {
 	const planted = "Body Height"
 	secret := NewSecret([]byte(planted))
 	type inside struct {
-		exported any
-		Secret   Secret
-		sealed   Sealed
-		secret   Secret
-		keys     *Keyring
-		sealer   *Sealer
-		pieces   []Piece
-		resource Resource
+		Secret Secret
+		sealed Sealed
+		secret Secret
+		keys   *Keyring
+		sealer *Sealer
+		pieces []Piece
 	}
 	all := []any{secret, &secret, sealed, &sealed, k, *r, r, pieces[0], pieces,
 		inside{Secret: secret, sealed: sealed, secret: secret, keys: k, sealer: sealer, pieces: pieces}, sealer, []Secret{secret}, map[string]Sealed{"a": sealed}}

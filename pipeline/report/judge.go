@@ -74,7 +74,7 @@ func Judge(s *ledger.Summary) Verdict {
 		if dry {
 			return Verdict{Review, why, "Nothing was sent: this was a rehearsal. Go through the lists of the report before the real run."}
 		}
-		return Verdict{Review, why, "Go through the lists of the report, decide about each group, and sign."}
+		return Verdict{Review, why, "Go through the lists of the report and decide about each group."}
 	}
 	if dry {
 		return Verdict{Go, "Every gate is met and nothing is left to look at. Nothing was sent: this was a rehearsal.", "Run the migration for real."}

@@ -59,17 +59,7 @@ func Text(w io.Writer, d Data) error {
 	p.reasons("Refused", s, func(t ledger.TableRow) map[string]int64 { return t.Refused })
 	p.reasons("Skipped by rule", s, func(t ledger.TableRow) map[string]int64 { return t.Skipped })
 	p.discrepancies(s)
-	if len(s.Gates) > 0 {
-		rows := [][]string{{"Gates", "limit", "found", ""}}
-		for _, g := range s.Gates {
-			met := "met"
-			if !g.Met {
-				met = "NOT MET"
-			}
-			rows = append(rows, []string{g.Name, g.Limit, g.Value, met})
-		}
-		p.table(rows)
-	}
+	p.gates(s.Gates)
 
 	p.line("")
 	facts := [][]string{{"Duration", duration(s.Elapsed)}, {"Rate", number(int64(s.Rate)) + " records/s"}}
@@ -222,5 +212,28 @@ func size(n int64) string {
 		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 	default:
 		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+	}
+}
+
+// gates shows the gates that are not met one by one, and counts the others: what needs a person must not drown in what
+// does not.
+func (p *printer) gates(gates []ledger.Gate) {
+	rows := [][]string{{"Gates", "limit", "found", ""}}
+	for _, g := range gates {
+		if !g.Met {
+			rows = append(rows, []string{g.Name, g.Limit, g.Value, "NOT MET"})
+		}
+	}
+	met := len(gates) - (len(rows) - 1)
+	switch {
+	case len(gates) == 0:
+	case len(rows) == 1:
+		p.line("")
+		p.line("Gates     all %d met", met)
+	default:
+		if met > 0 {
+			rows = append(rows, []string{count(int64(met), "other"), "", "", "met"})
+		}
+		p.table(rows)
 	}
 }

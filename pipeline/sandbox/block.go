@@ -98,8 +98,3 @@ func (b *blocks) text(block uint32) ([]byte, error) {
 	}
 	return text, nil
 }
-
-func (b *blocks) close() {
-	b.decoder.Close()
-	_ = b.encoder.Close() // holds nothing: only EncodeAll was used
-}

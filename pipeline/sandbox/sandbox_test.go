@@ -457,7 +457,8 @@ func TestFaultSpecifications(t *testing.T) {
 			hits++
 		}
 		n := name{"Patient", fmt.Sprint(i)}
-		if (f.write("lose", n) == nil) != (f.write("lose", n) == nil) {
+		first, again := f.write("lose", n), f.write("lose", n)
+		if (first == nil) != (again == nil) {
 			t.Fatal("a resource's fate changed")
 		}
 	}
