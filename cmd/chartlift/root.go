@@ -107,6 +107,9 @@ Then: "chartlift help start".`,
 		return usagef("%w; see `chartlift help %s`", err, cmd.Name())
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
+	// cobra shows topics as if they were commands.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{rpad .CommandPath .CommandPathPadding}} {{.Short}}",
+		"chartlift help {{rpad .Name 12}} {{.Short}}", 1))
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.plan, "file", "f", "migration.yaml", "the plan")
 	flags.BoolVar(&a.json, "json", false, "one JSON document on stdout, and nothing else there")
