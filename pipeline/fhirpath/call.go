@@ -123,7 +123,7 @@ func (k *compiler) extension(n *node, in *code, f Function) *code {
 		st.Blank, st.MayBeEmpty = true, true
 	}
 	if one != nil && (in.st.Single || impl == nil) {
-		return single(n, st, func(c *Context, f Value) (Value, error) {
+		cd := single(n, st, func(c *Context, f Value) (Value, error) {
 			v, err := in.one(c, f)
 			if err != nil || v.none() && !onEmpty {
 				return Value{}, err
@@ -134,6 +134,10 @@ func (k *compiler) extension(n *node, in *code, f Function) *code {
 			c.focus = outer
 			return v, err
 		})
+		if call.Mark != nil {
+			cd.tail = &tail{mark: call.Mark, bare: n.left == nil, in: in, args: call.Args}
+		}
+		return cd
 	}
 	run := func(c *Context, f Value, out []Value) ([]Value, error) {
 		buf, err := in.many(c, f, c.take())

@@ -10,6 +10,7 @@ import (
 // Expr is a compiled expression. It is immutable and may be used by many goroutines, each with a [Context] of its own.
 type Expr struct {
 	source       string
+	env          *Env
 	code         *code
 	columns      []int
 	outerColumns []int
@@ -40,7 +41,7 @@ func Compile(source string, env *Env) (*Expr, []Problem) {
 	}
 	slices.Sort(k.columns)
 	slices.Sort(k.outerColumns)
-	return &Expr{source: source, code: cd, columns: k.columns, outerColumns: k.outerColumns, read: k.read, slots: k.slots,
+	return &Expr{source: source, env: env, code: cd, columns: k.columns, outerColumns: k.outerColumns, read: k.read, slots: k.slots,
 		ownsRecord: env.Record && env.Outer == nil, light: !k.usesRoot && k.slots == 0}, k.problems
 }
 
@@ -148,6 +149,7 @@ type code struct {
 	vals     []Value
 	n        *node
 	col      column // of a bare column: for narrowing
+	tail     *tail  // of a call of a function that asked for it
 }
 
 // column names a column of an environment; level 0 is the environment of the focus.

@@ -127,6 +127,9 @@ type Call struct {
 
 	// OnEmpty asks that Single is called for an empty input too, with the zero Value.
 	OnEmpty bool
+
+	// Mark may be set by Compile together with Single, for whoever asks for the expression's [Expr.Tail].
+	Mark any
 }
 
 // Problem makes a fault at the call.

@@ -179,24 +179,24 @@ func (f *formulaCompiler) mapSlot(name string) *mapSlot {
 
 // body is a compiled mapping as the worker runs it.
 type body struct {
-	file    *file
-	table   *extract.Table
-	columns []string // the table's columns under the mapping's names, then optional ones that are absent
-	touched []int    // those that something reads
-	blank   []string // texts that count as blank besides white space
-	prefix  []byte
-	key     []int
-	group   []int
-	skip    []rule
-	refuse  []rule
-	find    []rule
-	patient *formula
-	forEach *formula
-	itemKey *formula
-	root    *plan
-	self    bool
-	rowHead [][]byte // for the source row as JSON: `{"A":`, `,"B":`, in the table's order
-	inRows  bool     // some formula reads `rows`
+	file       *file
+	table      *extract.Table
+	columns    []string // the table's columns under the mapping's names, then optional ones that are absent
+	touched    []int    // those that something reads
+	blank      []string // texts that count as blank besides white space
+	prefix     []byte
+	key        []int
+	group      []int
+	skip       []rule
+	refuse     []rule
+	find       []rule
+	patient    *formula
+	patientRef *refSource // of patient, where it is ref()
+	forEach    *formula
+	itemKey    *formula
+	root       *plan
+	self       bool
+	rowHead    [][]byte // for the source row as JSON: `{"A":`, `,"B":`, in the table's order
 }
 
 type rule struct {

@@ -129,17 +129,17 @@
 //
 // NAME.cases.yaml is a list:
 //
-//	- name: resolved
-//	  record: {PATIENT: p1, CODE: 38341003, START: 2020-01-01}   # cells are source texts; columns not named are blank
-//	  want:                            # the resources, compared as canonical JSON without id, meta and resourceType
-//	    - clinicalStatus: {coding: [{system: …, code: resolved}]}
-//	      subject: ref:patient(p1)     # a Reference: ref:MAPPING(KEY,KEY…); a part that holds , or ) stands in ''
-//	- name: no code
-//	  record: {PATIENT: p1}
-//	  refused: no code                 # a rule of `refuse:` or a Code of this package
-//	- name: billing
-//	  record: {…}
-//	  skipped: billing noise           # a rule of `skip:`
+//   - name: resolved
+//     record: {PATIENT: p1, CODE: 38341003, START: 2020-01-01}   # cells are source texts; columns not named are blank
+//     want:                            # the resources, compared as canonical JSON without id, meta and resourceType
+//   - clinicalStatus: {coding: [{system: …, code: resolved}]}
+//     subject: ref:patient(p1)     # a Reference: ref:MAPPING(KEY,KEY…); a part that holds , or ) stands in ”
+//   - name: no code
+//     record: {PATIENT: p1}
+//     refused: no code                 # a rule of `refuse:` or a Code of this package
+//   - name: billing
+//     record: {…}
+//     skipped: billing noise           # a rule of `skip:`
 //
 // `rows: [{…}, {…}]` instead of `record:` gives the records of a group. `findings: [name, …]` are the findings
 // wanted; a case without it does not look at findings. `with meta: true` compares meta too (its tag, and the id,

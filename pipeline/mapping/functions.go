@@ -21,9 +21,6 @@ var (
 	typeIdentifier = fhir.Lookup("Identifier")
 )
 
-// ucum is the code system of units (UCUM, unitsofmeasure.org).
-const ucum = "http://unitsofmeasure.org"
-
 // functions are the functions beyond FHIRPath, as one formula of one mapping sees them.
 func (c *compiler) functions(f *formulaCompiler) map[string]fhirpath.Function {
 	return map[string]fhirpath.Function{
@@ -144,6 +141,9 @@ func compileDate(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []fhi
 		return nil, fhirpath.StaticOf(fhirpath.KindDate), problems
 	}
 	bad, ambiguous, kind := call.Error(string(BadDate)), call.Error(string(AmbiguousDate)), call.Error(string(WrongType))
+	if len(list) == 0 {
+		call.Mark = dateMark{bad}
+	}
 	return single(call, fhirpath.StaticOf(fhirpath.KindDate), func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error) {
 		switch in.Kind() {
 		case fhirpath.KindDate:
@@ -211,6 +211,9 @@ func (f *formulaCompiler) compileDateTime(call *fhirpath.Call) (fhirpath.Impl, f
 		errs[code] = call.Error(string(code))
 	}
 	bad := errs[BadDate]
+	if len(list) == 0 {
+		call.Mark = dateTimeMark{slot, errs}
+	}
 	return single(call, result, func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error) {
 		switch in.Kind() {
 		case fhirpath.KindDateTime:
@@ -230,7 +233,7 @@ func (f *formulaCompiler) compileDateTime(call *fhirpath.Call) (fhirpath.Impl, f
 				return fhirpath.Value{}, bad
 			}
 			// What has FHIR's own form already is taken as it is written.
-			if !m.hasTime || m.zone != "" && m.hasSecond && s[10] == 'T' && (m.zone == "Z" || s[len(s)-3] == ':') {
+			if !m.hasTime || hasOwnForm(s, &m) {
 				return dateTimeValue(s, bad)
 			}
 			withTime = true
@@ -258,6 +261,7 @@ func compileDecimal(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []
 		return nil, result, problems
 	}
 	bad := call.Error(string(BadNumber))
+	call.Mark = decimalMark{bad}
 	return single(call, result, func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error) {
 		s, ok := textOf(in)
 		if !ok {
@@ -313,44 +317,26 @@ func (f *formulaCompiler) compileQuantity(call *fhirpath.Call) (fhirpath.Impl, f
 	}
 	units := f.mapSlot("units")
 	bad := call.Error(string(BadNumber))
+	call.Mark = &quantityMark{units, bad}
 	return single(call, result, func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error) {
-		s := in.Text()
-		comparator := ""
-		switch {
-		case strings.HasPrefix(s, "<="), strings.HasPrefix(s, ">="):
-			comparator = s[:2]
-		case strings.HasPrefix(s, "<"), strings.HasPrefix(s, ">"):
-			comparator = s[:1]
-		}
-		s = s[len(comparator):]
-		if comparator != "" {
-			s = strings.TrimLeft(s, " ")
-		}
-		if !fhir.IsNumber(s) {
+		q, ok := quantity(in.Text())
+		if !ok {
 			return fhirpath.Value{}, bad
 		}
-		unit := ""
 		if len(call.Args) > 0 {
 			v, err := call.Args[0].One(c, c.Focus())
 			if err != nil {
 				return fhirpath.Value{}, err
 			}
-			unit = v.Text()
+			q.unit = v.Text()
 		}
-		code, system := "", ""
-		if unit != "" && units != nil {
-			if found, ok := units.m.Lookup(unit); !ok {
-				c.User.(*Worker).unmapped(units, unit)
-			} else if len(found) == 1 {
-				code, system = found[0].Code, found[0].System
-			}
-		}
+		q.lookUp(c.User.(*Worker), units)
 		n := c.NewObject()
-		c.AddString(n, "code", code)
-		c.AddString(n, "comparator", comparator)
-		c.AddString(n, "system", system)
-		c.AddString(n, "unit", unit)
-		c.AddMember(n, "value", c.NewNumber(s))
+		c.AddString(n, "code", q.code)
+		c.AddString(n, "comparator", q.comparator)
+		c.AddString(n, "system", q.system)
+		c.AddString(n, "unit", q.unit)
+		c.AddMember(n, "value", c.NewNumber(q.value))
 		return fhirpath.Object(n, typeQuantity), nil
 	})
 }
@@ -401,6 +387,7 @@ func compileCoding(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []f
 	if len(problems) > 0 {
 		return nil, result, problems
 	}
+	call.Mark = codingMark{}
 	return single(call, result, func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error) {
 		system, err := arg(c, call, 0)
 		if err != nil {
@@ -443,6 +430,7 @@ func compileConcept(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []
 		return nil, result, problems
 	}
 	kind := call.Error(string(WrongType))
+	call.Mark = conceptMark{}
 	one := func(c *fhirpath.Context, codings *fhir.Node, text *string, v fhirpath.Value) error {
 		switch {
 		case v.Kind() == fhirpath.KindString && (*text == "" || *text == v.Text()):

@@ -56,38 +56,19 @@ func (f *formulaCompiler) compileTranslated(call *fhirpath.Call) (fhirpath.Impl,
 		return nil, result, problems
 	}
 	unmapped := call.Error(string(UnmappedCode))
+	call.Mark = slot
 	return single(call, result, func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error) {
 		display, err := arg(c, call, 1)
 		if err != nil {
 			return fhirpath.Value{}, err
 		}
-		code, text := in.Text(), display
-		targets, ok := slot.m.Lookup(code)
+		list, text, ok := translated(c.User.(*Worker), slot, in.Text(), display)
 		if !ok {
-			w := c.User.(*Worker)
-			w.unmapped(slot, code)
-			if slot.m.Unknown == terminology.Refuse {
-				return fhirpath.Value{}, unmapped
-			}
-			w.find(FindUnmapped)
-			if slot.m.Unknown == terminology.Text {
-				if text == "" {
-					text = code
-				}
-				return conceptNode(c, nil, text), nil
-			}
+			return fhirpath.Value{}, unmapped
 		}
 		codings := c.NewArray()
-		if slot.m.System != "" {
-			c.AddItem(codings, codingNode(c, slot.m.System, code, display))
-		}
-		for i := range targets {
-			if t := &targets[i]; t.System != slot.m.System || t.Code != code {
-				c.AddItem(codings, codingNode(c, t.System, t.Code, t.Display))
-			}
-		}
-		if len(codings.Items) == 0 && text == "" {
-			text = code // a code that has no target on purpose stays readable
+		for i := range list {
+			c.AddItem(codings, codingNode(c, list[i].system, list[i].code, list[i].display))
 		}
 		return conceptNode(c, codings, text), nil
 	})
@@ -134,6 +115,7 @@ func (f *formulaCompiler) compileRef(call *fhirpath.Call) (fhirpath.Impl, fhirpa
 	args := call.Args[1:]
 	// ref() does not look at its input: it stands alone, or after something that is only a condition.
 	call.OnEmpty = true
+	call.Mark = target
 	call.Single = func(c *fhirpath.Context, _ fhirpath.Value) (fhirpath.Value, error) {
 		w := c.User.(*Worker)
 		msg := append(w.ids.msg[:0], target.prefix...)

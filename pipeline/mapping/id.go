@@ -3,7 +3,6 @@ package mapping
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base32"
 	"encoding/binary"
 	"hash"
 	"hash/maphash"
@@ -19,13 +18,25 @@ const idAlphabet = "abcdefghijklmnopqrstuvwxyz234567"
 // idLength is the length of an ID as text.
 const idLength = 32
 
-var idEncoding = base32.NewEncoding(idAlphabet).WithPadding(base32.NoPadding)
-
 // String is the id of the resource: 32 lower-case base32 letters.
-func (id ID) String() string { return string(id.Append(nil)) }
+func (id ID) String() string {
+	var text [idLength]byte
+	return string(id.Append(text[:0]))
+}
 
 // Append appends the text of the id.
-func (id ID) Append(dst []byte) []byte { return idEncoding.AppendEncode(dst, id[:]) }
+func (id ID) Append(dst []byte) []byte {
+	var text [idLength]byte
+	for block := range 4 {
+		b := id[block*5 : block*5+5]
+		bits := uint64(b[0])<<32 | uint64(b[1])<<24 | uint64(b[2])<<16 | uint64(b[3])<<8 | uint64(b[4])
+		for i := 7; i >= 0; i-- {
+			text[block*8+i] = idAlphabet[bits&31]
+			bits >>= 5
+		}
+	}
+	return append(dst, text[:]...)
+}
 
 // IsZero tells whether the id was never set.
 func (id ID) IsZero() bool { return id == ID{} }
@@ -132,10 +143,16 @@ func (h *hasher) id(message []byte) ID {
 	if len(slot.message) > 0 && string(slot.message) == string(message) {
 		return slot.id
 	}
+	slot.id = h.fresh(message)
+	slot.message = append(slot.message[:0], message...)
+	return slot.id
+}
+
+// fresh is id for a message that will not come again: a resource's own.
+func (h *hasher) fresh(message []byte) (id ID) {
 	h.mac.Reset()
 	h.mac.Write(message)
 	h.mac.Sum(h.sum[:0])
-	copy(slot.id[:], h.sum[:])
-	slot.message = append(slot.message[:0], message...)
-	return slot.id
+	copy(id[:], h.sum[:])
+	return id
 }

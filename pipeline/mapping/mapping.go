@@ -84,6 +84,9 @@ type Options struct {
 	UnusedTables map[string]string // tables that no mapping reads on purpose, by name, with the reason
 	// NoCoverage leaves the findings about unread columns and tables out; cases and `eval` use it.
 	NoCoverage bool
+
+	// evaluate leaves the writers out, so that tests can compare them with what they stand for.
+	evaluate bool
 }
 
 // Compile checks the packs against the tables and the definitions of R4 and makes the program that maps. Either there

@@ -46,17 +46,17 @@ type plan struct {
 	mark int        // planConst: where meta.security belongs, in text; -1
 	late bool       // a dynamic member of meta after security: its start is the mark
 
-	members  []*plan // planObject, sorted by name
-	checks   []check
-	always   bool // the resource itself: written even if all formulas are empty
-	coded    *fhir.CodeSet
-	decide   *deferred // the policy's decision depends on the value
-	siblings bool
+	members []*plan // planObject, sorted by name
+	checks  []check
+	always  bool // the resource itself: written even if all formulas are empty
+	coded   *fhir.CodeSet
+	decide  *deferred // the policy's decision depends on the value
 
 	entries []*entry // planList
 	max     int
 
 	f     *formula // planScalar, planComplex
+	w     writer   // of the formula; nil if it is evaluated
 	form  *primitive
 	shape shapeKey
 	drop  bool // `references: drop`

@@ -21,6 +21,7 @@ type Program struct {
 	policy    *phi.Policy
 	digest    string
 	zones     []*time.Location
+	refs      int // ref()s that have a place in the workers' memory
 	maps      []*mapSlot
 	formulas  []programFormula
 	targets   map[string]*refTarget

@@ -25,7 +25,6 @@ type shapeMember struct {
 	under    bool // `_name`
 	codes    *fhir.CodeSet
 	decision phi.Decision
-	below    *shape // made on first use
 }
 
 type shapeKey struct {

@@ -143,6 +143,11 @@ func (t *templates) patient(env *fhirpath.Env, typ *fhir.Type) {
 			return
 		}
 		t.b.patient = f
+		if end, ok := f.expr.Tail(); ok && end.Bare && !t.c.o.evaluate {
+			if target, ok := end.Mark.(*refTarget); ok {
+				t.b.patientRef = t.c.ref(target, end.Args)
+			}
+		}
 		st := f.expr.Static()
 		if st.FHIR == nil || !st.FHIR.Is("Reference") {
 			t.c.faultFormula(f, "= ref('patient', COLUMN)", "patient must be a Reference made by ref(), not %s", describe(st))

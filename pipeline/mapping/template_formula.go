@@ -64,6 +64,7 @@ func (t *templates) formula(p *plan, n *yaml.Node, at place) {
 		if p.form.ref {
 			p.drop = t.drops(strings.TrimSuffix(p.path, ".reference"))
 		}
+		p.w = t.writer(p)
 		return
 	}
 	p.drop = t.drops(p.path)
@@ -74,6 +75,7 @@ func (t *templates) formula(p *plan, n *yaml.Node, at place) {
 	}
 	p.shape = shapeKey{typ: p.typ, rules: at.rules, free: at.free}
 	p.coded = requiredCodes(p.elem)
+	p.w = t.writer(p)
 }
 
 func allowedTarget(targets []string, typ string) bool {

@@ -25,14 +25,15 @@ type Worker struct {
 	rows    []*fhirpath.Row
 	patient ID
 
-	buf   []byte
-	cuts  []phi.Cut
-	refs  []Ref
-	mark  int
-	path  []byte
-	id    ID
-	paths map[string]string
-	vals  []fhirpath.Value
+	buf    []byte
+	cuts   []phi.Cut
+	refs   []Ref
+	mark   int
+	path   []byte
+	id     ID
+	idText string
+	paths  map[string]string
+	vals   []fhirpath.Value
 
 	out      []*Resource // of one record
 	outUsed  int
@@ -44,6 +45,9 @@ type Worker struct {
 	current *formula // being evaluated, for findings
 	tally   tally
 	names   idNames
+
+	codings   []codingText // scratch
+	refMemory []refMemory  // by refSource.index
 }
 
 // idNames keeps the texts of recent ids: most records in a row belong to one patient.
@@ -62,7 +66,7 @@ func (n *idNames) text(id ID) string {
 
 // NewWorker makes a worker. Its counters belong to the program from now on.
 func (p *Program) NewWorker() *Worker {
-	w := &Worker{p: p, ctx: fhirpath.NewContext(), ids: newHasher(p.idKey), paths: map[string]string{}, tally: newTally(p), shaper: shaper{policy: p.policy, shapes: map[shapeKey]*shape{}}}
+	w := &Worker{p: p, ctx: fhirpath.NewContext(), ids: newHasher(p.idKey), paths: map[string]string{}, tally: newTally(p), refMemory: make([]refMemory, p.refs), shaper: shaper{policy: p.policy, shapes: map[shapeKey]*shape{}}}
 	for _, z := range p.zones {
 		w.zones = append(w.zones, zoneReader{zone: z})
 	}
@@ -294,7 +298,19 @@ func (w *Worker) run(focus fhirpath.Value, at extract.Place, ordinal int, emit f
 		w.refuse(BlankKey, nil, "")
 		return w.done(), nil
 	}
-	if b.patient != nil {
+	if b.patientRef != nil {
+		w.current = b.patient
+		ref, err := b.patientRef.get(w, focus)
+		switch {
+		case err != nil:
+			w.refuseError(b.patient, err)
+			return w.done(), nil
+		case ref == nil:
+			w.refuse(NoPatient, b.patient, "patient")
+			return w.done(), nil
+		}
+		w.patient = ref.id
+	} else if b.patient != nil {
 		w.current = b.patient
 		v, err := b.patient.expr.One(w.ctx, focus)
 		if err != nil {
@@ -390,7 +406,8 @@ func (w *Worker) resource(focus fhirpath.Value, at extract.Place, ordinal int, i
 	}
 	msg = appendOrdinal(msg, ordinal)
 	w.ids.msg = msg
-	w.id = w.ids.id(msg)
+	w.id = w.ids.fresh(msg)
+	w.idText = w.id.String()
 	if b.self {
 		w.patient = w.id
 	}
@@ -410,9 +427,11 @@ func (w *Worker) resource(focus fhirpath.Value, at extract.Place, ordinal int, i
 		return false
 	}
 	w.outUsed++
-	r.Type, r.Resource.ID, r.ID = w.m.Type, w.names.text(w.id), w.id
+	r.Type, r.Resource.ID, r.ID = w.m.Type, w.idText, w.id
 	r.PatientID, r.Patient = w.patient, ""
-	if !w.patient.IsZero() {
+	if b.self {
+		r.Patient = w.idText
+	} else if !w.patient.IsZero() {
 		r.Patient = w.names.text(w.patient)
 	}
 	r.Mark, r.Place, r.Row, r.Ordinal = w.mark, at, w.rowJSON, ordinal

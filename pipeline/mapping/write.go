@@ -131,7 +131,7 @@ func (w *Worker) member(m *plan, focus fhirpath.Value) status {
 		return literal
 	case planID:
 		w.buf = append(append(w.buf, m.name...), '"')
-		w.buf = append(w.id.Append(w.buf), '"')
+		w.buf = append(append(w.buf, w.idText...), '"')
 		return literal
 	}
 	w.buf = append(w.buf, m.name...)
@@ -162,6 +162,9 @@ func (w *Worker) value(p *plan, focus fhirpath.Value) status {
 		return w.object(p, focus)
 	case planList:
 		return w.list(p, focus)
+	}
+	if p.w != nil {
+		return p.w.write(w, p, focus)
 	}
 	v, err := p.f.expr.One(w.ctx2(p.f), focus)
 	if err != nil {

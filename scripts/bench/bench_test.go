@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -18,7 +20,7 @@ import (
 func TestYardstickDoesTheWork(t *testing.T) {
 	const rows = 2*rowsPerBatch + 77
 	dir := t.TempDir()
-	if err := generate(t.Context(), dir, rows); err != nil {
+	if err := generate(t.Context(), dir, &tables[2], rows); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "observations.csv"))
@@ -29,7 +31,7 @@ func TestYardstickDoesTheWork(t *testing.T) {
 	if len(lines) != rows {
 		t.Fatalf("%d rows were generated, want %d", len(lines), rows)
 	}
-	y, err := newLoop()
+	y, err := newLoop(&tables[2])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +41,7 @@ func TestYardstickDoesTheWork(t *testing.T) {
 	}
 	n, batches := 0, 0
 	ids := map[string]bool{}
-	other, err := newLoop() // opens what y has sealed
+	other, err := newLoop(&tables[2]) // opens what y has sealed
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +116,7 @@ func checkRow(t *testing.T, y *loop, line string, resource, phi []byte, ids map[
 	if err := json.Unmarshal(plain, &row); err != nil {
 		t.Fatal(err)
 	}
-	for i, name := range columnNames {
+	for i, name := range tables[2].columns {
 		if row[name] != cells[i] {
 			t.Errorf("column %s is %q, sealed as %q", name, cells[i], row[name])
 		}
@@ -125,7 +127,7 @@ func TestGeneratedTableIsTheSameEachTime(t *testing.T) {
 	var texts [2]string
 	for i := range texts {
 		dir := t.TempDir()
-		if err := generate(t.Context(), dir, 500); err != nil {
+		if err := generate(t.Context(), dir, &tables[2], 500); err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range []string{"patients", "encounters", "observations"} {
@@ -187,17 +189,94 @@ func TestClean(t *testing.T) {
 
 func TestTableOfFigures(t *testing.T) {
 	var out bytes.Buffer
-	for _, args := range [][]string{{"-rounds", "0"}, {"-rows", "x"}, {"-only", "nobody"}, {"-child", "nobody"}} {
+	for _, args := range [][]string{{"-rounds", "0"}, {"-rows", "x"}, {"-only", "nobody"}, {"-child", "nobody"}, {"-table", "nobody"}} {
 		if err := run(t.Context(), args, &out, &out); err == nil {
 			t.Errorf("%v was accepted", args)
 		}
 	}
 	out.Reset()
-	w, err := json.Marshal(workload{Table: filepath.Join(t.TempDir(), "none.csv"), Rows: 1})
+	w, err := json.Marshal(workload{Table: filepath.Join(t.TempDir(), "none.csv"), TableName: "observations", Rows: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := run(t.Context(), []string{"-child", "yardstick", string(w)}, &out, &out); err == nil {
 		t.Error("a table that is not there was measured")
+	}
+}
+
+// What the loops of the other tables write is canonical, of its type, and whole again with the piece that was taken out.
+func TestYardstickOfEachTable(t *testing.T) {
+	for i := range tables {
+		x := &tables[i]
+		t.Run(x.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := generate(t.Context(), dir, x, 100); err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(filepath.Join(dir, x.name+".csv"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			y, err := newLoop(x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids := map[string]bool{}
+			lines := strings.Split(strings.TrimSpace(string(text)), "\n")[1:]
+			for _, line := range lines {
+				cells := make([][]byte, len(x.columns))
+				if y.clean = clean([]byte(line)); !split([]byte(line), cells) {
+					t.Fatal(line)
+				}
+				y.clinical = y.clinical[:0]
+				if err := y.one(cells); err != nil {
+					t.Fatal(err)
+				}
+				clinical, _ := frame(y.clinical)
+				node, err := fhir.Parse(clinical)
+				if err != nil {
+					t.Fatalf("%s: %v", clinical, err)
+				}
+				if canonical := node.AppendCanonical(nil); !bytes.Equal(canonical, clinical) || node.ResourceType() != x.typ {
+					t.Fatalf("not canonical, or not %s:\n%s\n%s", x.typ, clinical, canonical)
+				}
+				if sealed := bytes.HasPrefix(y.row, []byte(`"name":[`)); sealed != (x.typ == "Patient") || node.Get("name") != nil {
+					t.Errorf("the name is not where it should be: %s", y.row)
+				}
+				ids[node.ID()] = true
+			}
+			if len(ids) != 100 || len(lines) != 100 {
+				t.Errorf("%d ids of %d rows", len(ids), len(lines))
+			}
+		})
+	}
+}
+
+func TestShares(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "profile")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		t.Skip(err) // the test itself is being profiled
+	}
+	text := bytes.Repeat([]byte(`{"a":"b"}`), 100)
+	for start := time.Now(); time.Since(start) < 300*time.Millisecond; {
+		_, _ = fhir.Parse(text[:9])
+	}
+	pprof.StopCPUProfile()
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := sharesOf(path, "test", 1)
+	if err != nil || !strings.Contains(got, "formulas, checks and JSON") {
+		t.Errorf("%v\n%s", err, got)
+	}
+	if err := os.WriteFile(path, []byte("no profile"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sharesOf(path, "test", 1); err == nil {
+		t.Error("what is no profile was read")
 	}
 }

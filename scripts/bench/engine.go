@@ -13,7 +13,16 @@ import (
 
 // engine is Chartlift itself: over the plan in w.Dir, from the CSV to sealed, packed and checked batches with everything
 // on, on one core and without sending. The records of patients and encounters, which the plan has too, count as well.
-func engine(ctx context.Context, w workload, started func()) (made int64, err error) {
+func engine(ctx context.Context, w workload, started func()) (int64, error) {
+	return engineWith(ctx, w, 1, started)
+}
+
+// engine2 is the engine with two workers.
+func engine2(ctx context.Context, w workload, started func()) (int64, error) {
+	return engineWith(ctx, w, 2, started)
+}
+
+func engineWith(ctx context.Context, w workload, workers int, started func()) (made int64, err error) {
 	if w.Binary != "" {
 		return asBinary(ctx, w, started)
 	}
@@ -27,7 +36,7 @@ func engine(ctx context.Context, w workload, started func()) (made int64, err er
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	started()
-	summary, err := s.Run(ctx, pipeline.RunOptions{Dry: true, Workers: 1})
+	summary, err := s.Run(ctx, pipeline.RunOptions{Dry: true, Workers: workers})
 	if err != nil {
 		return 0, err
 	}

@@ -23,8 +23,8 @@ import (
 // The yardstick: what the work on one table costs when somebody writes it by hand for that table alone, as fast as
 // they can. It is no part of Chartlift and shares no code with it, so that it does not get faster or slower with it.
 //
-// Per row: cut the line into cells; three HMAC-SHA-256 ids (observation, patient, encounter), cut to 160 bits, as
-// base32; the Observation in canonical JSON; a digest of it under the patient's key; the row, as JSON, sealed with
+// Per row: cut the line into cells; up to three HMAC-SHA-256 ids (the resource's, patient, encounter), cut to 160 bits,
+// as base32; the resource in canonical JSON (yardstick_tables.go); a digest of it under the patient's key; the row, as JSON, sealed with
 // AES-256-GCM under the patient's key, with a random nonce and the ids as additional data. Per batch: zstd over the
 // resources (what is sealed does not compress and stays out of it), then AES-256-GCM over all. A patient's keys and
 // ciphers are made once for the rows that stand together.
@@ -32,27 +32,11 @@ import (
 // rowsPerBatch is the size of a batch of the yardstick.
 const rowsPerBatch = 4096
 
-const columnsOfTable = 9
-
-// Places of the columns.
-const (
-	cDate = iota
-	cPatient
-	cEncounter
-	cCategory
-	cCode
-	cDescription
-	cValue
-	cUnits
-	cType
-)
-
-var columnNames = [columnsOfTable]string{"DATE", "PATIENT", "ENCOUNTER", "CATEGORY", "CODE", "DESCRIPTION", "VALUE", "UNITS", "TYPE"}
-
 var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // loop holds what is reused from row to row.
 type loop struct {
+	t       *table
 	root    [32]byte  // wraps nothing here: the patients' keys are derived from it
 	ids     hash.Hash // HMAC under the id key
 	keys    hash.Hash // HMAC under the root key
@@ -66,13 +50,14 @@ type loop struct {
 	clinical, sealed, packed                       []byte
 	inBatch                                        int
 	clean                                          bool // nothing in the line needs an escape in JSON
+	from, to                                       int  // what of the resource is sealed with the row
 
 	resources, bytes int64
 	keep             func(batch []byte) // for tests; nil otherwise
 }
 
-func newLoop() (*loop, error) {
-	y := &loop{}
+func newLoop(t *table) (*loop, error) {
+	y := &loop{t: t}
 	var idKey, batchKey [32]byte
 	for _, k := range [][]byte{y.root[:], idKey[:], batchKey[:]} {
 		if _, err := rand.Read(k); err != nil {
@@ -105,7 +90,11 @@ func yardstick(ctx context.Context, w workload, started func()) (int64, error) {
 		return 0, err
 	}
 	defer f.Close()
-	y, err := newLoop()
+	t, err := tableOf(w.TableName)
+	if err != nil {
+		return 0, err
+	}
+	y, err := newLoop(t)
 	if err != nil {
 		return 0, err
 	}
@@ -121,7 +110,7 @@ func (y *loop) run(ctx context.Context, in io.Reader) error {
 	if _, err := r.ReadSlice('\n'); err != nil {
 		return fmt.Errorf("header: %w", err)
 	}
-	var cells [columnsOfTable][]byte
+	cells := make([][]byte, len(y.t.columns))
 	for n := int64(2); ; n++ {
 		line, err := r.ReadSlice('\n')
 		if err == io.EOF && len(line) == 0 {
@@ -132,10 +121,10 @@ func (y *loop) run(ctx context.Context, in io.Reader) error {
 		}
 		line = bytes.TrimSuffix(line, []byte("\n"))
 		y.clean = clean(line)
-		if !split(line, &cells) {
+		if !split(line, cells) {
 			return fmt.Errorf("line %d is none of ours", n)
 		}
-		if err := y.one(&cells); err != nil {
+		if err := y.one(cells); err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
 		if y.inBatch == rowsPerBatch {
@@ -151,60 +140,72 @@ func (y *loop) run(ctx context.Context, in io.Reader) error {
 
 // split cuts a line into cells. The generated table has no quotes, and the loop is for that table; one that comes all
 // the same is noticed.
-func split(line []byte, cells *[columnsOfTable][]byte) bool {
+func split(line []byte, cells [][]byte) bool {
 	if bytes.IndexByte(line, '"') >= 0 {
 		return false
 	}
-	for i := range columnsOfTable - 1 {
+	last := len(cells) - 1
+	for i := range last {
 		j := bytes.IndexByte(line, ',')
 		if j < 0 {
 			return false
 		}
 		cells[i], line = line[:j], line[j+1:]
 	}
-	cells[columnsOfTable-1] = line
+	cells[last] = line
 	return bytes.IndexByte(line, ',') < 0
 }
 
 var errNumber = errors.New("a value is no decimal number")
 
 // one makes the resource of one row.
-func (y *loop) one(cells *[columnsOfTable][]byte) error {
-	if !decimal(cells[cValue]) {
+func (y *loop) one(cells [][]byte) error {
+	t := y.t
+	if t.number >= 0 && !decimal(cells[t.number]) {
 		return errNumber
 	}
-	if !bytes.Equal(cells[cPatient], y.patient) {
-		if err := y.open(cells[cPatient]); err != nil {
+	patient := cells[t.patient]
+	if !bytes.Equal(patient, y.patient) {
+		if err := y.open(patient); err != nil {
 			return err
 		}
 	}
-	y.id = y.derive(y.id[:0], "observation", cells[cPatient], cells[cEncounter], cells[cCode], cells[cDate])
-	y.patientID = y.derive(y.patientID[:0], "patient", cells[cPatient])
-	y.encounterID = y.derive(y.encounterID[:0], "encounter", cells[cEncounter])
+	y.id = y.derive(y.id[:0], t.name, cells, t.key...)
+	y.patientID = y.derive(y.patientID[:0], "patients", cells, t.patient)
+	if t.encounter >= 0 {
+		y.encounterID = y.derive(y.encounterID[:0], "encounters", cells, t.encounter)
+	}
 
 	// The resource goes straight into the batch, behind its length.
 	start := len(y.clinical)
 	b := append(y.clinical, 0, 0, 0, 0)
-	b = y.observation(b, cells)
+	y.from, y.to = 0, 0
+	b = t.write(y, b, cells)
+	whole := b[start+4:]
+	y.digest.Reset()
+	y.digest.Write(whole)
+	y.sum = y.digest.Sum(y.sum[:0])
+
+	y.row = y.row[:0]
+	if y.to > y.from { // what the clinical part must not show goes with the row
+		y.row = append(append(y.row, b[y.from:y.to]...), '\n')
+		b = append(b[:y.from], b[y.to:]...)
+	}
 	binary.LittleEndian.PutUint32(b[start:], uint32(len(b)-start-4))
 	y.clinical = b
 
-	y.digest.Reset()
-	y.digest.Write(b[start+4:])
-	y.sum = y.digest.Sum(y.sum[:0])
-
-	y.row = append(y.row[:0], '{')
+	y.row = append(y.row, '{')
 	for i, c := range cells {
 		if i > 0 {
 			y.row = append(y.row, ',')
 		}
 		y.row = append(y.row, '"')
-		y.row = append(y.row, columnNames[i]...)
+		y.row = append(y.row, t.columns[i]...)
 		y.row = append(y.row, `":`...)
 		y.row = y.quoted(y.row, c)
 	}
 	y.row = append(y.row, '}')
-	y.aad = append(append(append(append(y.aad[:0], "Observation/"...), y.id...), y.patientID...), y.sum[:16]...)
+	y.aad = append(append(append(append(append(y.aad[:0], t.typ...), '/'), y.id...), y.patientID...), y.sum[:16]...)
 	start = len(y.sealed)
 	y.sealed = append(y.sealed, 0, 0, 0, 0)
 	y.sealed = append(y.sealed, y.aad...)
@@ -234,46 +235,17 @@ func (y *loop) open(patient []byte) error {
 }
 
 // derive appends the id of a record: an HMAC over migration, table and the parts of the key, each with its length.
-func (y *loop) derive(dst []byte, table string, parts ...[]byte) []byte {
+func (y *loop) derive(dst []byte, table string, cells [][]byte, key ...int) []byte {
 	k := append(y.key[:0], "\x05bench"...)
 	k = append(append(k, byte(len(table))), table...)
-	for _, p := range parts {
-		k = append(binary.AppendUvarint(k, uint64(len(p))), p...)
+	for _, i := range key {
+		k = append(binary.AppendUvarint(k, uint64(len(cells[i]))), cells[i]...)
 	}
 	y.key = k
 	y.ids.Reset()
 	y.ids.Write(k)
 	y.sum = y.ids.Sum(y.sum[:0])
 	return lowerBase32.AppendEncode(dst, y.sum[:20])
-}
-
-// observation appends the resource in canonical form: members sorted by name, no white space.
-func (y *loop) observation(b []byte, cells *[columnsOfTable][]byte) []byte {
-	b = append(b, `{"category":[{"coding":[{"code":`...)
-	b = y.quoted(b, cells[cCategory])
-	b = append(b, `,"system":"http://terminology.hl7.org/CodeSystem/observation-category"}]}],"code":{"coding":[{"code":`...)
-	b = y.quoted(b, cells[cCode])
-	b = append(b, `,"display":`...)
-	b = y.quoted(b, cells[cDescription])
-	b = append(b, `,"system":"http://loinc.org"}],"text":`...)
-	b = y.quoted(b, cells[cDescription])
-	b = append(b, `},"effectiveDateTime":`...)
-	b = y.quoted(b, cells[cDate])
-	b = append(b, `,"encounter":{"reference":"Encounter/`...)
-	b = append(b, y.encounterID...)
-	b = append(b, `"},"id":"`...)
-	b = append(b, y.id...)
-	b = append(b, `","meta":{"profile":["http://hl7.org/fhir/StructureDefinition/vitalsigns"],`...)
-	b = append(b, `"tag":[{"code":"bench","system":"https://github.com/chartlift/chartlift/migration"}]},`...)
-	b = append(b, `"resourceType":"Observation","status":"final","subject":{"reference":"Patient/`...)
-	b = append(b, y.patientID...)
-	b = append(b, `"},"valueQuantity":{"code":`...)
-	b = y.quoted(b, cells[cUnits])
-	b = append(b, `,"system":"http://unitsofmeasure.org","unit":`...)
-	b = y.quoted(b, cells[cUnits])
-	b = append(b, `,"value":`...)
-	b = append(b, cells[cValue]...)
-	return append(b, `}}`...)
 }
 
 // clean tells whether no byte of a line needs an escape in a JSON string, eight at a time: a byte below 0x20, a quote or
