@@ -7,7 +7,7 @@ build: ## the binary, as ./chartlift
 	go build -trimpath -o chartlift ./cmd/chartlift
 
 test: ## all tests that need Go alone, with the race detector
-	go test -race ./...
+	go test -race -timeout 60m ./...
 
 lint: ## formatting, vet, staticcheck
 	@unformatted=$$(gofmt -l cmd pipeline mappings fixtures scripts); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -59,16 +58,15 @@ func InitKeys(planFile string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if path := plan.KeysPath(); path != "" {
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return "", err
-		}
-	}
 	if err := phi.InitKeys(plan.PHI.Keys, plan.Migration, plan.Stage, filepath.Dir(plan.Ledger)); err != nil {
 		return "", usageError{err}
 	}
 	return plan.PHI.Keys, nil
 }
+
+// shownFromPatients is how many patients must share a value that no concept map knows before it is written down: what
+// fewer have may name one of them.
+const shownFromPatients = 5
 
 // takeCounters moves what the worker counted into the report.
 func (x *extractor) takeCounters() {
@@ -77,6 +75,9 @@ func (x *extractor) takeCounters() {
 		x.report.Formulas = append(x.report.Formulas, ledger.Formula(f))
 	}
 	for _, u := range unmapped {
+		if u.Patients < shownFromPatients {
+			u.Value = ""
+		}
 		x.report.Unmapped = append(x.report.Unmapped, ledger.Unmapped(u))
 	}
 }

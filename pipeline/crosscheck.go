@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -39,18 +40,51 @@ func excludedRule(reason uint8) mapping.Code {
 
 const exclusionsName = "exclusions"
 
+// checkAllIDs is the task of the check over all ids.
+const checkAllIDs = "all ids"
+
 // exclusions is what the check took out, by batch and position. It grows with the faults, not with the data.
 type exclusions map[string]map[int]uint8
 
-// loadExclusions reads what a run's check took out; before the check there is nothing.
-func loadExclusions(dir string) (exclusions, error) {
-	list, err := stage.ReadExclusions(dir, exclusionsName)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// errUnchecked says that a run has not come as far as its check over all ids.
+var errUnchecked = errors.New("the check over all ids is not done")
+
+// exclusions reads what a run's check took out. The ledger is the authority: a list that it does not know of yet is not
+// read, and one that it knows of must be there and agree with it. Errors: errUnchecked, *stage.Damage.
+func (s *Session) exclusions(ctx context.Context, run string) (exclusions, error) {
+	tasks, err := s.Ledger.Tasks(ctx, run, ledger.TaskFilter{Kind: ledger.Check, State: ledger.TaskDone})
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(tasks, func(t ledger.Task) bool { return t.Subject == checkAllIDs }) {
+		return nil, fmt.Errorf("%s: %w", run, errUnchecked)
+	}
+	list, err := stage.ReadExclusions(s.stageDir(run), exclusionsName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &stage.Damage{File: exclusionsName + ".excluded", What: "the file is missing"}
+	}
+	if err != nil {
 		return nil, err
 	}
 	out := exclusions{}
 	for _, e := range list {
 		out.set(e.Batch, e.Position, e.Reason)
+	}
+	batches, err := s.Ledger.Batches(ctx, run, ledger.BatchFilter{})
+	if err != nil {
+		return nil, err
+	}
+	named := 0
+	for _, b := range batches {
+		if int64(len(out[b.ID])) != b.Excluded {
+			return nil, &stage.Damage{File: exclusionsName + ".excluded", What: fmt.Sprintf("it takes %d resources out of batch %s, the ledger %d", len(out[b.ID]), b.ID, b.Excluded)}
+		}
+		if b.Excluded > 0 {
+			named++
+		}
+	}
+	if named != len(out) {
+		return nil, &stage.Damage{File: exclusionsName + ".excluded", What: "it names batches that the ledger does not have"}
 	}
 	return out, nil
 }
@@ -65,7 +99,7 @@ func (e exclusions) set(batch string, position int, reason uint8) {
 // crosscheck looks over all ids of the run, when every record has been read: second records with one key, and
 // references to what was never made. What it takes out is named in the ledger; the batches stay as they are.
 func (r *runner) crosscheck(ctx context.Context) error {
-	return r.once(ctx, ledger.Check, "all ids", func(ctx context.Context) (ledger.Report, error) {
+	return r.once(ctx, ledger.Check, checkAllIDs, func(ctx context.Context) (ledger.Report, error) {
 		infos, err := r.infos(ctx)
 		if err != nil {
 			return ledger.Report{}, err
@@ -187,6 +221,9 @@ func (c *checker) duplicates(ctx context.Context) error {
 
 // references finds, for the resources of one level, the references to what is not there. Levels go upward, so that what
 // is taken out at one takes out what refers to it at the next.
+//
+// Sorted are the ids that a batch refers to, not the references: thousands of results refer to a few dozen patients and
+// visits. Only where an id turns out to be missing is the batch's index read again, for the resources that name it.
 func (c *checker) references(ctx context.Context, level int) (err error) {
 	var here, below []int
 	for i, info := range c.infos {
@@ -202,29 +239,92 @@ func (c *checker) references(ctx context.Context, level int) (err error) {
 	}
 	sorter := stage.NewSorter(c.dir, sortBudget)
 	defer func() { err = errors.Join(err, sorter.Close()) }()
-	var value [17]byte
-	for e, err := range stage.Index(c.dir, pick(c.infos, here)) {
+	var value [4]byte
+	var recent recentIDs
+	for _, batch := range here {
+		recent.clear()
+		binary.BigEndian.PutUint32(value[:], uint32(batch))
+		out := c.out[c.infos[batch].ID]
+		for e, err := range stage.Index(c.dir, c.infos[batch:batch+1]) {
+			if err != nil {
+				return err
+			}
+			if len(out) > 0 {
+				if _, gone := out[e.Position]; gone {
+					continue
+				}
+			}
+			for i := range e.Refs {
+				if ref := &e.Refs[i]; recent.add(&ref.ID) {
+					if err := sorter.Add(ref.ID[:], value[:]); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	missing, err := c.join(ctx, sorter, pick(c.infos, below), below)
+	if err != nil {
+		return err
+	}
+	for _, batch := range slices.Sorted(maps.Keys(missing)) {
+		if err := c.strikeReferrers(batch, missing[batch]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recentIDs forgets: an id that it has is one that was added, but not every id that was added is still there.
+type recentIDs [1 << 12]stage.ID
+
+// add tells whether the id is new, as far as is known.
+func (r *recentIDs) add(id *stage.ID) bool {
+	slot := &r[binary.LittleEndian.Uint16(id[:])%uint16(len(r))]
+	if *slot == *id {
+		return false
+	}
+	*slot = *id
+	return true
+}
+
+func (r *recentIDs) clear() { *r = recentIDs{} }
+
+// strikeReferrers takes out, or marks for mending, what refers from one batch to ids that are not there.
+func (c *checker) strikeReferrers(batch int, missing map[stage.ID]bool) error {
+	name := c.infos[batch].ID
+	for e, err := range stage.Index(c.dir, c.infos[batch:batch+1]) {
 		if err != nil {
 			return err
 		}
-		batch := here[e.Batch]
-		if _, out := c.out[c.infos[batch].ID][e.Position]; out {
+		if _, out := c.out[name][e.Position]; out {
 			continue
 		}
+		var dropped []stage.ID
+		strike := false
 		for _, ref := range e.Refs {
-			binary.BigEndian.PutUint32(value[:], uint32(batch))
-			binary.BigEndian.PutUint32(value[4:], uint32(e.Position))
-			binary.BigEndian.PutUint64(value[8:], uint64(e.Line))
-			value[16] = 0
-			if ref.Drop {
-				value[16] = 1
-			}
-			if err := sorter.Add(append(ref.ID[:], e.ID[:]...), value[:]); err != nil {
-				return err
+			switch {
+			case !missing[ref.ID]:
+			case ref.Drop:
+				dropped = append(dropped, ref.ID)
+			default:
+				strike = true
 			}
 		}
+		switch {
+		case strike:
+			c.strike(&stage.Entry{ID: e.ID, Batch: batch, Position: e.Position, Line: e.Line}, excludedMissing)
+		case len(dropped) > 0:
+			if c.dropped == nil {
+				c.dropped = map[dropKey][]stage.ID{}
+			}
+			c.dropped[dropKey{batch, e.Position}] = dropped
+		}
 	}
-	return c.join(ctx, sorter, pick(c.infos, below), below)
+	return nil
 }
 
 func pick(infos []stage.Info, at []int) []stage.Info {
@@ -235,50 +335,39 @@ func pick(infos []stage.Info, at []int) []stage.Info {
 	return out
 }
 
-// join walks over sorted references and sorted ids side by side.
-func (c *checker) join(ctx context.Context, sorter *stage.Sorter, infos []stage.Info, at []int) error {
+// join walks over sorted references and sorted ids side by side, and answers which ids are missing, by the batch that
+// refers to them. That grows with the faults, not with the data.
+func (c *checker) join(ctx context.Context, sorter *stage.Sorter, infos []stage.Info, at []int) (map[int]map[stage.ID]bool, error) {
 	next, stop := pull(stage.Index(c.dir, infos))
 	defer stop()
 	have, err := c.nextID(next, at)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	missing := map[int]map[stage.ID]bool{}
 	for entry, err := range sorter.Sorted() {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := ctx.Err(); err != nil {
-			return err
+			return nil, err
 		}
-		ref := stage.ID(entry.Key[:len(stage.ID{})])
-		for have != nil && slices.Compare(have[:], ref[:]) < 0 {
+		ref := stage.ID(entry.Key)
+		for have != nil && bytes.Compare(have[:], ref[:]) < 0 {
 			if have, err = c.nextID(next, at); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if have != nil && *have == ref || c.inState(ref) {
 			continue
 		}
-		e := stage.Entry{
-			ID:    stage.ID(entry.Key[len(stage.ID{}):]),
-			Batch: int(binary.BigEndian.Uint32(entry.Value)), Position: int(binary.BigEndian.Uint32(entry.Value[4:])),
-			Line: int64(binary.BigEndian.Uint64(entry.Value[8:])),
+		batch := int(binary.BigEndian.Uint32(entry.Value))
+		if missing[batch] == nil {
+			missing[batch] = map[stage.ID]bool{}
 		}
-		if _, out := c.out[c.infos[e.Batch].ID][e.Position]; out {
-			continue
-		}
-		if entry.Value[16] == 1 {
-			if c.dropped == nil {
-				c.dropped = map[dropKey][]stage.ID{}
-			}
-			key := dropKey{e.Batch, e.Position}
-			c.dropped[key] = append(c.dropped[key], ref)
-			continue
-		}
-		c.strike(&e, excludedMissing)
-		delete(c.dropped, dropKey{e.Batch, e.Position})
+		missing[batch][ref] = true
 	}
-	return nil
+	return missing, nil
 }
 
 // nextID is the next id that a resource still has, nil at the end.
@@ -437,7 +526,7 @@ func (c *checker) groupLines(ctx context.Context, m *mapping.Mapping, ids map[st
 			continue
 		}
 		for _, shard := range w.shards {
-			for rec, err := range w.source.Read(ctx, shard, nil) {
+			for rec, err := range w.read(ctx, shard) {
 				var fault *extract.Fault
 				if errors.As(err, &fault) {
 					continue

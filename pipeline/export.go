@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/internal/crash"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/stage"
@@ -31,7 +34,7 @@ func (s *Session) Export(ctx context.Context, o ExportOptions) (map[string]int64
 	if err != nil {
 		return nil, err
 	}
-	if err := s.sameSource(run); err != nil {
+	if err := s.sameSource(ctx, run); err != nil {
 		return nil, err
 	}
 	if o.Identified {
@@ -48,16 +51,47 @@ func (s *Session) Export(ctx context.Context, o ExportOptions) (map[string]int64
 	if err == nil {
 		err = e.places(ctx)
 	}
+	if err == nil {
+		err = e.publish()
+	}
 	for _, f := range e.files {
-		err = errors.Join(err, f.close())
+		err = errors.Join(err, f.discard())
 	}
 	s.options.Progress.Done()
 	return e.counts, err
 }
 
+// placesName is the file that is taken away first and put in place last: while it is there the folder holds one export,
+// and a whole one.
+const placesName = "places"
+
+// publish puts the files into their places, once all of them are on disk.
+func (e *exporter) publish() error {
+	for _, f := range e.files {
+		if err := f.sync(); err != nil {
+			return err
+		}
+	}
+	crash.At(crash.ExportFiles)
+	last := e.files[placesName]
+	if err := os.Remove(last.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.files)) {
+		if name == placesName {
+			continue
+		}
+		if err := e.files[name].rename(); err != nil {
+			return err
+		}
+		crash.At(crash.ExportRename)
+	}
+	return last.rename()
+}
+
 // sameSource makes sure that what export reads again is what the run read.
-func (s *Session) sameSource(run ledger.Run) error {
-	pins, err := s.pins(run.Target)
+func (s *Session) sameSource(ctx context.Context, run ledger.Run) error {
+	pins, err := s.pins(ctx, run.Target)
 	if err != nil {
 		return err
 	}
@@ -85,6 +119,7 @@ type ndjson struct {
 	path string
 	file *os.File
 	w    *bufio.Writer
+	done bool
 }
 
 func (e *exporter) file(name string) (*ndjson, error) {
@@ -96,23 +131,42 @@ func (e *exporter) file(name string) (*ndjson, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &ndjson{path, file, bufio.NewWriterSize(file, 1<<18)}
+	f := &ndjson{path: path, file: file, w: bufio.NewWriterSize(file, 1<<18)}
 	e.files[name] = f
 	return f, nil
 }
 
-func (f *ndjson) close() error {
+// sync makes what was written durable, under its temporary name.
+func (f *ndjson) sync() error {
 	err := errors.Join(f.w.Flush(), f.file.Sync(), f.file.Close())
-	if err == nil {
-		err = os.Rename(f.path+".part", f.path)
-	}
+	f.file = nil
 	return err
+}
+
+func (f *ndjson) rename() error {
+	err := os.Rename(f.path+".part", f.path)
+	f.done = err == nil
+	return err
+}
+
+// discard removes what did not come into its place: a half file, and of an identified export plain patient data.
+func (f *ndjson) discard() error {
+	if f.done {
+		return nil
+	}
+	var err error
+	if f.file != nil {
+		err = f.file.Close()
+	}
+	return errors.Join(err, os.Remove(f.path+".part"))
 }
 
 // resources writes what the batches hold, the check's exclusions left out.
 func (e *exporter) resources(ctx context.Context) (err error) {
 	dir := e.stageDir(e.run.ID)
-	if e.out, err = loadExclusions(dir); err != nil {
+	if e.out, err = e.exclusions(ctx, e.run.ID); errors.Is(err, errUnchecked) {
+		return usagef("%w: nobody knows yet which of its resources go on; the command that began it goes on with it", err)
+	} else if err != nil {
 		return err
 	}
 	if e.infos, err = e.infosOf(ctx, e.run.ID, ledger.BatchFilter{}); err != nil {
@@ -168,7 +222,7 @@ type fate struct {
 // places writes a line for each record and resource. The ledger keeps no row per record, so the source is read once
 // more; sameSource has made sure that it is the same.
 func (e *exporter) places(ctx context.Context) error {
-	f, err := e.file("places")
+	f, err := e.file(placesName)
 	if err != nil {
 		return err
 	}
@@ -196,7 +250,7 @@ func (e *exporter) places(ctx context.Context) error {
 	for _, w := range r.tables {
 		p := &placer{runner: r, worker: r.Program.NewWorker(), w: w, out: f, struck: struck, refused: refused[w.table.Name]}
 		for _, shard := range w.shards {
-			for rec, err := range w.source.Read(ctx, shard, nil) {
+			for rec, err := range w.read(ctx, shard) {
 				var fault *extract.Fault
 				switch {
 				case errors.As(err, &fault):

@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -25,23 +27,22 @@ const (
 
 // tableWork is one table of the run: its shards, and the mappings that read it.
 type tableWork struct {
-	table   *extract.Table
-	source  extract.Source
-	shards  []extract.Shard
+	table  *extract.Table
+	source extract.Source
+	*cutTable
 	rows    []*mapping.Mapping // a resource (or several) from each record
 	groups  []*mapping.Mapping // a resource from several records
 	numbers map[*mapping.Mapping]ordinals
 }
 
-// planTables cuts every table that a mapping reads into shards. It is the same for any number of workers.
+// planTables lists the tables that mappings read, with their shards. They are the same for any number of workers.
 func (r *runner) planTables(ctx context.Context) error {
+	cuts, err := r.cut(ctx)
+	if err != nil {
+		return err
+	}
 	for _, t := range r.usedTables() {
-		w := &tableWork{table: t, source: r.sources[t.Source], numbers: map[*mapping.Mapping]ordinals{}}
-		shards, err := w.source.Shards(ctx, t)
-		if err != nil {
-			return err
-		}
-		w.shards = shards
+		w := &tableWork{table: t, source: r.sources[t.Source], cutTable: cuts[t], numbers: map[*mapping.Mapping]ordinals{}}
 		for _, m := range r.mappingsOf(t) {
 			if m.Grouped {
 				w.groups = append(w.groups, m)
@@ -121,7 +122,8 @@ type extractor struct {
 	report  ledger.Report
 	counts  map[string]*ledger.RecordCount // by mapping; "" is the table's own account
 	made    map[string]int64
-	row     []byte // scratch for refused rows
+	row     []byte      // scratch for refused rows
+	refs    []stage.Ref // scratch
 	refused *stage.Quarantine
 
 	// The record at hand, and what its resources turned out to be.
@@ -154,8 +156,21 @@ func (x *extractor) start(name string) {
 	x.refused = stage.NewQuarantine(x.dir, fileName(x.run.ID+"."+name+".refused"), x.keys)
 }
 
-// fileName keeps what every file system takes.
+// longestName leaves room for what stage puts behind a name.
+const longestName = 120
+
+// fileName keeps what every file system takes. Where it has to change or cut a name a digest follows it, so that two
+// names never become one file.
 func fileName(s string) string {
+	name := plainName(s)
+	if name != s || len(name) > longestName {
+		sum := sha256.Sum256([]byte(s))
+		name = name[:min(len(name), longestName)] + "-" + hex.EncodeToString(sum[:8])
+	}
+	return name
+}
+
+func plainName(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_' {
 			return c
@@ -175,7 +190,7 @@ func (x *extractor) count(mapping, table string) *ledger.RecordCount {
 
 // shard maps one shard with all mappings of its table and answers what the ledger is to record.
 func (x *extractor) shard(ctx context.Context, w *tableWork, shard extract.Shard) (report ledger.Report, err error) {
-	x.start(fmt.Sprintf("%s.%d", w.table.Name, shard.Index))
+	x.start(fmt.Sprintf("%s.%s.%d", w.table.Source, w.table.Name, shard.Index))
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, x.abort())
@@ -185,8 +200,7 @@ func (x *extractor) shard(ctx context.Context, w *tableWork, shard extract.Shard
 	for _, m := range w.rows {
 		x.count(m.Name, w.table.Name)
 	}
-	var digest extract.Digest
-	for rec, err := range w.source.Read(ctx, shard, &digest) {
+	for rec, err := range w.read(ctx, shard) {
 		var fault *extract.Fault
 		switch {
 		case errors.As(err, &fault):
@@ -211,7 +225,7 @@ func (x *extractor) shard(ctx context.Context, w *tableWork, shard extract.Shard
 			}
 		}
 	}
-	x.report.Digest = fmt.Sprintf("%x", digest.Sum)
+	x.report.Digest = fmt.Sprintf("%x", w.sums[shard.Index])
 	return x.finish()
 }
 
@@ -345,19 +359,16 @@ func (x *extractor) add(m *mapping.Mapping, res *mapping.Resource) error {
 	if err != nil {
 		return err
 	}
-	key := stage.Key{ID: stage.ID(res.ID), Patient: stage.ID(res.PatientID), Ordinal: x.ordinal, Refs: stageRefs(res.Refs)}
+	x.refs = appendRefs(x.refs[:0], res.Refs)
+	key := stage.Key{ID: stage.ID(res.ID), Patient: stage.ID(res.PatientID), Ordinal: x.ordinal, Refs: x.refs}
 	return x.put(m, wave, sealed, key)
 }
 
-func stageRefs(refs []mapping.Ref) []stage.Ref {
-	if len(refs) == 0 {
-		return nil
+func appendRefs(dst []stage.Ref, refs []mapping.Ref) []stage.Ref {
+	for i := range refs {
+		dst = append(dst, stage.Ref{ID: stage.ID(refs[i].ID), Type: refs[i].Type, Drop: refs[i].Drop})
 	}
-	out := make([]stage.Ref, len(refs))
-	for i, r := range refs {
-		out[i] = stage.Ref{ID: stage.ID(r.ID), Type: r.Type, Drop: r.Drop}
-	}
-	return out
+	return dst
 }
 
 func (x *extractor) put(m *mapping.Mapping, wave string, sealed phi.Sealed, key stage.Key) error {

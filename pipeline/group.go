@@ -32,7 +32,8 @@ func (r *runner) group(ctx context.Context) error {
 
 // groups maps the groups of one table and mapping.
 func (x *extractor) groups(ctx context.Context, w *tableWork, m *mapping.Mapping) (report ledger.Report, err error) {
-	x.start(w.table.Name + ".group")
+	// The mapping is part of the name: a table may be grouped by several, and each keeps what it refused.
+	x.start(w.table.Source + "." + w.table.Name + ".group." + m.Name)
 	sorter := stage.NewSorter(x.dir, sortBudget)
 	defer func() {
 		err = errors.Join(err, sorter.Close())
@@ -78,7 +79,7 @@ func (x *extractor) groups(ctx context.Context, w *tableWork, m *mapping.Mapping
 func (x *extractor) gather(ctx context.Context, w *tableWork, m *mapping.Mapping, sorter *stage.Sorter, count *ledger.RecordCount) error {
 	var key, value []byte
 	for _, shard := range w.shards {
-		for rec, err := range w.source.Read(ctx, shard, nil) {
+		for rec, err := range w.read(ctx, shard) {
 			var fault *extract.Fault
 			switch {
 			case errors.As(err, &fault):

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sourcegraph/conc/pool"
 
+	"github.com/chartlift/chartlift/pipeline/internal/crash"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/phi"
@@ -26,13 +27,16 @@ const (
 // load sends the batches, level by level, so that what a resource refers to is there before it. What refers to a
 // resource that the target did not take is held back. At the end the outcomes are merged into the state of the target.
 func (r *runner) load(ctx context.Context) error {
-	out, err := loadExclusions(r.dir)
+	out, err := r.exclusions(ctx, r.run.ID)
 	if err != nil {
 		return err
 	}
 	filter := ledger.BatchFilter{Open: true, Rejected: r.options.Rejected}
 	open, err := r.Ledger.Batches(ctx, r.run.ID, filter)
 	if err != nil {
+		return err
+	}
+	if open, err = r.reopen(ctx, open, filter); err != nil {
 		return err
 	}
 	var total int64
@@ -44,6 +48,11 @@ func (r *runner) load(ctx context.Context) error {
 		deepest = max(deepest, b.Level)
 	}
 	r.Session.options.Progress.Stage("load", "resources", total)
+	if len(open) > 0 {
+		if err := r.checkMarkers(ctx, r.target); err != nil {
+			return err
+		}
+	}
 	failed, err := r.failedBefore(ctx, out)
 	if err != nil {
 		return err
@@ -63,7 +72,23 @@ func (r *runner) load(ctx context.Context) error {
 			}
 		}
 	}
-	return r.mergeState(ctx, out)
+	return r.mergeState(ctx)
+}
+
+// reopen forgets what an earlier process of this run has verified, if something is left to load: a batch that is loaded
+// further is read back as a whole again, and would count twice.
+func (r *runner) reopen(ctx context.Context, open []ledger.Batch, filter ledger.BatchFilter) ([]ledger.Batch, error) {
+	if len(open) == 0 {
+		return open, nil
+	}
+	verified, err := r.Ledger.Batches(ctx, r.run.ID, ledger.BatchFilter{State: ledger.Verified})
+	if err != nil || len(verified) == 0 && !r.run.Reconciled {
+		return open, err
+	}
+	if err := r.Ledger.Reopen(ctx, r.run.ID); err != nil {
+		return nil, err
+	}
+	return r.Ledger.Batches(ctx, r.run.ID, filter)
 }
 
 // failedBefore lists what an earlier process of this run saw rejected, in doubt or held.
@@ -74,11 +99,12 @@ func (r *runner) failedBefore(ctx context.Context, out exclusions) (map[stage.ID
 		return nil, err
 	}
 	for _, b := range batches {
+		// A batch that is tried again answers for itself, before what refers to it is sent.
 		if b.Outcome.Rejected+b.Outcome.InDoubt+b.Outcome.Held == 0 || r.retries(b) {
 			continue
 		}
 		info := infoOf(r.run.ID, b)
-		known, err := readOutcomes(r.dir, b.ID)
+		known, err := outcomesOf(r.dir, b)
 		if err != nil {
 			return nil, err
 		}
@@ -117,6 +143,23 @@ func appendOutcome(dst []byte, position int, o outcome) []byte {
 
 var errSegment = errors.New("an outcome segment cannot be read")
 
+// outcomesOf reads what is known of a batch and holds it against the ledger: a segment that is gone from the end leaves
+// no gap by itself.
+func outcomesOf(dir string, b ledger.Batch) (map[int]outcome, error) {
+	known, err := readOutcomes(dir, b.ID)
+	if err != nil || b.State != ledger.Loaded && b.State != ledger.Verified {
+		return known, err
+	}
+	var s sending
+	for _, o := range known {
+		s.tally(o)
+	}
+	if s.counts != b.Outcome {
+		return nil, &stage.Damage{File: b.ID + ".out", What: "the outcomes in its segments are not those that the ledger counts"}
+	}
+	return known, nil
+}
+
 // readOutcomes reads what is known of a batch, by position; a later segment replaces an earlier one.
 func readOutcomes(dir, batch string) (map[int]outcome, error) {
 	known := map[int]outcome{}
@@ -154,7 +197,7 @@ type sending struct {
 
 // loadBatch sends what is left of a batch and answers the ids that are not in the target.
 func (r *runner) loadBatch(ctx context.Context, b ledger.Batch, excluded map[int]uint8, failed map[stage.ID]bool) ([]stage.ID, error) {
-	known, err := readOutcomes(r.dir, b.ID)
+	known, err := outcomesOf(r.dir, b)
 	if err != nil {
 		return nil, err
 	}
@@ -193,10 +236,21 @@ func (r *runner) loadBatch(ctx context.Context, b ledger.Batch, excluded map[int
 	}
 	report := ledger.Report{Outcomes: []ledger.BatchOutcome{{Batch: b.ID, State: ledger.Loaded, Outcomes: s.counts}}}
 	r.Session.options.Progress.Add(b.Count)
-	return s.lost, r.Ledger.Record(ctx, r.run.ID, report)
+	if err := r.Ledger.Record(ctx, r.run.ID, report); err != nil {
+		return nil, err
+	}
+	crash.At(crash.RunBatch)
+	return s.lost, nil
 }
 
 func (s *sending) count(position int, o outcome) {
+	s.tally(o)
+	if !o.kind.Stored() {
+		s.lost = append(s.lost, s.ids[position])
+	}
+}
+
+func (s *sending) tally(o outcome) {
 	switch o.kind {
 	case load.Created, load.Updated:
 		s.counts.Loaded++
@@ -209,9 +263,6 @@ func (s *sending) count(position int, o outcome) {
 	default:
 		s.counts.InDoubt++
 	}
-	if !o.kind.Stored() {
-		s.lost = append(s.lost, s.ids[position])
-	}
 }
 
 // one decides about one resource: known already, held, unchanged, or to be sent.
@@ -221,23 +272,27 @@ func (s *sending) one(ctx context.Context, position int, sealed phi.Sealed, held
 		return nil
 	}
 	if held {
-		s.known[position] = outcome{kind: load.Held}
-		return s.record([]int{position})
+		return s.settle(ctx, position, outcome{kind: load.Held})
 	}
 	if !tried {
 		known, there, err := s.state.Lookup(sealed.Type(), s.ids[position])
 		if err != nil {
 			return err
 		}
-		if there && known.Digest == sealed.Digest() && known.Status == statusLoaded {
-			s.known[position] = outcome{kind: load.Unchanged, version: known.Version}
-			s.places = append(s.places, position)
-			s.pending = append(s.pending, phi.Sealed{}) // recorded with the next flush, not sent
-			return s.flushIfFull(ctx)
+		if there && known.Digest == formDigest(s.run.Pins, sealed.Digest()) && known.Status == statusLoaded {
+			return s.settle(ctx, position, outcome{kind: load.Unchanged, version: known.Version})
 		}
 	}
 	s.pending = append(s.pending, sealed)
 	s.places = append(s.places, position)
+	return s.flushIfFull(ctx)
+}
+
+// settle says what became of a resource that is not sent. It is recorded with the next flush.
+func (s *sending) settle(ctx context.Context, position int, o outcome) error {
+	s.known[position] = o
+	s.places = append(s.places, position)
+	s.pending = append(s.pending, phi.Sealed{})
 	return s.flushIfFull(ctx)
 }
 
@@ -274,6 +329,7 @@ func (s *sending) flush(ctx context.Context) error {
 			}
 		}
 	}
+	crash.At(crash.RunOutcomes)
 	all := s.places
 	s.pending, s.places = s.pending[:0], nil
 	if err := s.record(all); err != nil {
@@ -293,7 +349,11 @@ func (s *sending) record(positions []int) error {
 	if len(payload) == 0 {
 		return nil
 	}
-	return stage.AppendSegment(s.dir, s.info.ID, payload)
+	if err := stage.AppendSegment(s.dir, s.info.ID, payload); err != nil {
+		return err
+	}
+	crash.At(crash.RunSegment)
+	return nil
 }
 
 // Statuses of resources in the state of a target. The numbers are written to disk; 0 is for removal.
@@ -303,16 +363,25 @@ const (
 	statusInDoubt  uint8 = 3
 )
 
-// mergeState brings the state of the target up to date with the outcomes of this run.
-func (r *runner) mergeState(ctx context.Context, out exclusions) (err error) {
-	infos, err := r.infos(ctx)
+// mergeState brings the state of the target up to date with the outcomes of this run. It may be done again: the same
+// outcomes give the same state.
+func (r *runner) mergeState(ctx context.Context) (err error) {
+	out, err := r.exclusions(ctx, r.run.ID)
+	if errors.Is(err, errUnchecked) {
+		return nil // nothing was loaded yet
+	}
+	if err != nil {
+		return err
+	}
+	batches, err := r.Ledger.Batches(ctx, r.run.ID, ledger.BatchFilter{})
 	if err != nil {
 		return err
 	}
 	sorter := stage.NewSorter(r.dir, sortBudget)
 	defer func() { err = errors.Join(err, sorter.Close()) }()
-	for _, info := range infos {
-		known, err := readOutcomes(r.dir, info.ID)
+	for _, b := range batches {
+		info := infoOf(r.run.ID, b)
+		known, err := outcomesOf(r.dir, b)
 		if err != nil {
 			return err
 		}
@@ -332,7 +401,7 @@ func (r *runner) mergeState(ctx context.Context, out exclusions) (err error) {
 				status = statusRejected
 			}
 			entry := stage.StateEntry{
-				Type: info.Type, ID: e.ID, Patient: e.Patient, Digest: e.Digest, Version: o.version,
+				Type: info.Type, ID: e.ID, Patient: e.Patient, Digest: formDigest(r.run.Pins, e.Digest), Version: o.version,
 				Batch: info.ID, Table: info.Table, Line: e.Line, Status: status,
 			}
 			if err := sorter.Add(append([]byte(info.Type+"\x00"), e.ID[:]...), entry.Append(nil)); err != nil {
@@ -354,6 +423,7 @@ func (r *runner) mergeState(ctx context.Context, out exclusions) (err error) {
 	if err != nil {
 		return err
 	}
+	crash.At(crash.RunState)
 	before := r.state
 	r.state = state
 	return before.Close()

@@ -79,7 +79,7 @@ func (r *runner) numberOne(ctx context.Context, w *tableWork, m *mapping.Mapping
 			}
 			buffer := make([]byte, 0, 4096*numberWidth)
 			keys = buffer
-			for rec, err := range w.source.Read(ctx, shard, nil) {
+			for rec, err := range w.read(ctx, shard) {
 				var fault *extract.Fault
 				if errors.As(err, &fault) {
 					continue

@@ -12,6 +12,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/internal/document"
 )
 
@@ -52,6 +53,7 @@ type SourcePlan struct {
 type PHIPlan struct {
 	Policy   string
 	Delivery string
+	AsOf     string // the day on which ages count, YYYY-MM-DD; "" if the plan names none
 	Keys     string // a URI; file: paths are absolute
 }
 
@@ -85,7 +87,7 @@ type Limit struct {
 
 // Deliveries, policies and gates that a plan may name.
 var (
-	deliveries = []string{"identified", "split", "sealed", "deidentified"}
+	deliveries = []string{deliverIdentified, deliverSplit, deliverSealed, deliverDeidentified}
 	gateNames  = []string{"refused", "rejected", "missing", "different", "unexpected", "in-doubt", "held", "not-compared", "unmapped-codes", "findings"}
 )
 
@@ -237,11 +239,14 @@ func (r *planReader) plan_(root *yaml.Node) {
 	if len(p.Waves) == 0 {
 		p.Waves = []WavePlan{{Name: "main"}}
 	}
-	if p.PHI.Delivery == "split" && p.Identity == nil && seen["targets"] {
+	if p.PHI.Delivery == deliverSplit && p.Identity == nil && seen["targets"] {
 		r.fault(p.nodes["targets"], "", "delivery: split needs targets.identity for the whole resources")
 	}
-	if p.PHI.Delivery != "split" && p.Identity != nil {
+	if p.PHI.Delivery != deliverSplit && p.Identity != nil {
 		r.fault(p.nodes["targets"], "", "targets.identity is used only with delivery: split")
+	}
+	if p.Clinical != nil && p.Identity != nil && p.Clinical.URL == p.Identity.URL && p.Identity.URL != "" {
+		r.fault(p.nodes["targets"], "", "targets clinical and identity are one server; delivery: split keeps them apart")
 	}
 }
 
@@ -307,8 +312,14 @@ func (r *planReader) phi(n *yaml.Node) {
 			switch {
 			case !slices.Contains(deliveries, phi.Delivery):
 				r.fault(n, document.Hint(phi.Delivery, deliveries), "there is no delivery %q; there are %s", phi.Delivery, strings.Join(deliveries, ", "))
-			case phi.Delivery != "identified":
-				r.fault(n, "", "delivery %q is not there yet; identified is", phi.Delivery)
+			case phi.Delivery == deliverDeidentified:
+				r.fault(n, "", "delivery %q is not there yet; identified, split and sealed are", phi.Delivery)
+			}
+		},
+		"as-of": func(n *yaml.Node) {
+			phi.AsOf = r.text(n, "as-of")
+			if len(phi.AsOf) != len(time.DateOnly) || !fhir.ValidDate(phi.AsOf) {
+				r.fault(n, "such as 2026-06-30", "phi.as-of must be a day, YYYY-MM-DD")
 			}
 		},
 		"keys": func(n *yaml.Node) {

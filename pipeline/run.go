@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -12,6 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/chartlift/chartlift/pipeline/internal/crash"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/mapping"
@@ -51,14 +53,21 @@ func (s *Session) Run(ctx context.Context, o RunOptions) (*ledger.Summary, error
 	if err := s.checkOptions(o); err != nil {
 		return nil, err
 	}
+	defer tuneMemory()()
 	r := &runner{Session: s, options: o, workers: o.Workers, watch: s.options.Now()}
 	if r.workers <= 0 {
 		r.workers = runtime.GOMAXPROCS(0)
 	}
 	identity := ""
 	if !o.Dry {
+		if err := s.checkBackup(); err != nil {
+			return nil, err
+		}
 		target, err := s.openTarget(ctx)
 		if err != nil {
+			return nil, err
+		}
+		if err := s.claimTarget(ctx, target); err != nil {
 			return nil, err
 		}
 		r.target, identity = target, target.Identity()
@@ -90,32 +99,13 @@ func (s *Session) checkOptions(o RunOptions) error {
 	return nil
 }
 
-// openTarget makes the clinical target and asks what it can do.
-func (s *Session) openTarget(ctx context.Context) (load.Target, error) {
-	t := s.Plan.Clinical
-	if t == nil {
-		return nil, usagef("%s: the plan has no targets.clinical", s.Plan.File)
-	}
-	target, err := load.New(load.Options{
-		Kind: t.Kind, URL: t.URL, Opener: s.keys, Migration: s.Plan.Migration, Delivery: s.Plan.PHI.Delivery,
-		TokenEnv: t.TokenEnv, TokenFile: t.TokenFile, BundleSize: t.Bundle, Parallel: t.Parallel, Logger: s.log,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if _, err := target.Preflight(ctx); err != nil {
-		return nil, fmt.Errorf("target %s: %w", target.Identity(), err)
-	}
-	return target, nil
-}
-
 // begin starts a run, or takes up the unfinished one of its kind.
 func (r *runner) begin(ctx context.Context, identity string) error {
 	kind := ledger.Real
 	if r.options.Dry {
 		kind = ledger.Dry
 	}
-	pins, err := r.pins(identity)
+	pins, err := r.pins(ctx, identity)
 	if err != nil {
 		return err
 	}
@@ -133,7 +123,7 @@ func (r *runner) begin(ctx context.Context, identity string) error {
 			if !r.options.AcceptChange {
 				return usageError{fmt.Errorf("%w\nput it back as it was, or start a new run with --accept-change", err)}
 			}
-			if err := r.Ledger.SetState(ctx, unfinished.ID, ledger.Failed, 0, "cut off by a change that was accepted"); err != nil {
+			if err := r.giveUp(ctx, unfinished); err != nil {
 				return err
 			}
 			found = false
@@ -148,25 +138,53 @@ func (r *runner) begin(ctx context.Context, identity string) error {
 		}
 	}
 	r.dir = r.stageDir(r.run.ID)
-	if err := os.MkdirAll(r.dir, 0o700); err != nil {
+	if err := stage.MakeFolder(r.dir); err != nil {
+		return err
+	}
+	// What a killed process was writing is of no use to anyone; the ledger's lock says that nobody writes now.
+	if err := errors.Join(stage.CleanTemp(r.dir), stage.CleanTemp(r.stateDir(identity))); err != nil {
 		return err
 	}
 	r.types = madeTypes(r.run.Pins)
-	r.state, err = stage.OpenState(r.stateDir(identity))
-	return err
+	if r.state, err = stage.OpenState(r.stateDir(identity)); err != nil {
+		return err
+	}
+	if err := r.checkKeys(); err != nil {
+		return errors.Join(err, r.state.Close())
+	}
+	return nil
+}
+
+// giveUp ends an unfinished run that cannot go on. What it loaded is in the target all the same, so it goes into the
+// target's state first: the next run is to know it. What cannot be read is named; the next run loads it anew.
+func (r *runner) giveUp(ctx context.Context, run ledger.Run) (err error) {
+	if run.Kind == ledger.Real {
+		old := &runner{Session: r.Session, run: run, dir: r.stageDir(run.ID)}
+		if old.state, err = stage.OpenState(r.stateDir(run.Target)); err != nil {
+			return err
+		}
+		err = old.mergeState(ctx)
+		var damage *stage.Damage
+		if errors.As(err, &damage) {
+			r.log.Warn("what an abandoned run loaded is not known in full; it is loaded again", zap.String("run", run.ID), zap.String("damage", damage.Error()))
+			err = nil
+		}
+		if err = errors.Join(err, old.state.Close()); err != nil {
+			return err
+		}
+	}
+	return r.Ledger.SetState(ctx, run.ID, ledger.Failed, 0, "cut off by a change that was accepted")
 }
 
 // stageDir holds the batches of a run.
 func (s *Session) stageDir(run string) string { return filepath.Join(s.Plan.Stage, run) }
 
-// stateDir holds the state of a target. Another URL is another target.
+// stateDir holds the state of a target. Another URL is another target. A dry run has none, and reads an empty one.
 func (s *Session) stateDir(identity string) string {
-	return filepath.Join(s.Plan.Stage, "state", strings.Map(func(c rune) rune {
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' {
-			return c
-		}
-		return '_'
-	}, identity))
+	if identity == "" {
+		identity = "none"
+	}
+	return filepath.Join(s.Plan.Stage, "state", fileName(identity))
 }
 
 // station is one step of a run.
@@ -190,7 +208,7 @@ func (r *runner) stations(ctx context.Context) error {
 	if !r.options.Dry {
 		list = append(list, station{"load", r.load}, station{"verify", r.verify})
 	}
-	list = append(list, station{"account", r.account})
+	list = append(list, station{"backup", r.checkNewKeys}, station{"account", r.account})
 	for _, s := range list {
 		if err := s.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -233,19 +251,28 @@ func (r *runner) end(ctx context.Context, err error) (*ledger.Summary, error) {
 	}
 	// What is recorded now must be recorded also when the operator has interrupted.
 	ctx = context.WithoutCancel(ctx)
+	if err == nil { // before anything says that the run has finished
+		if err = r.balance(ctx); err != nil {
+			state, reason = ledger.Failed, "the account does not balance"
+		}
+	}
 	if e := r.Ledger.SetState(ctx, r.run.ID, state, r.lap(), reason); e != nil {
 		return nil, errors.Join(err, e)
 	}
 	summary, e := r.Ledger.Summary(ctx, r.run.ID)
-	if e != nil {
-		return nil, errors.Join(err, e)
+	return summary, errors.Join(err, e)
+}
+
+// balance checks the sums of the run's account. One that does not balance is an error of this program.
+func (r *runner) balance(ctx context.Context) error {
+	summary, err := r.Ledger.Summary(ctx, r.run.ID)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		if faults := ledger.Balance(summary); len(faults) > 0 {
-			err = fmt.Errorf("the account of %s does not balance; this is an error of chartlift, please report it:\n  %s", r.run.ID, strings.Join(faults, "\n  "))
-		}
+	if faults := ledger.Balance(summary); len(faults) > 0 {
+		return fmt.Errorf("the account of %s does not balance; this is an error of chartlift, please report it:\n  %s", r.run.ID, strings.Join(faults, "\n  "))
 	}
-	return summary, err
+	return nil
 }
 
 // openWork tells whether something was left to be tried again.
@@ -339,7 +366,11 @@ func (s *Session) closeAccount(ctx context.Context, run ledger.Run, types map[st
 	if run.Kind == ledger.Dry {
 		return s.Ledger.SetGates(ctx, run.ID, gates)
 	}
-	return s.Ledger.CloseVerification(ctx, run.ID, gates)
+	if err := s.Ledger.CloseVerification(ctx, run.ID, gates); err != nil {
+		return err
+	}
+	crash.At(crash.RunAccount)
+	return nil
 }
 
 func (s *Session) limits() []reconcile.Limit {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sourcegraph/conc/pool"
@@ -14,7 +15,6 @@ import (
 	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/phi"
-	"github.com/chartlift/chartlift/pipeline/reconcile"
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
@@ -36,24 +36,40 @@ func (s *Session) Reconcile(ctx context.Context, id string) (*ledger.Summary, er
 	if err != nil {
 		return nil, err
 	}
+	if sent := run.Pins["delivery"]; sent != s.Plan.PHI.Delivery {
+		return nil, usagef("%s was sent by delivery %s, the plan says %s: put it back to compare with what was sent", run.ID, sent, s.Plan.PHI.Delivery)
+	}
 	if run.Target != target.Identity() {
 		return nil, usagef("%s loaded into %s, the plan names %s: outcomes belong to one target", run.ID, run.Target, target.Identity())
+	}
+	if err := s.checkMarkers(ctx, target); err != nil {
+		return nil, err
 	}
 	state, err := stage.OpenState(s.stateDir(run.Target))
 	if err != nil {
 		return nil, err
 	}
 	r := &runner{Session: s, run: run, dir: s.stageDir(run.ID), types: madeTypes(run.Pins), target: target, state: state, watch: s.options.Now()}
+	if err := r.checkKeys(); err != nil {
+		return nil, errors.Join(err, state.Close())
+	}
 	err = r.Ledger.Reopen(ctx, run.ID)
+	if err == nil && !run.State.Ended() {
+		// What a stopped run has loaded is ours, although it has not come as far as saying so.
+		err = r.mergeState(ctx)
+	}
 	if err == nil {
 		err = r.verify(ctx)
 	}
 	if err == nil {
 		err = r.account(ctx)
 	}
+	if err == nil {
+		err = r.balance(ctx)
+	}
 	s.options.Progress.Done()
 	summary, e := s.Ledger.Summary(context.WithoutCancel(ctx), run.ID)
-	return summary, errors.Join(err, e, state.Close())
+	return summary, errors.Join(err, e, r.state.Close())
 }
 
 // runOf finds a run by id, or the latest one of a kind (any kind if empty).
@@ -83,7 +99,13 @@ func (s *Session) runOf(ctx context.Context, id string, kind ledger.RunKind) (le
 
 // verify reads back every batch, the gravest domain first, and then looks for what should not be there.
 func (r *runner) verify(ctx context.Context) error {
-	out, err := loadExclusions(r.dir)
+	if err := r.inspect(); err != nil {
+		return err
+	}
+	out, err := r.exclusions(ctx, r.run.ID)
+	if errors.Is(err, errUnchecked) {
+		return nil // nothing was loaded yet
+	}
 	if err != nil {
 		return err
 	}
@@ -120,7 +142,7 @@ type checking struct {
 }
 
 func (r *runner) verifyBatch(ctx context.Context, b ledger.Batch, excluded map[int]uint8) error {
-	known, err := readOutcomes(r.dir, b.ID)
+	known, err := outcomesOf(r.dir, b)
 	if err != nil {
 		return err
 	}
@@ -139,7 +161,11 @@ func (r *runner) verifyBatch(ctx context.Context, b ledger.Batch, excluded map[i
 		case o.kind.Stored():
 			c.sent, c.states = append(c.sent, sealed), append(c.states, o)
 		case o.kind == load.Rejected:
-			c.note(ledger.Rejected, sealed, "", o.code)
+			store, code, both := strings.Cut(o.code, "/")
+			if !both {
+				store, code = "", o.code
+			}
+			c.note(ledger.Rejected, sealed, store, code)
 		}
 		if len(c.sent) == readResources {
 			if err := c.compare(ctx); err != nil {
@@ -164,75 +190,49 @@ func (c *checking) note(kind ledger.Kind, sealed phi.Sealed, path, code string) 
 	})
 }
 
-// compare reads back what is gathered and judges each.
+// compare reads back what is gathered, from every store that holds it, and judges each resource.
 func (c *checking) compare(ctx context.Context) error {
 	if len(c.sent) == 0 {
 		return nil
 	}
-	ids := make([]string, len(c.sent))
-	for i, s := range c.sent {
-		ids[i] = s.ID()
-	}
-	found, err := c.target.Read(ctx, c.info.Type, ids)
-	if err != nil {
-		return err
-	}
-	for i, f := range found {
-		if err := c.judge(c.sent[i], c.states[i], f); err != nil {
+	verdicts := make([]verdict, len(c.sent))
+	for _, store := range c.target.Stores() {
+		var ids []string
+		var at []int
+		for i, s := range c.sent {
+			if store.Holds(s) {
+				ids, at = append(ids, s.ID()), append(at, i)
+			}
+		}
+		if len(ids) == 0 {
+			continue
+		}
+		found, err := store.Read(ctx, c.info.Type, ids)
+		if err != nil {
 			return err
 		}
-	}
-	c.count.NotCompared += int64(len(c.sent) - len(found))
-	c.sent, c.states = c.sent[:0], c.states[:0]
-	return nil
-}
-
-func (c *checking) judge(sealed phi.Sealed, o outcome, f load.Found) error {
-	switch f.Status {
-	case load.Missing, load.Gone:
-		c.count.Missing++
-		c.note(ledger.Missing, sealed, "", f.Status.String())
-		return nil
-	case load.Present:
-	default:
-		c.count.NotCompared++
-		return nil
-	}
-	whole, err := c.keys.Whole(sealed, nil)
-	if err != nil {
-		return err
-	}
-	sent, err := fhir.Parse(whole)
-	if err != nil {
-		return fmt.Errorf("%s: a staged resource is not JSON: %w", sealed.Place(), err)
-	}
-	got, err := fhir.Parse(f.Body)
-	if err != nil {
-		c.count.NotCompared++
-		return nil
-	}
-	result := reconcile.Compare(sent, got, c.target.Identity())
-	switch {
-	case result.Verdict == reconcile.Equal, result.Verdict == reconcile.EqualAfter:
-		c.count.Matched++
-	case c.editedSince(o, f, got):
-		c.count.EditedSince++
-		c.note(ledger.EditedSince, sealed, "", "version "+safeVersion(f.Version))
-	case result.Verdict == reconcile.Different:
-		c.count.Different++
-		for _, d := range result.Differences[:min(len(result.Differences), mostDifferences)] {
-			c.note(ledger.Different, sealed, d.Path, d.Kind)
+		for n, i := range at {
+			v := notCompared
+			if n < len(found) {
+				if v, err = c.judge(store, c.sent[i], c.states[i], found[n]); err != nil {
+					return err
+				}
+			}
+			verdicts[i] = max(verdicts[i], v)
 		}
-	default:
-		c.count.NotCompared++
 	}
+	for _, v := range verdicts {
+		v.count(&c.count)
+	}
+	c.sent, c.states = c.sent[:0], c.states[:0]
 	return nil
 }
 
 // editedSince tells a clinician's edit from damage: another version than ours, made after the moment from which the
 // plan says that people work in the target. Before it nobody should have changed anything, so a change is a difference.
-func (c *checking) editedSince(o outcome, f load.Found, got *fhir.Node) bool {
-	if c.Plan.Live.IsZero() || o.version == "" || f.Version == o.version {
+func (c *checking) editedSince(store load.Store, o outcome, f load.Found, got *fhir.Node) bool {
+	version := load.VersionAt(o.version, store)
+	if c.Plan.Live.IsZero() || version == "" || f.Version == version {
 		return false
 	}
 	updated, err := time.Parse(time.RFC3339Nano, got.At("meta", "lastUpdated").Str())

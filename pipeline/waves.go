@@ -77,7 +77,7 @@ func (r *runner) assignFrom(ctx context.Context, w *waves, t *tableWork, m *mapp
 	}
 	worker := r.Program.NewWorker()
 	for _, shard := range t.shards {
-		for rec, err := range t.source.Read(ctx, shard, nil) {
+		for rec, err := range t.read(ctx, shard) {
 			var fault *extract.Fault
 			if errors.As(err, &fault) {
 				continue

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/mapping"
 )
 
 func (a *app) checkCommand() *cobra.Command {
@@ -57,9 +58,7 @@ func (a *app) printCheck(s *pipeline.Session) error {
 			return err
 		}
 	} else {
-		for _, n := range s.Notices {
-			fmt.Fprintf(a.stdout, "%s: %s\n", n.Severity, n.Fault)
-		}
+		a.printNotices(s.Notices)
 		w := tabwriter.NewWriter(a.stdout, 0, 4, 2, ' ', 0)
 		fmt.Fprintln(w, "LEVEL\tTABLE\tMAPPING\tMAKES\tREFERS TO")
 		for _, m := range s.Program.Mappings {
@@ -74,6 +73,32 @@ func (a *app) printCheck(s *pipeline.Session) error {
 		return errReview
 	}
 	return nil
+}
+
+// printNotices shows every finding, and of each kind of notice the first: the tenth like it teaches nobody anything.
+// --json has them all.
+func (a *app) printNotices(notices []mapping.Notice) {
+	more := map[string]int{}
+	for _, n := range notices {
+		more[n.Rule]++
+	}
+	shown := map[string]bool{}
+	for _, n := range notices {
+		if n.Severity == mapping.IsFinding {
+			fmt.Fprintf(a.stdout, "%s: %s\n", n.Severity, n.Fault)
+		}
+	}
+	for _, n := range notices {
+		if n.Severity == mapping.IsFinding || shown[n.Rule] {
+			continue
+		}
+		shown[n.Rule] = true
+		fmt.Fprintf(a.stdout, "%s: %s", n.Severity, n.Fault)
+		if others := more[n.Rule] - 1; others > 0 {
+			fmt.Fprintf(a.stdout, "; and %d more like it", others)
+		}
+		fmt.Fprintln(a.stdout)
+	}
 }
 
 func list(names []string) string {

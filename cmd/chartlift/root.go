@@ -100,6 +100,18 @@ Then: "chartlift help start".`,
 		SilenceUsage:  true,
 		Version:       version,
 	}
+	root.Args = cobra.ArbitraryArgs // an unknown command is a wrong call, as any other
+	root.SuggestionsMinimumDistance = 2
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		hint := "; `chartlift help` lists them"
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = fmt.Sprintf(" (did you mean %q?)", near[0])
+		}
+		return usagef("there is no command %q%s", args[0], hint)
+	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)

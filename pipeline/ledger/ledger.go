@@ -46,6 +46,8 @@ import (
 	"time"
 
 	"modernc.org/sqlite"
+
+	"github.com/chartlift/chartlift/pipeline/internal/crash"
 )
 
 var (
@@ -85,6 +87,7 @@ type Ledger struct {
 	writer   *sql.DB // one connection; nil when opened by View
 	reader   *sql.DB
 	lock     *fileLock
+	whole    bool // it was found sound: its sum may be taken when it is closed
 }
 
 // busy is how long a statement waits for a reader's or checkpoint's lock inside SQLite before it fails: generous,
@@ -124,6 +127,14 @@ func Open(ctx context.Context, path string, o Options) (l *Ledger, err error) {
 	if l.lock, err = lockFile(path+".lock", o.Operator); err != nil {
 		return l, err
 	}
+	sealed, err := checkSeal(path)
+	if err != nil {
+		return l, err
+	}
+	if err := breakSeal(path); err != nil {
+		return l, err
+	}
+	l.whole = sealed
 	// SQLite gives its side files the mode of the main file, so the main file is made here, closed to others.
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -135,9 +146,15 @@ func Open(ctx context.Context, path string, o Options) (l *Ledger, err error) {
 	if l.writer, err = connect(path, "rw", 1); err != nil {
 		return l, err
 	}
+	if !sealed {
+		if err := l.integrity(ctx); err != nil {
+			return l, err
+		}
+	}
 	if err := l.migrate(ctx, o.Migration); err != nil {
 		return l, err
 	}
+	l.whole = true
 	if l.reader, err = connect(path, "ro", readers); err != nil {
 		return l, err
 	}
@@ -152,6 +169,9 @@ func View(ctx context.Context, path, migration string) (l *Ledger, err error) {
 	}
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("view ledger: %w", err)
+	}
+	if _, err := checkSeal(path); err != nil {
+		return nil, err
 	}
 	l = &Ledger{path: path, now: time.Now}
 	defer func() {
@@ -174,8 +194,12 @@ func (l *Ledger) Close() error {
 		l.reader = nil
 	}
 	if l.writer != nil {
+		// Closing moves the log into the main file.
 		errs = append(errs, scrub("close ledger", l.writer.Close()))
 		l.writer = nil
+		if l.whole && errors.Join(errs...) == nil {
+			errs = append(errs, seal(l.path))
+		}
 	}
 	if l.lock != nil {
 		errs = append(errs, l.lock.free())
@@ -240,7 +264,12 @@ func (l *Ledger) write(ctx context.Context, op string, f func(tx *sql.Tx) error)
 		_ = tx.Rollback()
 		return scrub(op, err)
 	}
-	return scrub(op, tx.Commit())
+	crash.Commit(op, crash.Before)
+	if err := tx.Commit(); err != nil {
+		return scrub(op, err)
+	}
+	crash.Commit(op, crash.After)
+	return nil
 }
 
 // stamp is the time note of now.

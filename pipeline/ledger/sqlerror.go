@@ -51,13 +51,20 @@ func scrub(op string, err error) error {
 	}
 	var foreign *sqlite.Error
 	if errors.As(err, &foreign) {
+		if foreign.Code()&0xff == sqlite3.SQLITE_INTERRUPT {
+			return fmt.Errorf("%s: %w", op, context.Canceled)
+		}
 		kept := &SQLError{Code: foreign.Code()}
 		if match := constraintName.FindStringSubmatch(foreign.Error()); match != nil {
 			kept.Constraint = match[1]
 		}
 		return fmt.Errorf("%s: %w", op, kept)
 	}
-	for _, known := range []error{context.Canceled, context.DeadlineExceeded, sql.ErrTxDone, sql.ErrConnDone} {
+	if errors.Is(err, sql.ErrTxDone) {
+		// Only a context that ends makes a transaction end under whoever works in it: database/sql rolls it back.
+		return fmt.Errorf("%s: %w (%w)", op, context.Canceled, sql.ErrTxDone)
+	}
+	for _, known := range []error{context.Canceled, context.DeadlineExceeded, sql.ErrConnDone} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("%s: %w", op, known)
 		}

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/internal/crash"
 )
 
 // Error is a request that ended the run. It says what was tried and what came back as status and code, and nothing that
@@ -216,7 +217,9 @@ func (c *connection) ask(ctx context.Context, op, method, target string, body []
 			c.pace.release(started, abandoned, -1)
 			return nil, err
 		}
+		crash.Request(op, crash.Before)
 		r := c.once(ctx, method, target, body, header, token.Reveal())
+		crash.Request(op, crash.After)
 		r.started = started
 		health, after := r.health(c.now())
 		if ctx.Err() != nil {

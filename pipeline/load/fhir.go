@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
 // restTarget is the plain R4 protocol: PUT by our own ids in batch Bundles at the base URL (http.html#transaction), GET
@@ -19,10 +20,12 @@ import (
 type restTarget struct {
 	*connection
 	opener      Opener
+	delivery    string
 	bundleSize  int
 	bundleBytes int
 	parallel    int
 	attempts    int
+	migration   string
 	bodies      sync.Pool // *body
 
 	sandbox   bool        // its metadata must say that it is one
@@ -32,19 +35,22 @@ type restTarget struct {
 
 // newFHIR makes a target of kind fhir.
 func newFHIR(o Options) (*restTarget, error) {
-	if o.Opener == nil {
-		return nil, errors.New("target: no opener for sealed resources")
-	}
-	if o.Delivery != DeliveryIdentified {
-		return nil, fmt.Errorf("target: delivery %q is not one this target knows (%s)", o.Delivery, DeliveryIdentified)
+	switch o.Delivery {
+	case DeliverySealed, DeliveryClinical:
+	case DeliveryIdentified, DeliveryIdentity:
+		if o.Opener == nil {
+			return nil, errors.New("target: no opener for sealed resources")
+		}
+	default:
+		return nil, fmt.Errorf("target: delivery %q is not one this target knows (identified, sealed, clinical, identity)", o.Delivery)
 	}
 	o = withDefaults(o)
 	connection, err := newConnection(o)
 	if err != nil {
 		return nil, err
 	}
-	return &restTarget{connection: connection, opener: o.Opener, bundleSize: o.BundleSize, bundleBytes: o.BundleBytes,
-		parallel: o.Parallel, attempts: o.Attempts, bodies: sync.Pool{New: func() any { return new(body) }}}, nil
+	return &restTarget{connection: connection, opener: o.Opener, delivery: o.Delivery, bundleSize: o.BundleSize, bundleBytes: o.BundleBytes,
+		parallel: o.Parallel, attempts: o.Attempts, migration: o.Migration, bodies: sync.Pool{New: func() any { return new(body) }}}, nil
 }
 
 // newSandbox makes a target of kind sandbox: the same protocol, to a server that must say that it is ours before
@@ -91,6 +97,37 @@ func set[T int | int64 | time.Duration](setting *T, usual T) {
 
 // Identity is the base URL in normal form.
 func (t *restTarget) Identity() string { return t.base.String() }
+
+// Stores is the one server there is.
+func (t *restTarget) Stores() []Store { return []Store{t} }
+
+// Name tells the two stores of delivery `split` apart.
+func (t *restTarget) Name() string {
+	switch t.delivery {
+	case DeliveryClinical:
+		return StoreClinical
+	case DeliveryIdentity:
+		return StoreIdentity
+	}
+	return ""
+}
+
+// Delivery is the form in which this server gets resources.
+func (t *restTarget) Delivery() string { return t.delivery }
+
+// Holds tells whether this server gets the resource at all.
+func (t *restTarget) Holds(s phi.Sealed) bool { return t.delivery != DeliveryIdentity || s.Marked() }
+
+// Form appends what this server is sent of a resource.
+func (t *restTarget) Form(s phi.Sealed, dst []byte) ([]byte, error) {
+	switch t.delivery {
+	case DeliverySealed:
+		return phi.AppendWire(dst, s)
+	case DeliveryClinical:
+		return append(dst, s.Clinical()...), nil
+	}
+	return t.opener.Whole(s, dst)
+}
 
 // address is the base URL with a path below it. Types and ids are checked by their callers to need no escaping.
 func (t *restTarget) address(elem ...string) string {

@@ -159,7 +159,45 @@ type Target interface {
 	// the target's order. Totals are not looked at. Pages that loop end the stream with an error, as does anything else
 	// that leaves the list incomplete.
 	List(ctx context.Context, typ, tag string) iter.Seq2[string, error]
+
+	// Stores are the servers that the target consists of: one, or under delivery `split` two. What reads back and
+	// compares goes by them, since each was sent its own form of a resource.
+	Stores() []Store
 }
+
+// Store is one server behind a [Target]. Its methods may be called concurrently.
+type Store interface {
+	// Name is "" where there is one store; under delivery `split` StoreClinical or StoreIdentity.
+	Name() string
+
+	// Identity is the base URL in normal form, as in references that the server makes absolute.
+	Identity() string
+
+	// Delivery is the form in which the store gets resources: one of the Delivery constants.
+	Delivery() string
+
+	// Holds tells whether the resource is sent to this store at all.
+	Holds(s phi.Sealed) bool
+
+	// Form appends the resource in the form in which it is sent to this store: JSON.
+	Form(s phi.Sealed, dst []byte) ([]byte, error)
+
+	// Read, Version and List are those of Target.
+	Read(ctx context.Context, typ string, ids []string) ([]Found, error)
+	Version(ctx context.Context, typ, id, version string) (Found, error)
+	List(ctx context.Context, typ, tag string) iter.Seq2[string, error]
+
+	// Marker reads the marker that says to which ledger the store belongs; false if there is none for
+	// Options.Migration. SetMarker writes it. A store that takes none answers ErrUnsupported.
+	Marker(ctx context.Context) (Marker, bool, error)
+	SetMarker(ctx context.Context, m Marker) error
+}
+
+// The names of the stores of delivery `split`.
+const (
+	StoreClinical = "clinical"
+	StoreIdentity = "identity"
+)
 
 // The kinds of targets.
 const (
@@ -171,16 +209,25 @@ const (
 // carry it, so that test data cannot reach a real store by a mistyped URL.
 const SandboxName = "Chartlift Sandbox"
 
-// DeliveryIdentified sends whole resources, joined in memory.
-const DeliveryIdentified = "identified"
+// What a server is sent of a resource.
+const (
+	// DeliveryIdentified: the whole, joined in memory.
+	DeliveryIdentified = "identified"
+	// DeliverySealed: the clinical part with the encrypted part in an extension (phi.AppendWire).
+	DeliverySealed = "sealed"
+	// DeliveryClinical: the clinical part alone, for the clinical store of delivery `split`.
+	DeliveryClinical = "clinical"
+	// DeliveryIdentity: the whole, and only of resources that have a PHI part, for its identity store.
+	DeliveryIdentity = "identity"
+)
 
 // Options configure a target. Zero values mean the defaults named with each field.
 type Options struct {
 	Kind      string // KindFHIR or KindSandbox
 	URL       string // base URL, http or https, without user, query or fragment
-	Opener    Opener
+	Opener    Opener // may be nil where no whole resource is sent
 	Migration string
-	Delivery  string // DeliveryIdentified, which must be said
+	Delivery  string // one of the Delivery constants, which must be said
 
 	TokenEnv  string // environment variable that holds a bearer token; read when first needed and again after a 401
 	TokenFile string // file that holds one

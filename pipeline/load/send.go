@@ -143,8 +143,8 @@ func (t *restTarget) fill(b *body, batch []phi.Sealed, items []*item, most int) 
 			break
 		}
 		var err error
-		if b.whole, err = t.opener.Whole(batch[it.at], b.whole[:0]); err != nil {
-			return 0, fmt.Errorf("open %s/%s: %w", it.typ, it.id, err)
+		if b.whole, err = t.Form(batch[it.at], b.whole[:0]); err != nil {
+			return 0, fmt.Errorf("form of %s/%s: %w", it.typ, it.id, err)
 		}
 		if w.Entries() > 0 && w.Len()+len(b.whole)+entryOverhead > most {
 			break
@@ -428,8 +428,8 @@ func (t *restTarget) lookFor(ctx context.Context, batch []phi.Sealed, items []*i
 		if seen[i].status != Present {
 			continue
 		}
-		if b.whole, err = t.opener.Whole(batch[it.at], b.whole[:0]); err != nil {
-			return nil, fmt.Errorf("open %s/%s: %w", it.typ, it.id, err)
+		if b.whole, err = t.Form(batch[it.at], b.whole[:0]); err != nil {
+			return nil, fmt.Errorf("form of %s/%s: %w", it.typ, it.id, err)
 		}
 		sent, err := fhir.Parse(b.whole)
 		if err != nil {

@@ -205,6 +205,9 @@ func (s *Sealer) standIn(r *Resource, c *Cut) ([]byte, stand) {
 	if c.Replace != nil {
 		return c.Replace, standSame
 	}
+	if (!c.Required || c.Method == Drop) && strings.IndexByte(c.Path, '_') < 0 {
+		return nil, standNone // what follows comes to the same, in more steps
+	}
 	_, list, nameLen := splitLast(c.Path)
 	name := memberName(c.Path)
 	if strings.HasPrefix(name, "_") {

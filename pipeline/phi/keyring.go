@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/chartlift/chartlift/pipeline/internal/crash"
 )
 
 // Errors of keys and of opening, to branch on.
@@ -52,6 +54,8 @@ type ring struct {
 	idKey     []byte
 	batch     []byte // what the keys of batch files are derived from
 	tokens    []byte // the key of method token
+	proofKey  []byte // of the proof of a restore
+	proofPath string
 	name      string
 	store     *keyStore
 
@@ -119,6 +123,7 @@ func InitKeys(kekURI, migration string, forbidden ...string) error {
 	if err != nil {
 		return err
 	}
+	crash.At(crash.KeysMade)
 	if errors.Is(ringErr, fs.ErrNotExist) {
 		if _, err := os.Stat(storePath); err == nil {
 			return fmt.Errorf("%s is here without its keyring %s: restore it; a new one could not open it", storePath, ringPath)
@@ -170,6 +175,10 @@ func readKeyring(path string, kek []byte, migration string) (root, id []byte, er
 	if err := json.Unmarshal(text, &f); err != nil || f.Format != 1 {
 		return nil, nil, fmt.Errorf("keyring %s: damaged, or of another version", path)
 	}
+	// Byte for byte: JSON would take a changed blank, or a name in other letters, for the same.
+	if again, err := json.MarshalIndent(f, "", "  "); err != nil || string(again)+"\n" != string(text) {
+		return nil, nil, fmt.Errorf("keyring %s: damaged: it is not as it was written", path)
+	}
 	if f.Migration != migration {
 		return nil, nil, fmt.Errorf("keyring %s: made for migration %q, not %q", path, f.Migration, migration)
 	}
@@ -212,11 +221,17 @@ func OpenKeys(kekURI, migration string) (*Keyring, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openRing(ringPath, storePath, kek, migration)
+}
+
+// openRing opens the keyring and the key store in the two files.
+func openRing(ringPath, storePath string, kek []byte, migration string) (*Keyring, error) {
 	root, id, err := readKeyring(ringPath, kek, migration)
 	if err != nil {
 		return nil, err
 	}
-	k := &Keyring{ring: &ring{migration: migration, recent: newLRU[*patientKey](maxKeyCache)}}
+	k := &Keyring{ring: &ring{migration: migration, proofPath: strings.TrimSuffix(ringPath, ".keyring") + ".proof",
+		recent: newLRU[*patientKey](maxKeyCache)}}
 	derive := func(purpose string, from []byte) (key []byte) {
 		if err == nil {
 			key, err = hkdf.Key(sha256.New, from, nil, "chartlift 1 "+migration+" "+purpose, keyBytes)
@@ -226,6 +241,7 @@ func OpenKeys(kekURI, migration string) (*Keyring, error) {
 	k.idKey = derive("id", id)
 	k.batch = derive("batch", root)
 	k.tokens = derive("token", root)
+	k.proofKey = derive("proof", root)
 	name := derive("fingerprint", append(slices.Clone(root), id...))
 	k.name = hex.EncodeToString(name[:min(len(name), 16)])
 	wrap, handle, mark := derive("wrap", root), derive("handle", root), derive("key store", root)
@@ -284,6 +300,12 @@ func (k *Keyring) Sync() error { return k.store.sync() }
 // Torn is how many entries at the end of the key store were unfinished when it was opened: keys that were made and not
 // yet used by any durable batch when a process died. They are discarded.
 func (k *Keyring) Torn() int { return k.store.torn }
+
+// Has tells whether the key store has a key for the patient, and makes none.
+func (k *Keyring) Has(patient string) (bool, error) { return k.store.has(patient) }
+
+// StorePath is the file of the key store, to name it to people.
+func (k *Keyring) StorePath() string { return k.store.path }
 
 // Close releases the key store. Keys that were not synced may be lost.
 func (k *Keyring) Close() error { return k.store.close() }

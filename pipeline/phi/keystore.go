@@ -14,6 +14,8 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+
+	"github.com/chartlift/chartlift/pipeline/internal/crash"
 )
 
 // The key store: records of fixed size behind a header of the same size, appended and never changed.
@@ -81,6 +83,7 @@ type keyStore struct {
 	writable bool
 	index    handleIndex
 	durable  int    // records in the file that a commit stands behind, the header not counted
+	keysThen int    // keys among them
 	written  int    // records in the file
 	pending  []byte // records not yet in the file
 	fresh    bool   // there are keys without a commit
@@ -125,7 +128,7 @@ func (s *keyStore) load() error {
 	if err != nil {
 		return fmt.Errorf("key store: %w", err)
 	}
-	s.index, s.durable, s.written, s.torn, s.fresh = handleIndex{}, 0, 0, 0, false
+	s.index, s.durable, s.keysThen, s.written, s.torn, s.fresh = handleIndex{}, 0, 0, 0, 0, false
 	buf := make([]byte, 1024*recordSize)
 	broken := -1 // the first broken record
 	total := int(size/recordSize) - 1
@@ -164,7 +167,7 @@ func (s *keyStore) load() error {
 				if broken >= 0 {
 					return &StoreDamage{s.path, int64(broken+1) * recordSize, "a broken record"}
 				}
-				s.durable, s.fresh = slot+1, false
+				s.durable, s.keysThen, s.fresh = slot+1, s.index.used, false
 			default:
 				s.index.add(record[atHandle:atKeyID], uint32(slot))
 				s.fresh = true
@@ -270,12 +273,10 @@ func (s *keyStore) handle(patient string) (h [16]byte) {
 	return h
 }
 
-func (s *keyStore) aad(patient string, id []byte) []byte {
-	purpose := "patient " + patient
-	if patient == "" {
-		purpose = "shared"
-	}
-	return wrapAAD(s.migration, purpose, id)
+// aad binds a wrapped key to its record. The handle stands for the patient, so that a restored store can be proven to
+// open, key by key, without a list of who is in it.
+func (s *keyStore) aad(handle, id []byte) []byte {
+	return append(wrapAAD(s.migration, "patient", handle), id...)
 }
 
 // data finds the data key of a patient, or makes one. [ErrNoKey] if there is none and none is to be made.
@@ -301,7 +302,7 @@ func (s *keyStore) data(patient string, create bool) (id keyID, key []byte, err 
 	}
 	if found {
 		copy(id[:], record[atKeyID:])
-		key, err = s.wrap.Open(nil, nil, record[atWrapped:atCRC], s.aad(patient, id[:]))
+		key, err = s.wrap.Open(nil, nil, record[atWrapped:atCRC], s.aad(h[:], id[:]))
 		if err != nil || len(key) != keyBytes {
 			return id, nil, fmt.Errorf("a record of key store %s: %w", s.path, ErrNotAuthentic)
 		}
@@ -316,7 +317,7 @@ func (s *keyStore) data(patient string, create bool) (id keyID, key []byte, err 
 	record[0] = recordKey
 	copy(record[atHandle:], h[:])
 	copy(record[atKeyID:], id[:])
-	copy(record[atWrapped:], s.wrap.Seal(nil, nil, key, s.aad(patient, id[:])))
+	copy(record[atWrapped:], s.wrap.Seal(nil, nil, key, s.aad(h[:], id[:])))
 	putCRC(record)
 	s.index.add(h[:], uint32(s.written+len(s.pending)/recordSize))
 	s.pending = append(s.pending, record...)
@@ -327,6 +328,14 @@ func (s *keyStore) data(patient string, create bool) (id keyID, key []byte, err 
 		}
 	}
 	return id, key, nil
+}
+
+// has tells whether there is a key for the patient.
+func (s *keyStore) has(patient string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, found, err := s.find(s.handle(patient))
+	return found, err
 }
 
 // find looks a handle up. The record is valid until the next call.
@@ -383,10 +392,12 @@ func (s *keyStore) sync() error {
 	if err := s.flush(); err != nil {
 		return err
 	}
+	crash.At(crash.KeysWritten)
 	if err := s.file.Sync(); err != nil {
 		s.failed = fmt.Errorf("key store: sync: %w", err)
 		return s.failed
 	}
+	crash.At(crash.KeysSynced)
 	commit := make([]byte, recordSize)
 	commit[0] = recordCommit
 	putCRC(commit)
@@ -394,11 +405,13 @@ func (s *keyStore) sync() error {
 	if err := s.flush(); err != nil {
 		return err
 	}
+	crash.At(crash.KeysCommit)
 	if err := s.file.Sync(); err != nil {
 		s.failed = fmt.Errorf("key store: sync: %w", err)
 		return s.failed
 	}
-	s.durable, s.fresh = s.written, false
+	crash.At(crash.KeysDone)
+	s.durable, s.keysThen, s.fresh = s.written, s.index.used, false
 	return nil
 }
 

@@ -113,6 +113,23 @@ func (p *payloadReader) next() (removed, error) {
 	return e, nil
 }
 
+// pieces reads all pieces.
+func (p *payloadReader) pieces() ([]Piece, error) {
+	var list []Piece
+	for range p.count {
+		e, err := p.next()
+		if err != nil {
+			return nil, err
+		}
+		piece := Piece{Path: e.path, form: e.form}
+		if e.form&formStand != formMark {
+			piece.Value = NewSecret(e.value)
+		}
+		list = append(list, piece)
+	}
+	return list, nil
+}
+
 // row reads the source row, after all pieces.
 func (p *payloadReader) row() ([]byte, error) {
 	b := p.bytes()

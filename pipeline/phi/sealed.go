@@ -186,18 +186,23 @@ func (k *Keyring) open(s Sealed) (*payloadReader, *patientKey, error) {
 	if key.id != s.get().key {
 		return nil, nil, fmt.Errorf("open %s %s: %w", s.get().typ, s.get().id, ErrOtherKey)
 	}
-	aad := appendField(nil, sealDomain)
-	aad = appendField(aad, k.migration)
-	aad = appendIdentity(aad, s.get().typ, s.get().id, key.id, s.get().digest)
-	plain, err := key.aead.Open(nil, nil, s.get().cipher, aad)
-	if err != nil {
-		return nil, nil, fmt.Errorf("open %s %s: %w", s.get().typ, s.get().id, ErrNotAuthentic)
-	}
-	p, err := readPayload(plain)
+	p, err := k.decrypt(key, s.get().typ, s.get().id, s.get().digest, s.get().cipher)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open %s %s: %w", s.get().typ, s.get().id, err)
 	}
 	return p, key, nil
+}
+
+// decrypt opens a PHI part that must be of this type, id and digest.
+func (k *Keyring) decrypt(key *patientKey, typ, id string, digest [digestSize]byte, cipher []byte) (*payloadReader, error) {
+	aad := appendField(nil, sealDomain)
+	aad = appendField(aad, k.migration)
+	aad = appendIdentity(aad, typ, id, key.id, digest)
+	plain, err := key.aead.Open(nil, nil, cipher, aad)
+	if err != nil {
+		return nil, ErrNotAuthentic
+	}
+	return readPayload(plain)
 }
 
 // Parts opens a sealed resource: the clinical part, what was taken out of it, and the source row. Errors:
@@ -207,16 +212,8 @@ func (k *Keyring) Parts(s Sealed) (clinical []byte, pieces []Piece, row []byte, 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	for range p.count {
-		e, err := p.next()
-		if err != nil {
-			return nil, nil, nil, fmt.Errorf("open %s %s: %w", s.get().typ, s.get().id, err)
-		}
-		piece := Piece{Path: e.path, form: e.form}
-		if e.form&formStand != formMark {
-			piece.Value = NewSecret(e.value)
-		}
-		pieces = append(pieces, piece)
+	if pieces, err = p.pieces(); err != nil {
+		return nil, nil, nil, fmt.Errorf("open %s %s: %w", s.get().typ, s.get().id, err)
 	}
 	row, err = p.row()
 	if err != nil {

@@ -40,6 +40,7 @@ const (
 	mendSource  = "Correct the cell in the source, or name the mending in the mapping; then run again."
 	mendFile    = "Ask for a new export of this file, or correct the named lines; then run again."
 	mendMapping = "Ask the migration engineer: the mapping has to say what to do with such records."
+	sealedAgain = "Treat the patient's identity in this resource as unproven; find out who changed it in the target, then load it again."
 	retry       = "Start the run again: what was refused for this reason is tried again."
 )
 
@@ -97,11 +98,27 @@ var catalogue = map[string]Explanation{
 	"unused-table":      {"Table left behind", "No mapping reads this table, and the plan does not say why.", "Decide whether the table is needed; if not, name it under `unused-tables:` with a reason."},
 	"missing-column":    {"Column not in this export", "The mapping knows a column that this export does not have.", "Make sure that the export is complete; if it never has the column, name it under `optional:`."},
 
+	// Notices about policy, delivery and keys.
+	"no-as-of":        {"No day to count ages at", "The policy cuts birth dates down by age, and the plan names no day for it, so birth dates are taken out as a whole.", "Name the day in the plan: `phi: {as-of: …}`."},
+	"dates-taken-out": {"Clinical dates taken out", "The policy takes dates of care out of what the clinical target shows.", "Do not treat patients by that target alone; choose `limited-data-set` if dates may stay."},
+	"nothing-sealed":  {"Nothing is taken out", "The delivery separates patient data, and the policy leaves the names of patients where they are.", "Choose a policy that takes them out, or delivery `identified`."},
+	"backup-stale":    {"Keys without a proven backup", "Patients have keys that the last backup whose restore was proven does not hold. If the key store is lost, their encrypted data is lost with it.", "Make a new backup (`chartlift keys backup`) and prove it (`chartlift keys restore`)."},
+
 	// What a comparison noticed (package reconcile).
 	"lost":    {"Sent and not there", "The element was sent, and what the target returned does not have it.", ""},
 	"added":   {"There and not sent", "The target returned an element that was not sent.", ""},
 	"changed": {"Another value", "The target returned another value than was sent.", ""},
 	"damaged": {"Cut short", "The target returned only the beginning of the value that was sent.", ""},
+
+	// What is wrong with the encrypted part of a resource in the target (delivery sealed).
+	"ciphertext-lost":    {"Encrypted part gone", "The resource was loaded with its patient data encrypted in an extension, and that extension is no longer there.", sealedAgain},
+	"ciphertext-twice":   {"Two encrypted parts", "The resource carries more than one encrypted part, so nobody can tell which of them belongs to it.", sealedAgain},
+	"ciphertext-damaged": {"Encrypted part damaged", "The encrypted part was cut short or changed and cannot be read.", sealedAgain},
+	"wrong-key":          {"Encrypted for another patient", "The encrypted part was made under the key of another patient: it was swapped with another's.", sealedAgain},
+	"stale-digest":       {"Older encrypted part", "The encrypted part is genuine, but of an older content of this resource: an old one was put back.", sealedAgain},
+	"foreign-ciphertext": {"Encrypted part does not belong here", "The encrypted part belongs to another resource of the patient, or was changed.", sealedAgain},
+	"other-ciphertext":   {"Another copy of the encrypted part", "The encrypted part has the right content, but is not the one that this run sent.", "Find out who replaced it: the content is right, the way it came there is not known."},
+	"not-joined":         {"Parts do not join", "The clinical part has lost what a piece of the encrypted part belongs into.", sealedAgain},
 
 	// Equal after a named rule (package reconcile).
 	"server-meta":      {"Version and time of the server", "The server keeps its own version number and time of change. They are not part of the record.", ""},

@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/chartlift/chartlift/pipeline/internal/crash"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 )
 
@@ -149,7 +150,12 @@ func writeFile(path string, write func(io.Writer) error) (err error) {
 	if err := file.Close(); err != nil {
 		return err
 	}
-	return os.Rename(file.Name(), path)
+	crash.At(crash.ReportFile)
+	if err := os.Rename(file.Name(), path); err != nil {
+		return err
+	}
+	crash.At(crash.ReportRename)
+	return nil
 }
 
 func ignore(err, known error) error {

@@ -39,6 +39,9 @@ func appendHead(dst []byte, magic string, meta []byte) []byte {
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
 }
 
+// headSum is the sum that a head ends with. (The sum of a head as a whole, its own sum included, is the same for all.)
+func headSum(head []byte) uint32 { return binary.LittleEndian.Uint32(head[len(head)-4:]) }
+
 // readHead reads a head from the start of a file. It returns all of its bytes and the meta part of them.
 func readHead(name, magic string, r io.Reader, size int64) (head, meta []byte, err error) {
 	head = make([]byte, magicBytes+4, 256)
@@ -86,7 +89,7 @@ type blockWriter struct {
 func newBlockWriter(w io.Writer, magic string, meta []byte) (*blockWriter, error) {
 	head := appendHead(nil, magic, meta)
 	n, err := w.Write(head)
-	return &blockWriter{w: w, seed: crc32.Checksum(head, castagnoli), off: int64(n)}, err
+	return &blockWriter{w: w, seed: headSum(head), off: int64(n)}, err
 }
 
 func (b *blockWriter) block(payload []byte) error {
@@ -158,7 +161,7 @@ func readBlocks(f *os.File, name, magic string, sum hash.Hash) (*blockReader, er
 	if sum != nil {
 		sum.Write(head)
 	}
-	b.off, b.seed, b.meta = int64(len(head)), crc32.Checksum(head, castagnoli), meta
+	b.off, b.seed, b.meta = int64(len(head)), headSum(head), meta
 	return b, nil
 }
 
@@ -304,20 +307,6 @@ func (c *cursor) varint() int64 {
 func (c *cursor) byte() byte {
 	if b := c.take(1); b != nil {
 		return b[0]
-	}
-	return 0
-}
-
-func (c *cursor) u32() uint32 {
-	if b := c.take(4); b != nil {
-		return binary.LittleEndian.Uint32(b)
-	}
-	return 0
-}
-
-func (c *cursor) u64() uint64 {
-	if b := c.take(8); b != nil {
-		return binary.LittleEndian.Uint64(b)
 	}
 	return 0
 }

@@ -1,12 +1,18 @@
 package stage
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"pgregory.net/rapid"
 )
 
 // kind is one kind of file: how a folder with it is made, and all that can be read from it.
@@ -226,6 +232,10 @@ func TestChunksKeepTheirPlace(t *testing.T) {
 	s := newSealing(t, testKeys(t))
 	dir := t.TempDir()
 	info := mustBatch(t, dir, "b", s, "", numbers(0, 4000)...)
+	want, err := collect(read(dir, s, info), sealedText)
+	if err != nil {
+		t.Fatal(err)
+	}
 	path := filepath.Join(dir, "b.batch")
 	good, err := os.ReadFile(path)
 	if err != nil {
@@ -240,10 +250,13 @@ func TestChunksKeepTheirPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	cuts := []int64{0, r.off}
+	var counts []int
 	for !r.last {
-		if _, _, _, err := r.next(nil); err != nil {
+		n, _, _, err := r.next(nil)
+		if err != nil {
 			t.Fatal(err)
 		}
+		counts = append(counts, n)
 		cuts = append(cuts, r.off)
 	}
 	r.close()
@@ -256,15 +269,166 @@ func TestChunksKeepTheirPlace(t *testing.T) {
 		}
 		return out
 	}
-	for _, order := range [][]int{{0, 2, 1, 3}, {0, 1, 1, 2, 3}, {0, 1, 3}, {0, 1, 2}, {0}, {0, 1, 2, 3, 3}} {
-		content := part(order...)
+	early := part(0, 1)
+	early[cuts[1]+7] |= 0x80 // says: last
+	for what, content := range map[string][]byte{
+		"swapped": part(0, 2, 1, 3), "doubled": part(0, 1, 1, 2, 3), "left out": part(0, 1, 3), "cut": part(0, 1, 2), "empty": part(0),
+		"longer": part(0, 1, 2, 3, 3), "ended early": early,
+	} {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		// Even if size, sum and count of the ledger agreed.
+		sum := sha256.Sum256(content)
 		forged := info
-		forged.Bytes = int64(len(content)) // even if the ledger's size agreed
+		forged.Bytes, forged.SHA256 = int64(len(content)), hex.EncodeToString(sum[:])
+		for _, forged.Count = range []int{info.Count, counts[0], counts[0] + counts[1]} {
+			if got, err := collect(read(dir, s, forged), sealedText); !isDamage(err) || !strings.HasPrefix(want, got) {
+				t.Errorf("chunks %s, %d resources: %v", what, forged.Count, err)
+			}
+		}
+	}
+	if err := os.WriteFile(path, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, count := range []int{1, info.Count - 1, info.Count + 1} {
+		forged := info
+		forged.Count = count
 		if _, err := collect(read(dir, s, forged), sealedText); !isDamage(err) {
-			t.Errorf("chunks %v: %v", order, err)
+			t.Errorf("%d resources: %v", count, err)
+		}
+	}
+	w, err := newChunkWriter(osDisk{}, path, batchMagic, []byte(`{"id":"c"}`), aead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := publish(osDisk{}, w.p); err != nil {
+		t.Fatal(err)
+	}
+	forged := info
+	forged.Bytes = w.size
+	var d *Damage
+	if _, err := collect(read(dir, s, forged), sealedText); !errors.As(err, &d) || d.Offset != magicBytes {
+		t.Errorf("the head of another batch: %v", err)
+	}
+}
+
+// Blocks that are swapped, left out, or of another file have sums that are right for them, and are still named.
+func TestBlocksKeepTheirPlace(t *testing.T) {
+	dir := t.TempDir()
+	cut := func(name string, first int) (parts [][]byte) {
+		t.Helper()
+		var list []Exclusion
+		for i := range 60_000 {
+			list = append(list, Exclusion{"b", first + i, 1})
+		}
+		if err := WriteExclusions(dir, name, list); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name+exclusionSuffix)
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := openBlocks(path, exclusionMagic, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.close()
+		for start := int64(0); err == nil; {
+			parts = append(parts, content[start:r.off])
+			start = r.off
+			if _, err = r.next(); err != nil {
+				parts = append(parts, content[start:])
+			}
+		}
+		return parts
+	}
+	a, b := cut("a", 1<<20), cut("b", 1<<20+100_000)
+	if len(a) < 5 || len(a) != len(b) {
+		t.Fatalf("%d and %d parts", len(a), len(b))
+	}
+	end := len(a) - 1
+	for what, order := range map[string][][]byte{
+		"swapped": {a[0], a[2], a[1], a[3]}, "left out": {a[0], a[2], a[3]}, "last left out": {a[0], a[1], a[2]}, "of another file": {a[0], a[1], b[2], a[3]},
+		"end of another file": {a[0], a[1], a[2], a[3]},
+	} {
+		last := a[end]
+		if strings.HasPrefix(what, "end") {
+			last = b[end]
+		}
+		for i := 4; i < end && len(order) == 4; i++ {
+			order = append(order, a[i])
+		}
+		content := append(bytes.Join(order, nil), last...)
+		if err := os.WriteFile(filepath.Join(dir, "a.excluded"), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadExclusions(dir, "a"); !isDamage(err) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// A state file that is whole, but not the one of the manifest.
+func TestStateOfAnotherTime(t *testing.T) {
+	var files [2][]byte
+	var path string
+	for i, version := range []string{"1", "2"} {
+		dir := t.TempDir()
+		state, err := OpenState(dir)
+		if err == nil {
+			state, err = state.Merge(sequence(stateOf(version, numbers(0, 20)...)))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		path = filepath.Join(dir, state.manifest.File)
+		if files[i], err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+		_ = state.Close()
+	}
+	if err := os.WriteFile(path, files[0], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	state, err := OpenState(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer state.Close()
+	if _, err := collect(state.All(""), stateText); !isDamage(err) {
+		t.Errorf("All: %v", err)
+	}
+	if _, err := state.Merge(sequence[StateEntry](nil)); !isDamage(err) {
+		t.Errorf("Merge: %v", err)
+	}
+}
+
+func TestHeadersComeBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		headers := rapid.SliceOfN(rapid.SliceOfN(rapid.ByteRange(0, 2), 0, 70), 1, 10).Draw(t, "headers")
+		var last, all []byte
+		for _, h := range headers {
+			all = appendHeader(all, last, h)
+			last = h
+		}
+		c := cursor{b: all}
+		var got []byte
+		for i, h := range headers {
+			if got = readHeader(&c, got); c.bad || !bytes.Equal(got, h) {
+				t.Fatalf("header %d is %v", i, got)
+			}
+		}
+		if !c.done() {
+			t.Fatal("something is left")
+		}
+	})
+	// Words that came neither now nor before, or stand behind the end.
+	for _, b := range [][]byte{{9, 1, 1, 2, 3, 4, 5, 6, 7, 8}, {1, 2, 1}, {1, 0}, {1}, {8, 1, 1}} {
+		c := cursor{b: b}
+		if readHeader(&c, nil); !c.bad {
+			t.Errorf("%v passes", b)
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/internal/crash"
 )
 
 // disk is what this package changes the file system through, so that tests can make any step of it fail.
@@ -57,6 +59,12 @@ func (osDisk) syncFolder(path string) error {
 	}
 	return err
 }
+
+// SyncFolder makes the names in a folder durable: what was made, renamed or removed there.
+func SyncFolder(dir string) error { return osDisk{}.syncFolder(dir) }
+
+// MakeFolder makes a folder and what leads to it (mode 0700), durably. One that is there stays as it is.
+func MakeFolder(dir string) error { return makeFolder(osDisk{}, dir) }
 
 // makeFolder makes a folder and what leads to it, durably: a new folder whose entry in its parent is lost takes its
 // files with it.
@@ -106,6 +114,7 @@ func newPending(d disk, path string) (*pending, error) {
 	if err != nil {
 		return nil, err
 	}
+	crash.File(path, crash.Made)
 	return p, nil
 }
 
@@ -155,9 +164,11 @@ func publish(d disk, files ...*pending) (err error) {
 		if p.err != nil {
 			return p.err
 		}
+		crash.File(p.path, crash.Written)
 		if err := p.f.Sync(); err != nil {
 			return err
 		}
+		crash.File(p.path, crash.Synced)
 		f := p.f
 		p.f = nil
 		if err := f.Close(); err != nil {
@@ -169,8 +180,15 @@ func publish(d disk, files ...*pending) (err error) {
 			return err
 		}
 		p.tmp = ""
+		crash.File(p.path, crash.Renamed)
 	}
-	return d.syncFolder(filepath.Dir(files[0].path))
+	if err := d.syncFolder(filepath.Dir(files[0].path)); err != nil {
+		return err
+	}
+	for _, p := range files {
+		crash.File(p.path, crash.Durable)
+	}
+	return nil
 }
 
 // WriteFile writes a file the one durable way: to a temporary name, synced, renamed, its folder synced. What was under

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,8 +21,14 @@ type faultDisk struct {
 	fails string // what failed
 
 	// What power loss takes back: changes to folders since their last sync, newest last.
-	undo     []func()
+	undo     []change
 	unsynced map[string]bool // temporary files whose content is not on the disk
+}
+
+// change is a change to a folder that is not on the disk yet.
+type change struct {
+	folder string
+	undo   func()
 }
 
 type disaster int
@@ -79,13 +86,13 @@ func (d *faultDisk) rename(from, to string) error {
 	if d.unsynced[from] {
 		return errors.New("renamed before it was synced")
 	}
-	d.undo = append(d.undo, func() {
+	d.undo = append(d.undo, change{filepath.Dir(to), func() {
 		if there {
 			_ = os.WriteFile(to, content, 0o600)
 		} else {
 			_ = os.Remove(to)
 		}
-	})
+	}})
 	return nil
 }
 
@@ -102,7 +109,7 @@ func (d *faultDisk) remove(path string) error {
 	if err != nil {
 		return err
 	}
-	d.undo = append(d.undo, func() { _ = os.WriteFile(path, content, 0o600) })
+	d.undo = append(d.undo, change{filepath.Dir(path), func() { _ = os.WriteFile(path, content, 0o600) }})
 	return d.osDisk.remove(path)
 }
 
@@ -110,6 +117,7 @@ func (d *faultDisk) mkdir(path string) error {
 	if err := d.step("mkdir"); err != nil {
 		return err
 	}
+	d.undo = append(d.undo, change{filepath.Dir(path), func() { _ = os.RemoveAll(path) }})
 	return d.osDisk.mkdir(path)
 }
 
@@ -117,14 +125,14 @@ func (d *faultDisk) syncFolder(path string) error {
 	if err := d.step("sync folder"); err != nil {
 		return err
 	}
-	d.undo = nil
-	return d.osDisk.syncFolder(path)
+	d.undo = slices.DeleteFunc(d.undo, func(c change) bool { return c.folder == path })
+	return nil // the real sync would take most of the time of these tests
 }
 
 // crash takes back what power loss would: from the n-th change on, and all content that was not synced.
 func (d *faultDisk) crash(n int) {
 	for i := len(d.undo) - 1; i >= n; i-- {
-		d.undo[i]()
+		d.undo[i].undo()
 	}
 	for path := range d.unsynced {
 		if b, err := os.ReadFile(path); err == nil {
@@ -152,7 +160,7 @@ func (f *faultFile) Sync() error {
 		return err
 	}
 	delete(f.d.unsynced, f.path)
-	return f.file.Sync()
+	return nil
 }
 
 func (f *faultFile) Close() error {
@@ -236,6 +244,14 @@ func failAt(t *testing.T, k kind, before func(testing.TB, disk, string) error, a
 		if err != nil {
 			t.Fatalf("without a fault: %v", err)
 		}
+		want, err := k.read(dir)
+		if err != nil {
+			t.Fatalf("without a fault: %v", err)
+		}
+		d.crash(0) // whatever happens now, it was said to be durable
+		if got, err := k.read(dir); err != nil || got != want {
+			t.Errorf("power loss after the end: %v", err)
+		}
 		return false, false
 	}
 	// An old state that cannot be removed is in nobody's way; the next merge tries again.
@@ -302,6 +318,27 @@ func TestBatchNeedsItsKeys(t *testing.T) {
 		if _, err := w.Close(); !errors.Is(err, syscall.EIO) {
 			t.Errorf("Close: %v", err)
 		}
+	}
+	if left := listing(t, dir); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// Once a write has failed nothing is written, synced or renamed any more, even if the disk had room again.
+func TestFirstErrorStays(t *testing.T) {
+	dir := t.TempDir()
+	d := &faultDisk{at: 2}
+	p, err := newPending(d, filepath.Join(dir, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := p.Write([]byte("text")); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("write: %v", err)
+		}
+	}
+	if err := publish(d, p); !errors.Is(err, syscall.ENOSPC) || d.steps != 3 { // the third closes the file
+		t.Errorf("after %d steps: %v", d.steps, err)
 	}
 	if left := listing(t, dir); len(left) != 0 {
 		t.Errorf("left: %v", left)

@@ -1,6 +1,10 @@
 package stage
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -36,11 +40,10 @@ func FuzzReaders(f *testing.F) {
 		// Readers behind a sum see only what this package wrote; they must not panic all the same.
 		_, _ = readStateBlock(b)
 		_, _ = ParseStateEntry(b)
-		if c, err := newChunkRecords(b, b); err == nil {
-			for range 100 {
-				if _, err := c.next(); err != nil {
-					break
-				}
+		c := chunkRecords{loose: cursor{b: b}, clinical: b}
+		for range 100 {
+			if _, err := c.next(); err != nil {
+				break
 			}
 		}
 		var e Entry
@@ -50,32 +53,98 @@ func FuzzReaders(f *testing.F) {
 	})
 }
 
-// FuzzStateFile gives any bytes to the reader of the data file of a state, with a manifest that agrees.
-func FuzzStateFile(f *testing.F) {
+// FuzzBehindSums gives readers any content behind sums and tags that are right, as a program with a fault would write
+// it: none panics, and what cannot be is damage.
+func FuzzBehindSums(f *testing.F) {
+	k := testKeys(f)
 	dir := f.TempDir()
-	state, err := OpenState(dir)
-	if err != nil {
+	var w stateWriter
+	w.numbers = map[string]uint64{}
+	w.w = &blockWriter{w: io.Discard}
+	for _, e := range stateOf("1", numbers(0, 9)...) {
+		if err := w.add(&e); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := w.flush(); err != nil {
 		f.Fatal(err)
 	}
-	if state, err = state.Merge(sequence(stateOf("1", numbers(0, 9)...))); err != nil {
-		f.Fatal(err)
-	}
-	m := state.manifest
-	path := filepath.Join(dir, m.File)
-	b, err := os.ReadFile(path)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if err := os.WriteFile(path, b, 0o600); err != nil {
+	f.Add(w.block, append([]byte{1}, w.dir...))
+	e := Entry{ID: idOf(1), Refs: []Ref{{ID: idOf(2)}}}
+	f.Add(appendEntry(nil, &e), appendEntry(nil, &e))
+	s := newSealing(f, k)
+	var h headerWriter
+	first := s.seal(f, 1, "")
+	f.Add(append(h.append(nil, first), 4, 4, 1, 2, 3, 4), []byte("{  }"))
+	f.Add([]byte("\x01b\x02\x00\x01\x07\x02"), []byte{})
+
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		sum := sha256.Sum256(nil)
+		info := Info{ID: "b", Count: 2, Bytes: 1, SHA256: hex.EncodeToString(sum[:])}
+		blocks := func(name, magic, meta string) int64 {
+			t.Helper()
+			out, err := os.Create(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer out.Close()
+			w, err := newBlockWriter(out, magic, []byte(meta))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = w.block(a)
+			mark := w.off
+			if err := errors.Join(err, w.block(b), w.end(2, uint64(mark))); err != nil {
+				t.Fatal(err)
+			}
+			return w.off
+		}
+		ok := func(what string, err error) {
+			t.Helper()
+			if err != nil && !isDamage(err) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		blocks("b.index", indexMagic, `{"id":"b","sha256":"`+info.SHA256+`"}`)
+		ok("index", second(collect(Index(dir, []Info{info}), entryText)))
+		ok("index", second(collect(IndexOf(dir, info), entryText)))
+		blocks("r.excluded", exclusionMagic, `{"name":"r"}`)
+		ok("exclusions", second(ReadExclusions(dir, "r")))
+		m := stateManifest{Format: 1, Generation: 2, File: stateFileName(2), Count: 2}
+		m.Bytes = blocks(m.File, stateMagic, "")
+		text, err := m.encode()
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, manifestName), text, 0o600)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
-		m := m
-		m.Bytes = int64(len(b))
-		if err := writeManifest(osDisk{}, dir, m); err != nil {
-			t.Fatal(err)
+		ok("state", second(readState(dir)))
+		if state, err := OpenState(dir); err == nil {
+			ok("state", second(collect(state.All("Patient"), stateText)))
+			ok("state", lookupError(state))
+			_ = state.Close()
 		}
-		_, _ = readState(dir)
+		for _, name := range []string{"b.batch", "b.quarantine"} {
+			aead, err := k.BatchKey(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			magic := map[string]string{"b.batch": batchMagic, "b.quarantine": quarantineMagic}[name]
+			w, err := newChunkWriter(osDisk{}, filepath.Join(dir, name), magic, []byte(`{"id":"b"}`), aead)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.chunk(2, true, append(make([]byte, plainHead), a...), b); err != nil {
+				t.Fatal(err)
+			}
+			info.Bytes, info.SHA256 = w.size, hex.EncodeToString(w.sum.Sum(nil))
+			if err := errors.Join(w.p.f.Close(), os.Rename(w.p.tmp, w.p.path)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ok("batch", second(collect(Read(dir, k, info), sealedText)))
+		ok("batch", second(collect(Pick(dir, k, info, []int{1}), sealedText)))
+		ok("quarantine", second(collect(ReadQuarantine(dir, "b", k), rowText)))
 	})
 }

@@ -101,22 +101,41 @@ func compareEntries(a, b *Entry) int {
 	return cmp.Compare(a.Position, b.Position)
 }
 
-// indexBuffer holds the index of a batch that is being written.
+// indexBuffer holds the index of a batch that is being written: entries in slabs, which never move.
 type indexBuffer struct {
-	bytes []byte
+	slabs [][]byte
+	used  int // slabs; those behind wait for the next batch
 	order []indexPlace
 }
 
 type indexPlace struct {
-	prefix uint64 // of the id: nearly always decides
-	offset int
+	prefix       uint64 // of the id: nearly always decides
+	slab, offset uint32
+}
+
+const indexSlab = 1 << 20
+
+func (b *indexBuffer) reset() {
+	b.used, b.order = 0, b.order[:0]
 }
 
 func (b *indexBuffer) add(k *Key, digest [16]byte, position int, line int64) {
-	b.order = append(b.order, indexPlace{binary.BigEndian.Uint64(k.ID[:]), len(b.bytes)})
+	size := entryFixed + refBytes*len(k.Refs)
+	if b.used == 0 || cap(b.slabs[b.used-1])-len(b.slabs[b.used-1]) < size {
+		if b.used == len(b.slabs) || cap(b.slabs[b.used]) < size {
+			b.slabs = append(b.slabs[:b.used], make([]byte, 0, max(size, indexSlab)))
+		}
+		b.slabs[b.used] = b.slabs[b.used][:0]
+		b.used++
+	}
+	slab := &b.slabs[b.used-1]
+	b.order = append(b.order, indexPlace{binary.BigEndian.Uint64(k.ID[:]), uint32(b.used - 1), uint32(len(*slab))})
 	e := Entry{ID: k.ID, Patient: k.Patient, Digest: digest, Position: position, Line: line, Ordinal: k.Ordinal, Refs: k.Refs}
-	b.bytes = appendEntry(b.bytes, &e)
+	*slab = appendEntry(*slab, &e)
 }
+
+// at is the entry at a place, and what is behind it.
+func (b *indexBuffer) at(p indexPlace) []byte { return b.slabs[p.slab][p.offset:] }
 
 // indexMeta is the head of an index. The sum binds it to its batch: an index of another try is found.
 type indexMeta struct {
@@ -130,8 +149,8 @@ func (b *indexBuffer) write(out io.Writer, info Info) error {
 		if p.prefix != q.prefix {
 			return cmp.Compare(p.prefix, q.prefix)
 		}
-		readEntry(&cursor{b: b.bytes, off: p.offset}, &x)
-		readEntry(&cursor{b: b.bytes, off: q.offset}, &y)
+		readEntry(&cursor{b: b.at(p)}, &x)
+		readEntry(&cursor{b: b.at(q)}, &y)
 		return compareEntries(&x, &y)
 	})
 	meta, err := json.Marshal(indexMeta{info.ID, info.SHA256})
@@ -145,8 +164,8 @@ func (b *indexBuffer) write(out io.Writer, info Info) error {
 	}
 	block := make([]byte, 0, indexBlock)
 	for _, p := range b.order {
-		refs := int(binary.LittleEndian.Uint32(b.bytes[p.offset+entryFixed-4:]))
-		entry := b.bytes[p.offset : p.offset+entryFixed+refs*refBytes]
+		entry := b.at(p)
+		entry = entry[:entryFixed+refBytes*int(binary.LittleEndian.Uint32(entry[entryFixed-4:]))]
 		if len(block) > 0 && len(block)+len(entry) > indexBlock {
 			if err := w.block(block); err != nil {
 				return err

@@ -1,10 +1,8 @@
 package stage
 
 import (
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -12,61 +10,6 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/phi"
 )
-
-// The raw part of a chunk is: u32 length of heads, heads, clinical parts. A head is three lengths (uvarint), of the
-// header that phi makes, the clinical and the PHI part, and the header. The loose part is the PHI parts, which look
-// random.
-
-const rawHead = 4
-
-// chunkRecords takes a chunk apart.
-type chunkRecords struct {
-	heads           cursor
-	clinical, loose []byte
-}
-
-var errContent = errors.New("what is in a chunk does not fit together")
-
-func newChunkRecords(loose, raw []byte) (*chunkRecords, error) {
-	if len(raw) < rawHead {
-		return nil, errContent
-	}
-	n := uint64(binary.LittleEndian.Uint32(raw))
-	raw = raw[rawHead:]
-	if n > uint64(len(raw)) {
-		return nil, errContent
-	}
-	return &chunkRecords{heads: cursor{b: raw[:n]}, clinical: raw[n:], loose: loose}, nil
-}
-
-// part is the next record, in pieces that are valid until the next chunk is read.
-func (c *chunkRecords) part() (header, clinical, cipher []byte, err error) {
-	h, n, m := c.heads.uvarint(), c.heads.uvarint(), c.heads.uvarint()
-	header = c.heads.take(int(min(h, maxPart)))
-	if c.heads.bad || n > uint64(len(c.clinical)) || m > uint64(len(c.loose)) {
-		return nil, nil, nil, errContent
-	}
-	clinical, c.clinical = c.clinical[:n], c.clinical[n:]
-	cipher, c.loose = c.loose[:m], c.loose[m:]
-	return header, clinical, cipher, nil
-}
-
-func (c *chunkRecords) next() (phi.Sealed, error) {
-	header, clinical, cipher, err := c.part()
-	if err != nil {
-		return phi.Sealed{}, err
-	}
-	s, err := phi.Restore(header, clinical, cipher)
-	if err != nil {
-		return phi.Sealed{}, errContent
-	}
-	return s, nil
-}
-
-// done tells whether nothing is left.
-func (c *chunkRecords) done() bool {
-	return c.heads.done() && len(c.clinical) == 0 && len(c.loose) == 0
-}
 
 func openBatch(dir string, k keyring, info Info) (*chunkReader, error) {
 	if err := safeName(info.ID); err != nil {
@@ -127,7 +70,7 @@ func read(dir string, k keyring, info Info) iter.Seq2[phi.Sealed, error] {
 				yield(phi.Sealed{}, err)
 				return
 			}
-			c, err := newChunkRecords(loose, raw)
+			c := chunkRecords{loose: cursor{b: loose}, clinical: raw}
 			for range records {
 				if err != nil {
 					break
@@ -188,7 +131,8 @@ func pick(dir string, k keyring, info Info, positions []int) iter.Seq2[phi.Seale
 				return
 			}
 			if raw != nil {
-				c, bad := newChunkRecords(loose, raw)
+				var bad error
+				c := chunkRecords{loose: cursor{b: loose}, clinical: raw}
 				for i := first; bad == nil && i < first+records && len(positions) > 0; i++ {
 					if i != positions[0] {
 						_, _, _, bad = c.part()

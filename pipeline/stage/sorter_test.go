@@ -156,6 +156,48 @@ func TestSpillIsSealed(t *testing.T) {
 	}
 }
 
+// Frames of a run that are cut off, swapped, or said to be the last are each genuine, and still named.
+func TestFramesKeepTheirPlace(t *testing.T) {
+	dir := t.TempDir()
+	s := newSorter(osDisk{}, dir, 250_000, 4)
+	defer s.Close()
+	for i := range 6 {
+		if err := s.Add(fmt.Append(nil, i), bytes.Repeat([]byte{byte(i)}, 50_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := collect(s.Sorted(), pairText); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.spill.open(s.runs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	cuts := []int64{0}
+	for !r.last {
+		if err := r.readFrame(); err != nil {
+			t.Fatal(err)
+		}
+		cuts = append(cuts, r.off)
+	}
+	r.close()
+	good, err := os.ReadFile(s.runs[0].path)
+	if err != nil || len(cuts) < 4 {
+		t.Fatal(err, cuts)
+	}
+	ended := slices.Clone(good[:cuts[1]])
+	ended[8] = 1
+	swapped := slices.Concat(good[cuts[1]:cuts[2]], good[:cuts[1]], good[cuts[2]:])
+	for what, content := range map[string][]byte{"cut": good[:cuts[2]], "ended early": ended, "swapped": swapped} {
+		if err := os.WriteFile(s.runs[0].path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := collect(s.Sorted(), pairText); !isDamage(err) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func TestSorterOnFullDisk(t *testing.T) {
 	for at, more := 1, true; more; at++ {
 		dir := t.TempDir()

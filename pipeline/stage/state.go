@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"sort"
 	"sync"
+
+	"github.com/chartlift/chartlift/pipeline/internal/crash"
 )
 
 // StateEntry is one resource that this migration has in a target.
@@ -349,9 +351,11 @@ func (s *State) Merge(entries iter.Seq2[StateEntry, error]) (*State, error) {
 		return nil, fmt.Errorf("merge the state: %w", err)
 	}
 	m.Bytes, m.SHA256 = sum.n, hex.EncodeToString(sum.Sum(nil))
+	crash.At(crash.StateWritten)
 	if err := writeManifest(s.disk, s.dir, m); err != nil {
 		return nil, fmt.Errorf("merge the state: %w", err)
 	}
+	crash.At(crash.StateSwitch)
 	if err := removeOldStates(s.disk, s.dir, m.File); err != nil {
 		return nil, fmt.Errorf("merge the state: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	"github.com/chartlift/chartlift/pipeline/phi"
 )
@@ -40,10 +41,41 @@ type Writer struct {
 
 	out         *chunkWriter
 	count, held int // resources in all, and in the chunk that is being filled
-	head, heads []byte
-	clinical    []byte
-	loose       []byte
-	index       indexBuffer
+	*buffers
+}
+
+// buffers are what a writer fills. They go from one writer to the next, for batches come by the thousand.
+type buffers struct {
+	header   headerWriter
+	clinical []byte
+	loose    []byte
+	index    indexBuffer
+}
+
+var buffersPool sync.Pool
+
+func newBuffers() *buffers {
+	b, _ := buffersPool.Get().(*buffers)
+	if b == nil {
+		b = &buffers{clinical: make([]byte, 0, chunkBytes), loose: make([]byte, plainHead, chunkBytes)}
+	}
+	b.reset()
+	return b
+}
+
+// reset empties what a chunk filled.
+func (b *buffers) reset() {
+	b.header.reset()
+	b.clinical, b.loose = b.clinical[:0], b.loose[:plainHead]
+}
+
+// release gives the buffers back, unless something unusually large has made them so.
+func (w *Writer) release() {
+	if b := w.buffers; b != nil && cap(b.clinical) <= 4*chunkBytes && cap(b.loose) <= 4*chunkBytes {
+		b.index.reset()
+		buffersPool.Put(b)
+	}
+	w.buffers = nil
 }
 
 // NewWriter makes a writer. Files are made by the first Add, and dir too if it is not there (mode 0700). Count, Bytes
@@ -93,9 +125,7 @@ func (w *Writer) open() error {
 	if err != nil {
 		return fmt.Errorf("batch %s: %w", w.info.ID, err)
 	}
-	w.heads = make([]byte, rawHead, 64<<10)
-	w.clinical = make([]byte, 0, chunkBytes)
-	w.loose = make([]byte, plainHead, chunkBytes)
+	w.buffers = newBuffers()
 	return nil
 }
 
@@ -118,17 +148,15 @@ func (w *Writer) Add(s phi.Sealed, key Key) error {
 		}
 	}
 	// Before, not after: the last chunk must know that it is the last, and never be empty.
-	if w.held > 0 && len(w.heads)+len(w.clinical)+len(w.loose)+s.Size() > chunkBytes {
+	if w.held > 0 && len(w.clinical)+len(w.loose)+s.Size() > chunkBytes {
 		if err := w.flush(false); err != nil {
 			return err
 		}
 	}
 	clinical, cipher := s.Clinical(), s.Ciphertext()
-	w.head = s.AppendHeader(w.head[:0])
-	w.heads = binary.AppendUvarint(w.heads, uint64(len(w.head)))
-	w.heads = binary.AppendUvarint(w.heads, uint64(len(clinical)))
-	w.heads = binary.AppendUvarint(w.heads, uint64(len(cipher)))
-	w.heads = append(w.heads, w.head...)
+	w.loose = w.header.append(w.loose, s)
+	w.loose = binary.AppendUvarint(w.loose, uint64(len(clinical)))
+	w.loose = binary.AppendUvarint(w.loose, uint64(len(cipher)))
 	w.clinical = append(w.clinical, clinical...)
 	w.loose = append(w.loose, cipher...)
 	w.index.add(&key, s.Digest(), w.count, s.Place().Line)
@@ -138,16 +166,14 @@ func (w *Writer) Add(s phi.Sealed, key Key) error {
 }
 
 func (w *Writer) flush(last bool) error {
-	binary.LittleEndian.PutUint32(w.heads, uint32(len(w.heads)-rawHead))
-	w.heads = append(w.heads, w.clinical...)
 	var err error
-	w.loose, err = w.out.chunk(w.held, last, w.loose, w.heads)
+	w.loose, err = w.out.chunk(w.held, last, w.loose, w.clinical)
 	if err != nil {
 		w.err = fmt.Errorf("batch %s: %w", w.info.ID, err)
 		w.out.p.discard()
 		return w.err
 	}
-	w.heads, w.clinical, w.loose = w.heads[:rawHead], w.clinical[:0], w.loose[:plainHead]
+	w.reset()
 	w.held = 0
 	return nil
 }
@@ -160,7 +186,10 @@ func (w *Writer) Size() int64 {
 	if w.out == nil {
 		return 0
 	}
-	return w.out.size + int64(len(w.heads)+len(w.clinical)+len(w.loose))
+	if w.buffers == nil {
+		return w.out.size
+	}
+	return w.out.size + int64(len(w.clinical)+len(w.loose))
 }
 
 // Close makes the batch durable: the keyring is synced first, for a batch whose keys are lost is lost; then both files
@@ -182,7 +211,7 @@ func (w *Writer) Close() (Info, error) {
 		w.err = fmt.Errorf("batch %s: %w", w.info.ID, err)
 		return Info{}, w.err
 	}
-	w.heads, w.clinical, w.loose, w.index = nil, nil, nil, indexBuffer{}
+	w.release()
 	return w.info, nil
 }
 
@@ -222,6 +251,6 @@ func (w *Writer) Abort() error {
 	if w.out != nil {
 		w.out.p.discard()
 	}
-	w.heads, w.clinical, w.loose, w.index = nil, nil, nil, indexBuffer{}
+	w.release()
 	return nil
 }

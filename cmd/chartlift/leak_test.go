@@ -1,0 +1,345 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/chartlift/chartlift/pipeline/sandbox"
+)
+
+// The marks inside planted values. Each stands in every value of its kind, so that a search for a few marks is a search
+// for all values. What a limited data set may keep (towns, dates, the words of codes, places of care) has marks of its
+// own: at rest it must not be readable either, in the clinical part it may.
+const (
+	markSealed = "Zq7Xv9Kt"      // names, addresses, free text, numbers of licences and devices
+	markNumber = "917-83-4"      // social security and telephone numbers
+	markKey    = "c0ffee5a-1ad0" // ids of records in the source
+	markPlace  = "48.61873"      // where a patient lives
+	markKept   = "Kp8Ww3Rm"      // what a limited data set may keep
+	markDay    = "1913-02-0"     // days of birth
+)
+
+var (
+	sealedMarks = []string{markSealed, markNumber, markKey, markPlace}
+	allMarks    = append([]string{markKept, markDay}, sealedMarks...)
+)
+
+// planting writes an export in Synthea's layout whose PHI columns hold planted values.
+type planting struct {
+	files  map[string]*strings.Builder
+	values map[string][]string // planted values of records that are fine, by type
+}
+
+func (p *planting) table(name, header string) {
+	p.files[name] = &strings.Builder{}
+	fmt.Fprintln(p.files[name], header)
+}
+
+func (p *planting) row(table string, cells ...string) {
+	fmt.Fprintln(p.files[table], strings.Join(cells, ","))
+}
+
+// plant notes that the value must come back in a resource of the type, and answers it.
+func (p *planting) plant(typ, value string) string {
+	p.values[typ] = append(p.values[typ], value)
+	return value
+}
+
+func plantHospital() *planting {
+	p := &planting{files: map[string]*strings.Builder{}, values: map[string][]string{}}
+	p.table("organizations", "Id,NAME,ADDRESS,CITY,STATE,ZIP,LAT,LON,PHONE,REVENUE,UTILIZATION")
+	p.row("organizations", plantedKey("org", 0), markKept+" clinic", markSealed+" Street 1", markKept+"ville", "MA", "01420", "42.5", "-71.8", markNumber+"900", "0.0", "9")
+	p.table("providers", "Id,ORGANIZATION,NAME,GENDER,SPECIALITY,ADDRESS,CITY,STATE,ZIP,LAT,LON,ENCOUNTERS,PROCEDURES")
+	p.row("providers", plantedKey("pro", 0), plantedKey("org", 0), markKept+" Reilly", "M", "GENERAL PRACTICE", markSealed+" Street 2", markKept+"ville", "MA", "01420", "42.5", "-71.8", "9", "0")
+	p.table("patients", "Id,BIRTHDATE,DEATHDATE,SSN,DRIVERS,PASSPORT,PREFIX,FIRST,MIDDLE,LAST,SUFFIX,MAIDEN,MARITAL,RACE,ETHNICITY,GENDER,BIRTHPLACE,ADDRESS,CITY,STATE,COUNTY,FIPS,ZIP,LAT,LON,HEALTHCARE_EXPENSES,HEALTHCARE_COVERAGE,INCOME")
+	p.table("encounters", "Id,START,STOP,PATIENT,ORGANIZATION,PROVIDER,PAYER,ENCOUNTERCLASS,CODE,DESCRIPTION,BASE_ENCOUNTER_COST,TOTAL_CLAIM_COST,PAYER_COVERAGE,REASONCODE,REASONDESCRIPTION")
+	p.table("conditions", "START,STOP,PATIENT,ENCOUNTER,SYSTEM,CODE,DESCRIPTION")
+	p.table("allergies", "START,STOP,PATIENT,ENCOUNTER,CODE,SYSTEM,DESCRIPTION,TYPE,CATEGORY,REACTION1,DESCRIPTION1,SEVERITY1,REACTION2,DESCRIPTION2,SEVERITY2")
+	p.table("observations", "DATE,PATIENT,ENCOUNTER,CATEGORY,CODE,DESCRIPTION,VALUE,UNITS,TYPE")
+	p.table("devices", "START,STOP,PATIENT,ENCOUNTER,CODE,DESCRIPTION,UDI")
+	for i := range 8 {
+		p.patient(i)
+	}
+	p.faults()
+	return p
+}
+
+func plantedKey(kind string, i int) string {
+	return fmt.Sprintf("%s-4%02x%x-8000-%012d", markKey, []byte(kind)[0], []byte(kind)[1]&15, i)
+}
+
+// patient plants a patient whose records are all fine.
+func (p *planting) patient(i int) {
+	text := func(column string) string { return fmt.Sprintf("%s%s%d", markSealed, column, i) }
+	in := func(column string) string { return p.plant("Patient", text(column)) }
+	id, visit := p.plant("Patient", plantedKey("pat", i)), p.plant("Encounter", plantedKey("enc", i))
+	p.row("patients", id, p.plant("Patient", fmt.Sprintf("%s%d", markDay, i+1)), "", p.plant("Patient", fmt.Sprintf("%s%d", markNumber, i)), in("drivers"),
+		in("passport"), in("prefix"), in("first"), in("middle"), in("last"), in("suffix"), in("maiden"), "M", "asian", "nonhispanic", "M",
+		in("birthplace"), in("address"), p.plant("Patient", fmt.Sprintf("%stown%d", markKept, i)), "Massachusetts", in("county"), "25017", "02180",
+		p.plant("Patient", fmt.Sprintf("%s%d", markPlace, i)), p.plant("Patient", fmt.Sprintf("-%s%d", markPlace, 10+i)), "1.0", "1.0", "1")
+	p.row("encounters", visit, "2016-01-15T08:44:57Z", "2016-01-15T08:59:57Z", id, plantedKey("org", 0), plantedKey("pro", 0), "", "wellness", "410620009",
+		p.plant("Encounter", fmt.Sprintf("%s visit %d", markKept, i)), "1.0", "1.0", "0.0", "", p.plant("Encounter", text("reason")))
+	p.row("conditions", "2016-01-15", "", id, visit, "http://snomed.info/sct", "446096008", p.plant("Condition", fmt.Sprintf("%s condition %d", markKept, i)))
+	p.row("allergies", "2016-01-15", p.plant("AllergyIntolerance", fmt.Sprintf("2017-01-1%d", i)), id, visit, "609328004", "SNOMED-CT", p.plant("AllergyIntolerance", fmt.Sprintf("%s allergy %d", markKept, i)), "allergy", "environment", "", "", "", "", "", "")
+	p.row("observations", "2016-01-15T08:44:57Z", id, visit, "survey", "93025-5", markKept+" survey", p.plant("Observation", text("note")), "", "text")
+	p.row("observations", "2016-01-15T08:45:57Z", id, visit, "vital-signs", "8302-2", "Body Height", "165.3", "cm", "numeric")
+	p.row("devices", "2016-01-15T08:44:57Z", "", id, visit, "706298007", markKept+" device", p.plant("Device", fmt.Sprintf("(01)42687838560934(11)150925(17)401009(10)25663(21)%s", text("serial"))))
+}
+
+// faults plants records that are refused in every way there is, with planted values where the fault is.
+func (p *planting) faults() {
+	patient := func(id, birth, first, gender, marital string) []string {
+		return []string{id, birth, "", markNumber + "8", markSealed + "d", markSealed + "p", "", first, "", markSealed + "last", "", "", marital, "asian", "nonhispanic", gender,
+			markSealed + "birthplace", markSealed + "address", markKept + "town", "Massachusetts", markSealed + "county", "", "02180", markPlace, markPlace, "1.0", "1.0", "1"}
+	}
+	p.row("patients", patient(plantedKey("pat", 20), markSealed+"day", "a", "M", "M")...)
+	p.row("patients", patient(plantedKey("pat", 21), markDay+"9", "b", markSealed+"gender", "M")...)
+	p.row("patients", patient(plantedKey("pat", 22), markDay+"9", "c", "M", markSealed+"marital")...)
+	p.row("patients", patient(plantedKey("pat", 0), markDay+"9", markSealed+"again", "M", "M")...)
+	p.row("patients", plantedKey("pat", 23), markDay+"9", markSealed+"ragged")
+	p.row("patients", patient(plantedKey("pat", 24), markDay+"9", markSealed+`qu"ote`, "M", "M")...)
+	p.row("patients", patient(plantedKey("pat", 25), markDay+"9", markSealed+"\xff\xfe", "M", "M")...)
+	p.row("patients", patient(plantedKey("pat", 26), "1913-02-08", "d", "M", "M")...)
+	p.row("encounters", plantedKey("enc", 30), markSealed+"start", "", plantedKey("pat", 0), plantedKey("org", 0), plantedKey("pro", 0), "", "wellness", "410620009", "x", "1.0", "1.0", "0.0", "", "")
+	p.row("encounters", plantedKey("enc", 31), "2016-01-15T08:44:57Z", "", plantedKey("pat", 99), plantedKey("org", 0), plantedKey("pro", 0), "", markSealed+"class", "410620009", "x", "1.0", "1.0", "0.0", "", "")
+	p.row("encounters", plantedKey("enc", 32), "2016-01-15T08:44:57Z", "", plantedKey("pat", 99), plantedKey("org", 0), plantedKey("pro", 0), "", "wellness", "410620009", "x", "1.0", "1.0", "0.0", "", "")
+	p.row("observations", "2016-01-15T08:44:57Z", plantedKey("pat", 0), plantedKey("enc", 0), "vital-signs", "8302-2", "Body Height", markSealed+"value", markSealed+"unit", "numeric")
+	p.row("conditions", "2016-01-15", "", plantedKey("pat", 0), plantedKey("enc", 0), markSealed+"system", "446096008", markKept)
+}
+
+// leakHouse is the planted hospital in a folder, and a server that notes what it sees of requests besides their bodies.
+type leakHouse struct {
+	t      *testing.T
+	dir    string
+	web    *httptest.Server
+	server *sandbox.Server
+	search *searcher
+	talk   bytes.Buffer // all of stdout and stderr
+
+	mu      sync.Mutex
+	seen    bytes.Buffer // request lines and headers
+	writes  int
+	quoting bool   // refuse some requests with an answer that quotes what was sent
+	stopAt  int    // the request that writes at which stop is called
+	stop    func() // and that gets no answer
+}
+
+func newLeakHouse(t *testing.T, p *planting) *leakHouse {
+	t.Helper()
+	server, err := sandbox.New(sandbox.Options{Faults: "reject=Condition/2,reject=Patient/3,cut-string:type=Observation:nth=2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &leakHouse{t: t, dir: t.TempDir(), server: server, search: newSearcher(allMarks...)}
+	h.web = httptest.NewServer(h)
+	t.Cleanup(func() {
+		_ = server.Close()
+		h.web.Close()
+	})
+	temp := filepath.Join(h.dir, "tmp")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", temp)
+	if err := os.MkdirAll(filepath.Join(h.dir, "export"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range p.files {
+		if err := os.WriteFile(filepath.Join(h.dir, "export", name+".csv"), []byte(text.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plan := fmt.Sprintf("migration: leaks\nsources:\n  ehr: {csv: export/*.csv}\nmappings: [synthea]\nphi: {policy: limited-data-set, delivery: identified}\ntargets:\n  clinical: {sandbox: %q, bundle: 5}\n", h.web.URL+"/fhir")
+	if err := os.WriteFile(filepath.Join(h.dir, "migration.yaml"), []byte(plan), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (h *leakHouse) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	fmt.Fprintln(&h.seen, r.Method, r.URL, r.Host, r.Header)
+	quote := false
+	if r.Method != http.MethodGet {
+		h.writes++
+		quote = h.quoting && h.writes%3 == 0
+		if h.stop != nil && h.writes == h.stopAt {
+			stop := h.stop
+			h.stop = nil
+			h.mu.Unlock()
+			_, _ = io.Copy(io.Discard, r.Body)
+			stop()
+			<-r.Context().Done()
+			return
+		}
+	}
+	h.mu.Unlock()
+	body, _ := io.ReadAll(r.Body)
+	// A bundle of one is taken, so that halving ends with everything loaded, whatever the order of the requests.
+	if !quote || bytes.Count(body, []byte(`"request"`)) < 2 {
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		h.server.ServeHTTP(w, r)
+		return
+	}
+	said, _ := json.Marshal(string(body))
+	w.Header().Set("Content-Type", "application/fhir+json")
+	w.Header().Set("X-Said", strings.Map(func(c rune) rune {
+		if c < ' ' {
+			return -1
+		}
+		return c
+	}, string(body[:min(len(body), 4000)])))
+	w.WriteHeader(http.StatusUnprocessableEntity)
+	fmt.Fprintf(w, `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invalid","details":{"text":%s},"diagnostics":%s,"expression":[%s]}]}`, said, said, said)
+}
+
+func (h *leakHouse) command(ctx context.Context, args ...string) int {
+	var out, faults bytes.Buffer
+	code := run(ctx, append([]string{"-f", filepath.Join(h.dir, "migration.yaml"), "--log-level", "debug"}, args...), strings.NewReader(""), &out, &faults)
+	for name, stream := range map[string][]byte{"stdout": out.Bytes(), "stderr": faults.Bytes()} {
+		for _, hit := range h.search.in(stream) {
+			h.t.Errorf("chartlift %s: %s: %s", strings.Join(args, " "), name, hit)
+		}
+	}
+	h.talk.Write(out.Bytes())
+	h.talk.Write(faults.Bytes())
+	return code
+}
+
+func (h *leakHouse) must(codes []int, args ...string) {
+	h.t.Helper()
+	before := h.talk.Len()
+	if code := h.command(context.Background(), args...); !slices.Contains(codes, code) {
+		h.t.Fatalf("chartlift %s: exit %d\n%s", strings.Join(args, " "), code, h.talk.Bytes()[before:])
+	}
+}
+
+// rest searches everything that lies on disk but for the export itself and exports that were asked for.
+func (h *leakHouse) rest(when string) {
+	h.t.Helper()
+	for _, hit := range h.search.under(h.dir, "export", "identified", "clinical") {
+		h.t.Errorf("%s: %s", when, hit)
+	}
+}
+
+// watching is a context that is asked many times whether it is done; at every n-th question the disk is searched as
+// kill -9 would leave it then.
+type watching struct {
+	context.Context
+	every, asked atomic.Int64
+	look         func()
+}
+
+func (w *watching) ask() {
+	if w.asked.Add(1)%w.every.Load() == 0 {
+		w.look()
+	}
+}
+
+func (w *watching) Err() error            { w.ask(); return w.Context.Err() }
+func (w *watching) Done() <-chan struct{} { w.ask(); return w.Context.Done() }
+
+// TestNothingLeaks runs everything on the planted hospital and searches for the planted values wherever they must not
+// be: stage, ledger, temporary files also in the middle of the work, logs, streams, reports, requests, names, and the
+// clinical parts.
+func TestNothingLeaks(t *testing.T) {
+	p := plantHospital()
+	h := newLeakHouse(t, p)
+	finished := []int{exitDone, exitReview}
+	h.must([]int{exitDone}, "keys", "init")
+	h.must(finished, "check")
+	h.must(finished, "dry-run", "--json")
+	h.rest("after the dry run")
+
+	h.quoting = true
+	ctx := &watching{Context: context.Background()}
+	ctx.every.Store(97)
+	looks := atomic.Int64{}
+	ctx.look = func() { looks.Add(1); h.rest("in the middle of the run") }
+	stopped, stop := context.WithCancel(ctx)
+	defer stop()
+	h.stop, h.stopAt = stop, 6
+	if code := h.command(stopped, "run"); code != exitInterrupted {
+		t.Fatalf("interrupted run: exit %d\n%s", code, h.talk.Bytes())
+	}
+	h.rest("after the interrupt")
+	if code := h.command(ctx, "run", "--workers", "2"); !slices.Contains(finished, code) {
+		t.Fatalf("run: exit %d\n%s", code, h.talk.Bytes())
+	}
+	h.quoting = false
+	if looks.Load() < 5 {
+		t.Errorf("the disk was searched %d times in the middle of the run", looks.Load())
+	}
+	editor := &targetEditor{base: h.web.URL + "/fhir"}
+	for _, damage := range []plantedTarget{{Type: "Patient", Do: "set", Path: "birthDate", Value: "1914-03-04"}, {Type: "AllergyIntolerance", Do: "delete"}, {Type: "Patient", Do: "copy", ID: "planted"}} {
+		if err := damage.plant(t.Context(), editor); err != nil {
+			t.Fatalf("%+v: %v\n%s", damage, err, h.talk.Bytes())
+		}
+	}
+	h.must([]int{exitReview}, "reconcile")
+	h.must(finished, "status")
+	h.must(finished, "status", "--json")
+	h.must([]int{exitDone}, "report", "-o", filepath.Join(h.dir, "report"))
+	h.must([]int{exitReview}, "run", "--rejected")
+	h.rest("after everything")
+	h.mu.Lock()
+	for _, hit := range h.search.in(h.seen.Bytes()) {
+		t.Errorf("request line or header: %s", hit)
+	}
+	h.mu.Unlock()
+
+	clinical, identified := filepath.Join(h.dir, "clinical"), filepath.Join(h.dir, "identified")
+	h.must([]int{exitDone}, "export", "-o", clinical)
+	for _, hit := range newSearcher(sealedMarks...).under(clinical) {
+		t.Errorf("clinical part: %s", hit)
+	}
+	h.must([]int{exitDone}, "export", "-o", identified, "--identified")
+	h.rest("after the identified export")
+	p.comeBack(t, identified)
+	h.failures()
+}
+
+// failures are commands that fail while they hold planted values.
+func (h *leakHouse) failures() {
+	h.must([]int{exitUsage}, "eval", "--table", "patients", "--row", "9", "BIRTHDATE.date()")
+	h.must([]int{exitUsage}, "eval", "--table", "patients", "--row", "1", "(FIRST | LAST).single()")
+	h.must([]int{exitUsage}, "eval", "--table", "patients", "--row", "1", "LAST.toInteger() + FIRST")
+	broken := filepath.Join(h.dir, "identified", "Patient.ndjson")
+	h.must([]int{exitUsage}, "eval", "name.family", broken) // two resources: no JSON document
+}
+
+// comeBack checks that at least 0.95 of the planted values are there when both parts are joined. What the clinical part
+// must keep is no less part of it.
+func (p *planting) comeBack(t *testing.T, dir string) {
+	t.Helper()
+	var planted, back int
+	for _, typ := range slices.Sorted(maps.Keys(p.values)) {
+		text := readFile(t, filepath.Join(dir, typ+".ndjson"))
+		for _, v := range p.values[typ] {
+			planted++
+			if strings.Contains(text, v) {
+				back++
+			} else {
+				t.Logf("not back in %s: %s", typ, v)
+			}
+		}
+	}
+	share := float64(back) / float64(planted)
+	t.Logf("%d of %d planted values came back (%.3f)", back, planted, share)
+	if share < 0.95 {
+		t.Errorf("%.3f of the planted values came back, at least 0.95 must", share)
+	}
+}
