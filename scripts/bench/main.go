@@ -1,4 +1,4 @@
-// Bench runs the engine beside the yardstick of design.md section 6, interleaved, on one core: `make bench`.
+// Command bench runs the engine beside the yardstick of design.md section 6, interleaved, on one core: `make bench`.
 //
 // The yardstick (yardstick.go) is a loop written by hand for one table and does nothing but what must be done to a row.
 // The engine (engine.go) is Chartlift over the same rows with everything on. Both run in a child process of their own
