@@ -6,8 +6,9 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 build: ## the binary, as ./chartlift
 	go build -trimpath -o chartlift ./cmd/chartlift
 
-test: ## all tests that need Go alone, with the race detector
-	go test -race -timeout 60m ./...
+test: ## all tests that need Go alone; then, without the long ones, once more under the race detector
+	go test -timeout 60m ./...
+	go test -race -short -timeout 60m ./...
 
 lint: ## formatting, vet, staticcheck
 	@unformatted=$$(gofmt -l cmd pipeline mappings fixtures scripts); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }

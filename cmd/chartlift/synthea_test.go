@@ -156,6 +156,9 @@ type hospital struct {
 
 func newSynthea(t *testing.T, set string) *hospital {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("tens of thousands of resources, over HTTP")
+	}
 	h := newHospital(t)
 	unpack(t, sharedtest.Path(t, "data", set, "csv.tar.gz"), filepath.Join(h.dir, "export"))
 	h.plan(fmt.Sprintf(`migration: %s
