@@ -25,6 +25,9 @@ import (
 // target: everything arrives and is proven, a second run loads nothing, what hands do in a server is found and named,
 // what target clinical holds has none of the PHI and is still good for care, and with the keys all of it comes back.
 func TestDeliveries(t *testing.T) {
+	if testing.Short() {
+		t.Skip("tens of thousands of resources, over HTTP, twice")
+	}
 	sharedtest.Path(t, "data", "synthea-ca-2022")
 	t.Run("sealed", func(t *testing.T) {
 		t.Parallel()
