@@ -75,7 +75,8 @@ func TestFormsAreThePatterns(t *testing.T) {
 					t.Fatalf("%q: valid is %v, the pattern says %v", s, got, matched)
 				}
 			})
-			if counts[true] == 0 || counts[false] == 0 && name != "markdown" {
+			// -short draws too few to ask for both.
+			if !testing.Short() && (counts[true] == 0 || counts[false] == 0 && name != "markdown") {
 				t.Errorf("only one side was tried: %v", counts)
 			}
 		})
