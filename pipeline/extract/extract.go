@@ -1,6 +1,6 @@
 // Package extract reads the legacy system: tables, and their records as text, exactly as found, each with its place.
 //
-// Nothing is interpreted here. A cell is a string; what it means (a date, a number, nothing at all) is for the mapping
+// Nothing is interpreted here. A cell is a string (of typed sources in the form that Kind describes); what it means (a date, a number, nothing at all) is for the mapping
 // to say. What extract does decide is whether a record can be read at all: a record that is malformed in its own
 // format (a row with too many cells, a quote that never closes) is answered as a Fault, which has a place and a rule
 // and no text, and the stream goes on with the next record. So for every table
@@ -48,10 +48,11 @@ type Source interface {
 
 // Table is one table of a source. It is immutable once Tables has returned it.
 type Table struct {
-	Source  string   `json:"source"`         // the source's name in the plan
-	Name    string   `json:"name"`           // as mappings name it
-	File    string   `json:"file,omitempty"` // as the plan names it, if the table lies in one file
-	Columns []string `json:"columns"`        // as found; none blank, none twice
+	Source  string   `json:"source"`          // the source's name in the plan
+	Name    string   `json:"name"`            // as mappings name it
+	File    string   `json:"file,omitempty"`  // as the plan names it, if the table lies in one file
+	Columns []string `json:"columns"`         // as found; none blank, none twice
+	Kinds   []Kind   `json:"kinds,omitempty"` // of each column, if the source says; nil if it says of none
 }
 
 // Column is the index of the column of that name, or -1. Names match exactly.
