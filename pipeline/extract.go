@@ -21,7 +21,7 @@ import (
 // A batch ends at whichever comes first: it is the unit of work, retry and resume, so it must be neither a file per
 // resource nor an hour of loading.
 const (
-	batchResources = 5_000
+	batchResources = 10_000
 	batchBytes     = 16 << 20
 )
 

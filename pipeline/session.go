@@ -298,7 +298,7 @@ func relative(dir, path string) string {
 
 // EngineRevision counts changes of the engine that decide bytes: ids, canonical JSON, sealing, batches. A run does not
 // resume across one.
-const EngineRevision = "1"
+const EngineRevision = "2"
 
 // pins is the digest of everything that must not change between a stop and a resume of a run.
 func (s *Session) pins(ctx context.Context, target string) (map[string]string, error) {

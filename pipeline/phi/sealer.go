@@ -15,6 +15,9 @@ const digestSize = 16
 // held any more.
 const chunkSize = 256 << 10
 
+// sealSlack is what two parts have beyond twice the resource and its row: stand-ins, paths, marks.
+const sealSlack = 4 << 10
+
 // slabSize is how many Sealed are made at a time.
 const slabSize = 128
 
@@ -90,35 +93,37 @@ func (s *Sealer) Seal(r *Resource) (Sealed, error) {
 		return Sealed{}, err
 	}
 	digest := key.digest(r.Whole, &s.mac)
+	// Both parts are written where they stay. How long they get is not known before; one that outgrows the chunk moves to
+	// memory of its own, which is rare.
+	if need := 2*(len(r.Whole)+len(r.Row)) + sealSlack; cap(s.chunk)-len(s.chunk) < need {
+		s.chunk = make([]byte, 0, max(chunkSize, need))
+	}
+	free := s.chunk[len(s.chunk):]
+	s.clin = free
 	marked := s.divide(r)
 	s.payload = append(s.payload[:0], payloadVersion)
 	s.payload = append(s.payload, s.pieces...)
 	s.payload = binary.AppendUvarint(s.payload, uint64(len(r.Row)))
 	s.payload = append(s.payload, r.Row...)
 	s.aad = appendIdentity(append(s.aad[:0], s.prefix...), r.Type, r.ID, key.id, digest)
-
-	need := len(s.clin) + len(s.payload) + key.aead.Overhead()
-	if cap(s.chunk)-len(s.chunk) < need {
-		s.chunk = make([]byte, 0, max(chunkSize, need))
+	parts := key.aead.Seal(s.clin, nil, s.payload, s.aad)
+	if cap(parts) == cap(free) {
+		s.chunk = s.chunk[:len(s.chunk)+len(parts)]
 	}
-	start := len(s.chunk)
-	s.chunk = append(s.chunk, s.clin...)
-	middle := len(s.chunk)
-	s.chunk = key.aead.Seal(s.chunk, nil, s.payload, s.aad)
+	middle := len(s.clin)
 	if len(s.slab) == cap(s.slab) {
 		s.slab, s.handles = make([]sealed, 0, slabSize), make([]*sealed, 0, slabSize)
 	}
 	s.slab = append(s.slab, sealed{typ: r.Type, id: r.ID, patient: r.Patient, place: r.Place, key: key.id, digest: digest,
-		marked: marked, clinical: s.chunk[start:middle:middle], cipher: s.chunk[middle:len(s.chunk):len(s.chunk)]})
+		marked: marked, clinical: parts[:middle:middle], cipher: parts[middle:len(parts):len(parts)]})
 	s.handles = append(s.handles, &s.slab[len(s.slab)-1])
 	return Sealed{p: &s.handles[len(s.handles)-1]}, nil
 }
 
-// divide writes the clinical part to s.clin and the pieces, counted, to s.pieces. It tells whether the clinical part
+// divide appends the clinical part to s.clin, which is empty, and writes the pieces, counted, to s.pieces. It tells whether the clinical part
 // carries the mark of [mark].
 func (s *Sealer) divide(r *Resource) bool {
 	whole := r.Whole
-	s.clin = s.clin[:0]
 	if len(s.cuts) == 0 {
 		s.clin = append(s.clin, whole...)
 		s.pieces = append(s.pieces[:0], 0)

@@ -29,5 +29,5 @@ type Info struct {
 	Level   int    `json:"level,omitempty"`
 	Count   int    `json:"count,omitempty"`  // resources
 	Bytes   int64  `json:"bytes,omitempty"`  // of the batch file
-	SHA256  string `json:"sha256,omitempty"` // of the batch file, hex
+	SHA256  string `json:"sha256,omitempty"` // the sum of the batch file (see chunk file), hex
 }

@@ -39,9 +39,9 @@ func openBatch(dir string, k keyring, info Info) (*chunkReader, error) {
 // empty tells whether an Info is that of a writer without a resource, which has no files.
 func (i Info) empty() bool { return i.Count == 0 && i.SHA256 == "" && i.Bytes == 0 }
 
-// Read reads a batch in order of Add. Size and SHA-256 of the file are held against info: the size at once, the sum
+// Read reads a batch in order of Add. Size and sum of the file are held against info: the size at once, the sum
 // after the last resource. Each chunk is authenticated before anything of it is yielded. Damage anywhere is a [*Damage]
-// and ends the sequence. It takes the memory of one chunk, about 1 MiB.
+// and ends the sequence. It takes the memory of one chunk, about 512 KiB.
 //
 // A batch without a resource (Count 0, no sum) has no file and yields nothing.
 func Read(dir string, k *phi.Keyring, info Info) iter.Seq2[phi.Sealed, error] {
@@ -91,13 +91,13 @@ func read(dir string, k keyring, info Info) iter.Seq2[phi.Sealed, error] {
 			return
 		}
 		if hex.EncodeToString(r.sum.Sum(nil)) != info.SHA256 {
-			yield(phi.Sealed{}, r.damage(r.off, "the SHA-256 of the file is not the one it was recorded with"))
+			yield(phi.Sealed{}, r.damage(r.off, "the sum of the file is not the one it was recorded with"))
 		}
 	}
 }
 
 // Pick reads the resources at the given positions, which must ascend. Chunks without any of them are not read: what is
-// checked is the size of the file and every chunk that is read, not the SHA-256 of the whole.
+// checked is the size of the file and every chunk that is read, not the sum of the whole.
 func Pick(dir string, k *phi.Keyring, info Info, positions []int) iter.Seq2[phi.Sealed, error] {
 	return pick(dir, k, info, positions)
 }
