@@ -14,7 +14,7 @@ import (
 )
 
 // sortBudget is what one external sort may hold in memory before it spills.
-const sortBudget = 64 << 20
+const sortBudget = 32 << 20
 
 // ordinals gives the records that are not the first with their key their number among equals, by the record's ordinal
 // in its table. All others are the first. Memory grows with the repeats, not with the table.

@@ -271,7 +271,7 @@ func TestIndexMerges(t *testing.T) {
 		want = append(want, a.text)
 	}
 	before := listing(t, dir)
-	for _, fanIn := range []int{2, 3, 22, 23, 256} {
+	for _, fanIn := range []int{2, 3, 22, 23, fanIn} {
 		got, err := collect(mergeIndexes(osDisk{}, dir, infos, fanIn), entryText)
 		if err != nil {
 			t.Fatal(err)

@@ -153,7 +153,7 @@ func readBlocks(f *os.File, name, magic string, sum hash.Hash) (*blockReader, er
 		return nil, err
 	}
 	b := &blockReader{name: name, f: f, size: info.Size(), sum: sum}
-	b.r = bufio.NewReaderSize(io.NewSectionReader(f, 0, b.size), 8<<10)
+	b.r = bufio.NewReaderSize(io.NewSectionReader(f, 0, b.size), 4<<10)
 	head, meta, err := readHead(name, magic, b.r, b.size)
 	if err != nil {
 		return nil, err

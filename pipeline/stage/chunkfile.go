@@ -36,7 +36,7 @@ const (
 	// to hold many open files' chunks in memory.
 	chunkBytes = 256 << 10
 	// maxPart bounds one record; the lengths of a chunk are 32 bits.
-	maxPart = 1 << 30
+	maxPart            = 1 << 30
 	nonceSize, tagSize = 12, 16
 	// maxSealed is what encryption adds to a chunk: a nonce and a tag.
 	maxSealed = nonceSize + tagSize

@@ -17,7 +17,7 @@ const (
 	indexMagic  = "CLINDEX1"
 	indexSuffix = ".index"
 	// indexBlock is about how much goes into a block of an index. A merge holds one block of each.
-	indexBlock = 32 << 10
+	indexBlock = 16 << 10
 )
 
 // Entry is an entry of an index: where a resource comes from and what it refers to.
