@@ -64,28 +64,24 @@ func InitKeys(planFile string) (string, error) {
 	return plan.PHI.Keys, nil
 }
 
-// shownFromPatients is how many patients must share a value that no concept map knows before it is written down: what
-// fewer have may name one of them.
-const shownFromPatients = 5
-
-// takeCounters moves what the worker counted into the report.
+// takeCounters moves what the worker counted into the report. Of unmapped values these are the numbers only: which may be
+// shown is known when the whole run is counted.
 func (x *extractor) takeCounters() {
 	formulas, unmapped := x.worker.TakeCounters()
 	for _, f := range formulas {
 		x.report.Formulas = append(x.report.Formulas, ledger.Formula(f))
 	}
 	for _, u := range unmapped {
-		if u.Patients < shownFromPatients {
-			u.Value = ""
-		}
+		u.Value = ""
 		x.report.Unmapped = append(x.report.Unmapped, ledger.Unmapped(u))
 	}
 }
 
-// recordFormulas makes a finding of each formula that read something and wrote nothing without a reason given.
+// recordFormulas makes a finding of each formula that read something and wrote nothing without a reason given, and
+// completes the account of unmapped values.
 func (r *runner) recordFormulas(ctx context.Context) error {
 	return r.once(ctx, ledger.Check, "formulas", func(ctx context.Context) (ledger.Report, error) {
-		var out ledger.Report
+		out := ledger.Report{UnmappedOfRun: r.unmappedOfRun()}
 		formulas, err := r.Ledger.Formulas(ctx, r.run.ID)
 		if err != nil {
 			return out, err

@@ -21,20 +21,26 @@ import (
 )
 
 // The marks inside planted values. Each stands in every value of its kind, so that a search for a few marks is a search
-// for all values. What a limited data set may keep (towns, dates, the words of codes, places of care) has marks of its
-// own: at rest it must not be readable either, in the clinical part it may.
+// for all values. What a policy may keep (towns, dates, the words of codes, places of care) has marks of its own: at rest
+// it must not be readable either, in the clinical part it may.
 const (
-	markSealed = "Zq7Xv9Kt"      // names, addresses, free text, numbers of licences and devices
-	markNumber = "917-83-4"      // social security and telephone numbers
-	markKey    = "c0ffee5a-1ad0" // ids of records in the source
-	markPlace  = "48.61873"      // where a patient lives
-	markKept   = "Kp8Ww3Rm"      // what a limited data set may keep
-	markDay    = "1913-02-0"     // days of birth
+	markSealed = "Zq7Xv9Kt"             // names, addresses, free text, numbers of licences, members and devices
+	markNumber = "917-83-4"             // social security and telephone numbers
+	markKey    = "c0ffee5a-1ad0"        // ids of records in the source
+	markPlace  = "48.61873"             // where a patient lives
+	markUID    = "1.2.840.91783461.873" // of images
+	markKept   = "Kp8Ww3Rm"             // the words of codes
+	markTown   = "Tw5Rh2Nb"             // towns, and the names of places of care and of clinicians
+	markDay    = "1913-02-0"            // days of birth
+	markVisit  = "2016-01-15"           // days of care
+	markEnd    = "2017-01-1"
 )
 
 var (
-	sealedMarks = []string{markSealed, markNumber, markKey, markPlace}
-	allMarks    = append([]string{markKept, markDay}, sealedMarks...)
+	sealedMarks = []string{markSealed, markNumber, markKey, markPlace, markUID}
+	// What a limited data set may keep, and the safe harbor takes out.
+	limitedMarks = []string{markTown, markDay, markVisit, markEnd}
+	allMarks     = slices.Concat([]string{markKept}, limitedMarks, sealedMarks)
 )
 
 // planting writes an export in Synthea's layout whose PHI columns hold planted values.
@@ -61,17 +67,19 @@ func (p *planting) plant(typ, value string) string {
 func plantHospital() *planting {
 	p := &planting{files: map[string]*strings.Builder{}, values: map[string][]string{}}
 	p.table("organizations", "Id,NAME,ADDRESS,CITY,STATE,ZIP,LAT,LON,PHONE,REVENUE,UTILIZATION")
-	p.row("organizations", plantedKey("org", 0), markKept+" clinic", markSealed+" Street 1", markKept+"ville", "MA", "01420", "42.5", "-71.8", markNumber+"900", "0.0", "9")
+	p.row("organizations", plantedKey("org", 0), markTown+" clinic", markSealed+" Street 1", markTown+"ville", "MA", "01420", "42.5", "-71.8", markNumber+"900", "0.0", "9")
 	p.table("providers", "Id,ORGANIZATION,NAME,GENDER,SPECIALITY,ADDRESS,CITY,STATE,ZIP,LAT,LON,ENCOUNTERS,PROCEDURES")
-	p.row("providers", plantedKey("pro", 0), plantedKey("org", 0), markKept+" Reilly", "M", "GENERAL PRACTICE", markSealed+" Street 2", markKept+"ville", "MA", "01420", "42.5", "-71.8", "9", "0")
+	p.row("providers", plantedKey("pro", 0), plantedKey("org", 0), markTown+" Reilly", "M", "GENERAL PRACTICE", markSealed+" Street 2", markTown+"ville", "MA", "01420", "42.5", "-71.8", "9", "0")
 	p.table("patients", "Id,BIRTHDATE,DEATHDATE,SSN,DRIVERS,PASSPORT,PREFIX,FIRST,MIDDLE,LAST,SUFFIX,MAIDEN,MARITAL,RACE,ETHNICITY,GENDER,BIRTHPLACE,ADDRESS,CITY,STATE,COUNTY,FIPS,ZIP,LAT,LON,HEALTHCARE_EXPENSES,HEALTHCARE_COVERAGE,INCOME")
 	p.table("encounters", "Id,START,STOP,PATIENT,ORGANIZATION,PROVIDER,PAYER,ENCOUNTERCLASS,CODE,DESCRIPTION,BASE_ENCOUNTER_COST,TOTAL_CLAIM_COST,PAYER_COVERAGE,REASONCODE,REASONDESCRIPTION")
 	p.table("conditions", "START,STOP,PATIENT,ENCOUNTER,SYSTEM,CODE,DESCRIPTION")
 	p.table("allergies", "START,STOP,PATIENT,ENCOUNTER,CODE,SYSTEM,DESCRIPTION,TYPE,CATEGORY,REACTION1,DESCRIPTION1,SEVERITY1,REACTION2,DESCRIPTION2,SEVERITY2")
 	p.table("observations", "DATE,PATIENT,ENCOUNTER,CATEGORY,CODE,DESCRIPTION,VALUE,UNITS,TYPE")
 	p.table("devices", "START,STOP,PATIENT,ENCOUNTER,CODE,DESCRIPTION,UDI")
+	p.moreTables()
 	for i := range 8 {
 		p.patient(i)
+		p.morePatient(i)
 	}
 	p.faults()
 	return p
@@ -88,7 +96,7 @@ func (p *planting) patient(i int) {
 	id, visit := p.plant("Patient", plantedKey("pat", i)), p.plant("Encounter", plantedKey("enc", i))
 	p.row("patients", id, p.plant("Patient", fmt.Sprintf("%s%d", markDay, i+1)), "", p.plant("Patient", fmt.Sprintf("%s%d", markNumber, i)), in("drivers"),
 		in("passport"), in("prefix"), in("first"), in("middle"), in("last"), in("suffix"), in("maiden"), "M", "asian", "nonhispanic", "M",
-		in("birthplace"), in("address"), p.plant("Patient", fmt.Sprintf("%stown%d", markKept, i)), "Massachusetts", in("county"), "25017", "02180",
+		in("birthplace"), in("address"), p.plant("Patient", fmt.Sprintf("%stown%d", markTown, i)), "Massachusetts", in("county"), "25017", "02180",
 		p.plant("Patient", fmt.Sprintf("%s%d", markPlace, i)), p.plant("Patient", fmt.Sprintf("-%s%d", markPlace, 10+i)), "1.0", "1.0", "1")
 	p.row("encounters", visit, "2016-01-15T08:44:57Z", "2016-01-15T08:59:57Z", id, plantedKey("org", 0), plantedKey("pro", 0), "", "wellness", "410620009",
 		p.plant("Encounter", fmt.Sprintf("%s visit %d", markKept, i)), "1.0", "1.0", "0.0", "", p.plant("Encounter", text("reason")))
@@ -128,41 +136,57 @@ type leakHouse struct {
 	server *sandbox.Server
 	search *searcher
 	talk   bytes.Buffer // all of stdout and stderr
+	said   string       // stdout of the last command
 
 	mu      sync.Mutex
 	seen    bytes.Buffer // request lines and headers
+	bodies  bytes.Buffer // what was sent
 	writes  int
 	quoting bool   // refuse some requests with an answer that quotes what was sent
 	stopAt  int    // the request that writes at which stop is called
 	stop    func() // and that gets no answer
 }
 
-func newLeakHouse(t *testing.T, p *planting) *leakHouse {
+// leakSetup is what differs from house to house.
+type leakSetup struct {
+	phi      string // of the plan
+	faults   string // of the server
+	store    string // file in which the server keeps what it holds, below the house's folder
+	identity string // base URL of target identity
+}
+
+func newLeakHouse(t *testing.T, p *planting, setup leakSetup) *leakHouse {
 	t.Helper()
-	server, err := sandbox.New(sandbox.Options{Faults: "reject=Condition/2,reject=Patient/3,cut-string:type=Observation:nth=2"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &leakHouse{t: t, dir: t.TempDir(), server: server, search: newSearcher(allMarks...)}
-	h.web = httptest.NewServer(h)
-	t.Cleanup(func() {
-		_ = server.Close()
-		h.web.Close()
-	})
+	h := &leakHouse{t: t, dir: t.TempDir(), search: newSearcher(allMarks...)}
 	temp := filepath.Join(h.dir, "tmp")
-	if err := os.MkdirAll(temp, 0o700); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{temp, filepath.Join(h.dir, "export"), filepath.Join(h.dir, "target")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Setenv("TMPDIR", temp)
-	if err := os.MkdirAll(filepath.Join(h.dir, "export"), 0o700); err != nil {
+	options := sandbox.Options{Faults: setup.faults}
+	if setup.store != "" {
+		options.Store = filepath.Join(h.dir, setup.store)
+	}
+	var err error
+	if h.server, err = sandbox.New(options); err != nil {
 		t.Fatal(err)
 	}
+	h.web = httptest.NewServer(h)
+	t.Cleanup(func() {
+		_ = h.server.Close()
+		h.web.Close()
+	})
 	for name, text := range p.files {
 		if err := os.WriteFile(filepath.Join(h.dir, "export", name+".csv"), []byte(text.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	plan := fmt.Sprintf("migration: leaks\nsources:\n  ehr: {csv: export/*.csv}\nmappings: [synthea]\nphi: {policy: limited-data-set, delivery: identified}\ntargets:\n  clinical: {sandbox: %q, bundle: 5}\n", h.web.URL+"/fhir")
+	plan := fmt.Sprintf("migration: leaks\nsources:\n  ehr: {csv: export/*.csv}\nmappings: [synthea]\nphi: %s\ntargets:\n  clinical: {sandbox: %q, bundle: 5}\n", setup.phi, h.web.URL+"/fhir")
+	if setup.identity != "" {
+		plan += fmt.Sprintf("  identity: {sandbox: %q}\n", setup.identity)
+	}
 	if err := os.WriteFile(filepath.Join(h.dir, "migration.yaml"), []byte(plan), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -188,6 +212,9 @@ func (h *leakHouse) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.mu.Unlock()
 	body, _ := io.ReadAll(r.Body)
+	h.mu.Lock()
+	h.bodies.Write(body)
+	h.mu.Unlock()
 	// A bundle of one is taken, so that halving ends with everything loaded, whatever the order of the requests.
 	if !quote || bytes.Count(body, []byte(`"request"`)) < 2 {
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -214,6 +241,7 @@ func (h *leakHouse) command(ctx context.Context, args ...string) int {
 			h.t.Errorf("chartlift %s: %s: %s", strings.Join(args, " "), name, hit)
 		}
 	}
+	h.said = out.String()
 	h.talk.Write(out.Bytes())
 	h.talk.Write(faults.Bytes())
 	return code
@@ -227,10 +255,11 @@ func (h *leakHouse) must(codes []int, args ...string) {
 	}
 }
 
-// rest searches everything that lies on disk but for the export itself and exports that were asked for.
+// rest searches everything that lies on disk but for the export itself, exports that were asked for, and what the server
+// keeps.
 func (h *leakHouse) rest(when string) {
 	h.t.Helper()
-	for _, hit := range h.search.under(h.dir, "export", "identified", "clinical") {
+	for _, hit := range h.search.under(h.dir, "export", "identified", "clinical", "target") {
 		h.t.Errorf("%s: %s", when, hit)
 	}
 }
@@ -257,7 +286,9 @@ func (w *watching) Done() <-chan struct{} { w.ask(); return w.Context.Done() }
 // clinical parts.
 func TestNothingLeaks(t *testing.T) {
 	p := plantHospital()
-	h := newLeakHouse(t, p)
+	h := newLeakHouse(t, p, leakSetup{
+		phi: "{policy: limited-data-set, delivery: identified}", faults: "reject=Condition/2,reject=Patient/3,cut-string:type=Observation:nth=2",
+	})
 	finished := []int{exitDone, exitReview}
 	h.must([]int{exitDone}, "keys", "init")
 	h.must(finished, "check")
@@ -321,16 +352,25 @@ func (h *leakHouse) failures() {
 	h.must([]int{exitUsage}, "eval", "name.family", broken) // two resources: no JSON document
 }
 
-// comeBack checks that at least 0.95 of the planted values are there when both parts are joined. What the clinical part
-// must keep is no less part of it.
+// comeBack checks that at least 0.95 of the planted values are in the files of an identified export.
 func (p *planting) comeBack(t *testing.T, dir string) {
+	t.Helper()
+	text := map[string]string{}
+	for typ := range p.values {
+		text[typ] = readFile(t, filepath.Join(dir, typ+".ndjson"))
+	}
+	p.backIn(t, text)
+}
+
+// backIn checks that at least 0.95 of the planted values are in the whole resources, by type. What the clinical part must
+// keep is no less part of them.
+func (p *planting) backIn(t *testing.T, wholes map[string]string) {
 	t.Helper()
 	var planted, back int
 	for _, typ := range slices.Sorted(maps.Keys(p.values)) {
-		text := readFile(t, filepath.Join(dir, typ+".ndjson"))
 		for _, v := range p.values[typ] {
 			planted++
-			if strings.Contains(text, v) {
+			if strings.Contains(wholes[typ], v) {
 				back++
 			} else {
 				t.Logf("not back in %s: %s", typ, v)

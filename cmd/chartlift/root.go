@@ -45,8 +45,11 @@ type app struct {
 // errReview says that a command finished and that somebody has to look at what it found: exit 3, nothing more printed.
 var errReview = errors.New("finished, with something to review")
 
-// errSilent says that a command failed and has already said why.
+// errSilent says that a command failed, or shows a run that did, and has already said why.
 var errSilent = errors.New("failed")
+
+// errInterrupted says that the run which the command shows was interrupted: exit 130, nothing more printed.
+var errInterrupted = errors.New("interrupted")
 
 // usageError is a wrong call: exit 2.
 type usageError struct{ error }
@@ -62,6 +65,8 @@ func (a *app) fail(ctx context.Context, err error) int {
 		return exitReview
 	case errors.Is(err, errSilent):
 		return exitFailed
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(a.stderr, "interrupted; the same command again goes on where this one stopped")
 		return exitInterrupted

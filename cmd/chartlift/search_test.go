@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -21,7 +22,7 @@ import (
 
 // searcher looks for marks that stand inside planted values, in every form in which a value may be hidden from a plain
 // search: base64 at each of its three alignments, hex, URL and JSON escapes, UTF-16 both ways, other case, and inside
-// what is compressed but not encrypted.
+// what is compressed but not encrypted, also where the compressed bytes stand in base64.
 type searcher struct{ needles []needle }
 
 type needle struct {
@@ -84,30 +85,73 @@ func (s *searcher) add(mark, form string, b []byte) {
 
 // in lists the marks found in data, each with its form.
 func (s *searcher) in(data []byte) []string {
-	var hits []string
+	hits := append(s.plain(data, ""), s.packed(data, "")...)
+	for run := range base64Runs(data) {
+		bytes := decoded(run)
+		hits = append(append(hits, s.plain(bytes, " inside base64")...), s.packed(bytes, " inside base64")...)
+	}
+	return hits
+}
+
+func (s *searcher) plain(data []byte, where string) (hits []string) {
 	for _, n := range s.needles {
 		if bytes.Contains(data, n.bytes) {
-			hits = append(hits, n.mark+" as "+n.form)
+			hits = append(hits, n.mark+" as "+n.form+where)
 		}
 	}
+	return hits
+}
+
+// packed opens whatever begins like something compressed. What was read before an error counts: frames are cut off, too.
+func (s *searcher) packed(data []byte, where string) (hits []string) {
 	for _, c := range compressions {
-		rest := data
-		for {
+		for rest := data; ; {
 			i := bytes.Index(rest, c.magic)
 			if i < 0 {
 				break
 			}
-			// What was read before an error counts: frames are cut off, too.
-			plain := c.open(rest[i:])
-			for _, n := range s.needles {
-				if bytes.Contains(plain, n.bytes) {
-					hits = append(hits, n.mark+" as "+n.form+" inside "+c.name)
-				}
-			}
+			hits = append(hits, s.plain(c.open(rest[i:]), " inside "+c.name+where)...)
 			rest = rest[i+len(c.magic):]
 		}
 	}
 	return hits
+}
+
+// shortestRun is how many letters of base64 may hold something compressed.
+const shortestRun = 40
+
+// base64Letters are those of both alphabets.
+var base64Letters = func() (letter [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_") {
+		letter[c] = true
+	}
+	return letter
+}()
+
+// base64Runs finds what may be base64. A regular expression takes most of the time of a search.
+func base64Runs(data []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		start := 0
+		for i := 0; i <= len(data); i++ {
+			if i < len(data) && base64Letters[data[i]] {
+				continue
+			}
+			if i-start >= shortestRun && !yield(data[start:i]) {
+				return
+			}
+			start = i + 1
+		}
+	}
+}
+
+// decoded is what a run of base64's letters, of either alphabet, stands for.
+func decoded(run []byte) []byte {
+	run = []byte(strings.NewReplacer("-", "+", "_", "/").Replace(string(run)))
+	if len(run)%4 == 1 { // no base64 ends so
+		run = run[:len(run)-1]
+	}
+	out, _ := base64.RawStdEncoding.DecodeString(string(run))
+	return out
 }
 
 var compressions = []struct {
@@ -208,6 +252,11 @@ func TestSearcherFindsEveryForm(t *testing.T) {
 		for name, enc := range map[string]*base64.Encoding{"std": base64.StdEncoding, "url": base64.URLEncoding} {
 			hidden[fmt.Sprintf("base64 %s %d", name, shift)] = enc.EncodeToString([]byte("1234567"[:shift] + mark + " and more"))
 		}
+	}
+	for _, form := range []string{"zstd", "gzip"} {
+		packed := []byte(hidden[form][1:])
+		hidden[form+" in base64"] = `{"valueBase64Binary":"` + base64.StdEncoding.EncodeToString(packed) + `"}`
+		hidden[form+" in base64url"] = "/x?data=" + base64.URLEncoding.EncodeToString(packed)
 	}
 	for form, text := range hidden {
 		if len(s.in([]byte(text))) == 0 {

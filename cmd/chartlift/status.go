@@ -15,9 +15,11 @@ func (a *app) statusCommand() *cobra.Command {
 	var run string
 	var watch bool
 	cmd := &cobra.Command{
-		Use:     "status",
-		Short:   "Where the run stands",
-		Long:    "Shows the account of the latest run (or of --run), also while another process works on it.\n\nExit: 0 · 3 if there is something to review.",
+		Use:   "status",
+		Short: "Where the run stands",
+		Long: "Shows the account of the latest run (or of --run), also while another process works on it.\n\n" +
+			"Exit, as the run stands: 0 finished with nothing to review, or still running · 1 failed · 3 finished with something to\n" +
+			"review, or partial: something is left to do · 130 interrupted.",
 		Example: "  chartlift status\n  chartlift status --watch\n  chartlift status --run dry-2 --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -35,8 +37,16 @@ func (a *app) statusCommand() *cobra.Command {
 				if watch && isTerminal(a.stdout) {
 					fmt.Fprint(a.stdout, "\x1b[H\x1b[2J")
 				}
-				if err := a.printSummary(summary, summary.State == ledger.Finished); !watch || err != nil || summary.State != ledger.Running {
+				err = a.printSummary(summary, summary.State == ledger.Finished || summary.State == ledger.Partial)
+				switch {
+				case err != nil:
 					return err
+				case summary.State == ledger.Interrupted:
+					return errInterrupted
+				case summary.State == ledger.Failed:
+					return errSilent
+				case !watch || summary.State != ledger.Running:
+					return nil
 				}
 				if err := pause(ctx, 2*time.Second); err != nil {
 					return err

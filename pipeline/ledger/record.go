@@ -34,6 +34,9 @@ type Report struct {
 	Discrepancies []Discrepancy
 	Formulas      []Formula
 	Unmapped      []Unmapped
+	// UnmappedOfRun completes codes that other reports have counted, when the whole run is mapped: the number of patients,
+	// and the value where it may be shown. Its counts are not added.
+	UnmappedOfRun []Unmapped
 }
 
 // RecordCount accounts for records: read = mapped + skipped + refused + otherWave, and for the rows of a child table

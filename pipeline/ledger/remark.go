@@ -94,6 +94,12 @@ func (r *Report) recordFormulas(ctx context.Context, tx *sql.Tx, run int64) erro
 			return err
 		}
 	}
+	for _, u := range r.UnmappedOfRun {
+		if _, err := tx.ExecContext(ctx, `UPDATE unmapped SET patients = max(patients, min(n, ?)), value = CASE WHEN ? <> '' THEN ? ELSE value END
+			WHERE run = ? AND map = ? AND code = ?`, u.Patients, u.Value, u.Value, run, u.Map, u.Code); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

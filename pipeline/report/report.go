@@ -111,6 +111,9 @@ func Write(dir string, names []string, d Data) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
+	if err := sweep(dir); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
 	names = slices.Clone(names)
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
@@ -125,7 +128,7 @@ func Write(dir string, names []string, d Data) error {
 // writeFile writes to a temporary name beside path and renames it when all is on disk, so that no half report is ever
 // taken for a whole one.
 func writeFile(path string, write func(io.Writer) error) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	file, err := os.CreateTemp(filepath.Dir(path), fmt.Sprintf(".%s.%d.*", filepath.Base(path), os.Getpid()))
 	if err != nil {
 		return err
 	}
