@@ -4,6 +4,7 @@
 // [Session] of it: tables found, mappings compiled, keys and ledger opened. A run then goes through these stations, each
 // in a file of its own:
 //
+//	join.go       tables read beside others are sorted by their keys   (only for `with:` and lookup())
 //	number.go     records that share a key get their ordinal      (only for `duplicates: number`)
 //	extract.go    shard → records → resources → sealed → batches  (concurrent, by shard)
 //	group.go      records with one group key → one resource

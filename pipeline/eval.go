@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -56,6 +57,13 @@ func (s *Session) EvalRecord(ctx context.Context, table string, n int64, expr st
 	if err != nil {
 		return nil, err
 	}
+	evaluator, _, faults := s.Program.Evaluator(t, strings.TrimPrefix(strings.TrimSpace(expr), "="))
+	if len(faults) > 0 {
+		for i := range faults {
+			faults[i].File = "formula"
+		}
+		return nil, faults
+	}
 	source := s.sources[t.Source]
 	shards, err := source.Shards(ctx, t)
 	if err != nil {
@@ -73,24 +81,37 @@ func (s *Session) EvalRecord(ctx context.Context, table string, n int64, expr st
 			case err != nil:
 				return nil, err
 			case r.Ordinal == n:
-				values, err := mapping.Eval(s.Program, r, expr)
-				var faults Faults
-				if errors.As(err, &faults) {
-					for i := range faults {
-						faults[i].File = "formula"
-					}
-					return nil, faults
-				}
-				if err != nil {
-					return nil, usagef("%w", err)
-				}
-				return evalValues(values), nil
+				return s.evalWith(ctx, evaluator, r)
 			case r.Ordinal > n:
 				return nil, usagef("record %d of table %s is malformed; `chartlift dry-run` says how", n, table)
 			}
 		}
 	}
 	return nil, usagef("table %s has no record %d", table, n)
+}
+
+// evalWith evaluates over a record, with the tables that the formula looks in.
+func (s *Session) evalWith(ctx context.Context, e *mapping.Evaluator, r *extract.Record) (values []EvalValue, err error) {
+	if len(e.Indexes()) > 0 {
+		var j *joined
+		j, err = s.openJoined(ctx, e.Indexes(), s.Plan.Stage, DefaultMemory, 1, func(b *beside) ([]extract.Shard, reading, error) {
+			source := s.sources[b.table.Source]
+			shards, err := source.Shards(ctx, b.table)
+			return shards, func(ctx context.Context, shard extract.Shard) iter.Seq2[*extract.Record, error] {
+				return source.Read(ctx, shard, nil)
+			}, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, j.Close()) }()
+		e.SetFinder(j.finder())
+	}
+	got, err := e.Run(r)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	return evalValues(got), nil
 }
 
 // table finds a table by name, or by source/name.

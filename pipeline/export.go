@@ -221,7 +221,7 @@ type fate struct {
 
 // places writes a line for each record and resource. The ledger keeps no row per record, so the source is read once
 // more; sameSource has made sure that it is the same.
-func (e *exporter) places(ctx context.Context) error {
+func (e *exporter) places(ctx context.Context) (err error) {
 	f, err := e.file(placesName)
 	if err != nil {
 		return err
@@ -244,11 +244,17 @@ func (e *exporter) places(ctx context.Context) error {
 	if err := r.planTables(ctx); err != nil {
 		return err
 	}
+	if err := r.readBeside(ctx); err != nil {
+		return err
+	}
+	if r.joined != nil {
+		defer func() { err = errors.Join(err, r.joined.Close()) }()
+	}
 	if err := r.assignWaves(ctx); err != nil {
 		return err
 	}
 	for _, w := range r.tables {
-		p := &placer{runner: r, worker: r.Program.NewWorker(), w: w, out: f, struck: struck, refused: refused[w.table.Name]}
+		p := &placer{runner: r, worker: r.newWorker(), w: w, out: f, struck: struck, refused: refused[w.table.Name]}
 		for _, shard := range w.shards {
 			for rec, err := range w.read(ctx, shard) {
 				var fault *extract.Fault

@@ -42,6 +42,9 @@ func (r *runner) planTables(ctx context.Context) error {
 		return err
 	}
 	for _, t := range r.usedTables() {
+		if len(r.mappingsOf(t)) == 0 {
+			continue // read beside others only
+		}
 		w := &tableWork{table: t, source: r.sources[t.Source], cutTable: cuts[t], numbers: map[*mapping.Mapping]ordinals{}}
 		for _, m := range r.mappingsOf(t) {
 			if m.Grouped {
@@ -142,7 +145,7 @@ type batchWriter struct {
 }
 
 func (r *runner) newExtractor() *extractor {
-	return &extractor{runner: r, worker: r.Program.NewWorker(), sealer: r.sealer()}
+	return &extractor{runner: r, worker: r.newWorker(), sealer: r.sealer()}
 }
 
 // start begins a task's report. Batches are named for run, task and mapping, so that a task done again after a crash

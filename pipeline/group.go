@@ -60,11 +60,10 @@ func (x *extractor) groups(ctx context.Context, w *tableWork, m *mapping.Mapping
 			rows = rows[:0]
 		}
 		last = id
-		row, err := readRow(entry.Value, w.table)
+		row, err := mapping.ReadRow(entry.Value, w.table)
 		if err != nil {
 			return ledger.Report{}, err
 		}
-		row.Ordinal = int64(binary.BigEndian.Uint64(entry.Key[len(last):]))
 		rows = append(rows, row)
 	}
 	if len(rows) > 0 {
@@ -110,7 +109,7 @@ func (x *extractor) gather(ctx context.Context, w *tableWork, m *mapping.Mapping
 			default:
 				key = append(key[:0], id[:]...)
 				key = binary.BigEndian.AppendUint64(key, uint64(rec.Ordinal))
-				value = appendSpilled(value[:0], rec)
+				value = mapping.AppendRow(value[:0], rec)
 				if err := sorter.Add(key, value); err != nil {
 					return err
 				}
@@ -119,36 +118,6 @@ func (x *extractor) gather(ctx context.Context, w *tableWork, m *mapping.Mapping
 		x.Session.options.Progress.Add(shard.Bytes)
 	}
 	return nil
-}
-
-// appendSpilled writes a record for the sorter: its line and its cells, each with its length.
-func appendSpilled(dst []byte, rec *extract.Record) []byte {
-	dst = binary.AppendVarint(dst, rec.Line)
-	for _, c := range rec.Cells {
-		dst = binary.AppendUvarint(dst, uint64(len(c)))
-		dst = append(dst, c...)
-	}
-	return dst
-}
-
-var errSpill = errors.New("a sorted record cannot be read back")
-
-func readRow(b []byte, t *extract.Table) (mapping.Row, error) {
-	line, n := binary.Varint(b)
-	if n <= 0 {
-		return mapping.Row{}, errSpill
-	}
-	b = b[n:]
-	row := mapping.Row{Place: extract.Place{Table: t.Name, Line: line, File: t.File}, Cells: make([]string, len(t.Columns))}
-	for i := range row.Cells {
-		size, n := binary.Uvarint(b)
-		if n <= 0 || uint64(len(b)-n) < size {
-			return mapping.Row{}, errSpill
-		}
-		row.Cells[i] = string(b[n : n+int(size)])
-		b = b[n+int(size):]
-	}
-	return row, nil
 }
 
 // oneGroup maps one group. Where it is refused all of its records are, and the table's account, which had them as

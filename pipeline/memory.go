@@ -15,8 +15,9 @@ const collectAt = 400
 // this, for nothing. What the program holds when the run begins (definitions, concept maps) comes on top, twice.
 const keepBelow = 128 << 20
 
-// tuneMemory sets the collector for a run and answers how to set it back. Who sets GOGC or GOMEMLIMIT knows better.
-func tuneMemory() (back func()) {
+// tuneMemory sets the collector for a run that will hold so many bytes of other tables, and answers how to set it back.
+// Who sets GOGC or GOMEMLIMIT knows better.
+func tuneMemory(besides int64) (back func()) {
 	percent, limit := -2, int64(-1)
 	if os.Getenv("GOGC") == "" {
 		percent = debug.SetGCPercent(collectAt)
@@ -24,7 +25,7 @@ func tuneMemory() (back func()) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		limit = debug.SetMemoryLimit(keepBelow + 2*int64(m.HeapAlloc))
+		limit = debug.SetMemoryLimit(keepBelow + 2*int64(m.HeapAlloc) + besides)
 	}
 	return func() {
 		if percent != -2 {

@@ -30,6 +30,7 @@ type RunOptions struct {
 	Rejected     bool   // also try again what the target rejected
 	AcceptChange bool   // end an unfinished run that a change has cut off, and start a new one
 	Workers      int    // concurrent extractors; 0: one per core
+	Memory       int64  // bytes that tables read beside others may hold in memory; 0: DefaultMemory
 }
 
 // runner is one process's work on one run.
@@ -41,6 +42,7 @@ type runner struct {
 	dir     string // of this run's staged files
 	types   map[string]string
 	tables  []*tableWork
+	joined  *joined // nil if no mapping reads a table beside its own
 	waves   *waves
 	target  load.Target  // nil in a dry run
 	state   *stage.State // of the target; empty in a dry run without one
@@ -53,8 +55,12 @@ func (s *Session) Run(ctx context.Context, o RunOptions) (*ledger.Summary, error
 	if err := s.checkOptions(o); err != nil {
 		return nil, err
 	}
-	defer tuneMemory()()
 	r := &runner{Session: s, options: o, workers: o.Workers, watch: s.options.Now()}
+	besides := int64(0)
+	if len(s.Program.Indexes) > 0 {
+		besides = r.memory()
+	}
+	defer tuneMemory(besides)()
 	if r.workers <= 0 {
 		r.workers = runtime.GOMAXPROCS(0)
 	}
@@ -199,6 +205,7 @@ func (r *runner) stations(ctx context.Context) error {
 	list := []station{
 		{"coverage", r.recordCoverage},
 		{"plan", r.planTables},
+		{"join", r.join},
 		{"waves", r.assignWaves},
 		{"extract", r.extract},
 		{"group", r.group},
@@ -231,6 +238,9 @@ func (r *runner) lap() time.Duration {
 // end records how the run stands and answers its account.
 func (r *runner) end(ctx context.Context, err error) (*ledger.Summary, error) {
 	r.Session.options.Progress.Done()
+	if r.joined != nil {
+		err = errors.Join(err, r.joined.Close())
+	}
 	if r.state != nil {
 		err = errors.Join(err, r.state.Close())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/sourcegraph/conc/pool"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/mapping"
 )
 
 // summer is a source that can tell the digest of a shard without making records of it.
@@ -131,16 +132,21 @@ func (w *tableWork) read(ctx context.Context, shard extract.Shard) iter.Seq2[*ex
 	}
 }
 
-// usedTables lists the tables that some mapping reads, in a stable order.
+// usedTables lists the tables that some mapping reads, as its own or beside it, in a stable order.
 func (s *Session) usedTables() []*extract.Table {
 	var out []*extract.Table
 	for _, t := range s.tables {
-		if len(s.mappingsOf(t)) > 0 {
+		beside := slices.ContainsFunc(s.Program.Indexes, func(x *mapping.Index) bool {
+			return !x.Absent() && x.Source == t.Source && x.Table == t.Name
+		})
+		if beside || len(s.mappingsOf(t)) > 0 {
 			out = append(out, t)
 		}
 	}
-	slices.SortFunc(out, func(a, b *extract.Table) int {
-		return slices.Compare([]string{a.Source, a.Name}, []string{b.Source, b.Name})
-	})
+	slices.SortFunc(out, compareTables)
 	return out
+}
+
+func compareTables(a, b *extract.Table) int {
+	return slices.Compare([]string{a.Source, a.Name}, []string{b.Source, b.Name})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/chartlift/chartlift/pipeline"
@@ -34,6 +35,7 @@ starts a new one, which sends only what has changed.` + "\n" + exitHelp,
 	cmd.Flags().BoolVar(&o.Rejected, "rejected", false, "also try again what the target rejected")
 	cmd.Flags().BoolVar(&o.AcceptChange, "accept-change", false, "end an unfinished run that a change has cut off, and start a new one")
 	cmd.Flags().IntVar(&o.Workers, "workers", 0, "concurrent extractors (default: one per core)")
+	cmd.Flags().Var((*byteSize)(&o.Memory), "memory", "what tables read beside others may hold in memory, such as 2GB (default 512MB); the rest goes to encrypted temporary files")
 	return cmd
 }
 
@@ -52,8 +54,30 @@ staged resources can be looked at with "chartlift export".` + "\n" + exitHelp,
 	cmd.Flags().Int64Var(&o.Sample, "sample", 0, "only the first N records of each table; references into the rest are then not judged")
 	cmd.Flags().BoolVar(&o.AcceptChange, "accept-change", false, "end an unfinished dry run that a change has cut off, and start a new one")
 	cmd.Flags().IntVar(&o.Workers, "workers", 0, "concurrent extractors (default: one per core)")
+	cmd.Flags().Var((*byteSize)(&o.Memory), "memory", "what tables read beside others may hold in memory, such as 2GB (default 512MB); the rest goes to encrypted temporary files")
 	return cmd
 }
+
+// byteSize is a flag such as 512MB.
+type byteSize int64
+
+func (b *byteSize) String() string {
+	if *b == 0 {
+		return ""
+	}
+	return humanize.IBytes(uint64(*b))
+}
+
+func (b *byteSize) Set(text string) error {
+	n, err := humanize.ParseBytes(text)
+	if err != nil || n < 1_000_000 || n > 1<<50 {
+		return errors.New("must be a size of at least 1MB, such as 512MB or 2GB")
+	}
+	*b = byteSize(n)
+	return nil
+}
+
+func (b *byteSize) Type() string { return "SIZE" }
 
 func (a *app) execute(ctx context.Context, o pipeline.RunOptions) error {
 	s, err := a.open(ctx, pipeline.Tables|pipeline.Keys|pipeline.Write)

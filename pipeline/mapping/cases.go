@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ type testCase struct {
 	name     string
 	node     *yaml.Node
 	rows     []map[string]textAt
+	tables   []caseTable // beside the mapping's own
 	grouped  bool
 	want     *yaml.Node
 	refused  string
@@ -36,6 +38,13 @@ type testCase struct {
 	zone     *time.Location
 }
 
+// caseTable is what a case says of a table that the mapping reads beside its own.
+type caseTable struct {
+	name string
+	key  *yaml.Node
+	rows []map[string]textAt
+}
+
 // CaseResult is how one case went.
 type CaseResult struct {
 	Pack, Mapping, Case string
@@ -44,7 +53,7 @@ type CaseResult struct {
 }
 
 // caseKeys are the keys of one case.
-var caseKeys = []string{"name", "record", "rows", "want", "refused", "skipped", "findings", "with meta", "zone"}
+var caseKeys = []string{"name", "record", "rows", "tables", "want", "refused", "skipped", "findings", "with meta", "zone"}
 
 // read reads the cases; what a resource should look like is checked when they run.
 func (c *caseFile) read(root *yaml.Node) (faults Faults) {
@@ -76,6 +85,20 @@ func (c *caseFile) read(root *yaml.Node) (faults Faults) {
 				}
 				for _, r := range v.Content {
 					t.rows = append(t.rows, c.record(r, &faults))
+				}
+			case "tables":
+				if v.Kind != yaml.MappingNode {
+					fault(v, "tables: {concept: [{concept_id: 8507}]}", "tables must be names, each with a list of records")
+				}
+				for _, q := range document.Pairs(v) {
+					x := caseTable{name: q.Key, key: q.Node}
+					if q.Value.Kind != yaml.SequenceNode {
+						fault(q.Value, "", "the table %q must be a list of records", q.Key)
+					}
+					for _, r := range q.Value.Content {
+						x.rows = append(x.rows, c.record(r, &faults))
+					}
+					t.tables = append(t.tables, x)
 				}
 			case "want":
 				if t.want = v; v.Kind != yaml.SequenceNode {
@@ -187,22 +210,41 @@ func RunCases(packs []*Pack) ([]CaseResult, error) {
 // madeUp are sources with the tables that the mappings of the packs want.
 func madeUp(packs []*Pack, zone *time.Location) []Source {
 	sources := map[string]map[string][]string{}
+	add := func(from string, names []string) {
+		source, table, ok := strings.Cut(from, "/")
+		if !ok {
+			source, table = "case", from
+		}
+		if sources[source] == nil {
+			sources[source] = map[string][]string{}
+		}
+		columns := sources[source][table]
+		for _, name := range names {
+			if !slices.Contains(columns, name) {
+				columns = append(columns, name)
+			}
+		}
+		sources[source][table] = columns
+	}
 	for _, p := range packs {
-		for _, f := range p.files {
-			source, table, ok := strings.Cut(f.from.text, "/")
-			if !ok {
-				source, table = "case", f.from.text
-			}
-			if sources[source] == nil {
-				sources[source] = map[string][]string{}
-			}
-			columns := sources[source][table]
-			for _, name := range f.mentioned() {
-				if !slices.Contains(columns, name) {
-					columns = append(columns, name)
+		own := map[string][]string{} // what the records of a mapping's cases name
+		for _, c := range p.cases {
+			for _, t := range c.cases {
+				for _, row := range t.rows {
+					own[c.mapping] = slices.AppendSeq(own[c.mapping], maps.Keys(row))
+				}
+				for _, x := range t.tables {
+					for _, row := range x.rows {
+						add(x.name, slices.Collect(maps.Keys(row)))
+					}
 				}
 			}
-			sources[source][table] = columns
+		}
+		for _, f := range p.files {
+			add(f.from.text, f.mentioned())
+			for table, columns := range f.tablesBeside(own[f.name]) {
+				add(table, columns)
+			}
 		}
 	}
 	var out []Source
@@ -221,7 +263,17 @@ func madeUp(packs []*Pack, zone *time.Location) []Source {
 
 // mentioned lists every name that may be a column: those of the file's lists, and the bare names in its formulas.
 func (f *file) mentioned() []string {
-	var names []string
+	names := f.mentionedLists()
+	f.formulas(func(text string) { names = append(names, bareNames(text)...) })
+	names = slices.DeleteFunc(names, func(name string) bool { // the collections of `with:` are no columns
+		return slices.ContainsFunc(f.with, func(x withAt) bool { return x.name == name })
+	})
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// mentionedLists lists the columns that the file names outside formulas.
+func (f *file) mentionedLists() (names []string) {
 	add := func(list []textAt) {
 		for _, x := range list {
 			names = append(names, x.text)
@@ -230,29 +282,32 @@ func (f *file) mentioned() []string {
 	add(f.key)
 	add(f.groupBy)
 	add(f.optional)
+	for _, x := range f.with {
+		for _, on := range x.on {
+			names = append(names, on.value.Value)
+		}
+	}
 	for _, u := range f.unused {
 		names = append(names, u.name)
 	}
-	var walk func(n *yaml.Node)
-	walk = func(n *yaml.Node) {
-		if text, _, ok := isFormula(n); ok {
-			names = append(names, bareNames(text)...)
-		}
-		for _, c := range n.Content {
-			walk(c)
-		}
-	}
-	walk(f.root)
 	for _, r := range f.rename {
 		names = append(names, r.value.Value)
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return names
 }
 
 // bareNames are the identifiers of an expression that are neither functions nor members. Among the words of the
 // language and the names of types that slip through, none hurts: a column more is only blank.
-func bareNames(s string) (names []string) {
+func bareNames(s string) []string {
+	bare, members := namesIn(s)
+	if strings.Contains(s, "rows") {
+		bare = append(bare, members...) // columns of rows
+	}
+	return bare
+}
+
+// namesIn are the identifiers of an expression that are no functions: those that stand alone, and those after a dot.
+func namesIn(s string) (bare, members []string) {
 	words := []string{"and", "or", "xor", "in", "contains", "is", "as", "div", "mod", "implies", "true", "false", "rows"}
 	for i := 0; i < len(s); {
 		c := s[i]
@@ -265,8 +320,12 @@ func bareNames(s string) (names []string) {
 				}
 				end++
 			}
-			if c == '`' && end <= len(s) && !strings.HasSuffix(strings.TrimRight(s[:i], " "), ".") {
-				names = append(names, s[i+1:min(end, len(s))])
+			if c == '`' && end <= len(s) {
+				if name := s[i+1 : end]; strings.HasSuffix(strings.TrimRight(s[:i], " "), ".") {
+					members = append(members, name)
+				} else {
+					bare = append(bare, name)
+				}
 			}
 			i = end + 1
 		case c == '@' || c == '%' || c == '$' || isDigit(c):
@@ -280,17 +339,19 @@ func bareNames(s string) (names []string) {
 			word := s[i:end]
 			after := strings.TrimLeft(s[end:], " ")
 			before := strings.TrimRight(s[:i], " ")
-			if !strings.HasPrefix(after, "(") && !strings.HasSuffix(before, ".") && !slices.Contains(words, word) {
-				names = append(names, word)
-			} else if strings.HasSuffix(before, ".") && strings.Contains(s, "rows") && !strings.HasPrefix(after, "(") {
-				names = append(names, word) // a column of rows
+			switch {
+			case strings.HasPrefix(after, "("):
+			case strings.HasSuffix(before, "."):
+				members = append(members, word)
+			case !slices.Contains(words, word):
+				bare = append(bare, word)
 			}
 			i = end
 		default:
 			i++
 		}
 	}
-	return names
+	return bare, members
 }
 
 func nameByte(c byte) bool {
@@ -325,6 +386,7 @@ func (r *caseRun) run() CaseResult {
 	}
 	var got []*fhir.Node
 	w := r.p.NewWorker()
+	w.SetFinder(r.tables())
 	res, err := r.execute(w, records, &got)
 	if err != nil {
 		out.Difference = err.Error()
@@ -363,6 +425,32 @@ func (r *caseRun) execute(w *Worker, records []*extract.Record, got *[]*fhir.Nod
 		return Result{Outcome: Skipped, Rule: "every row"}, nil
 	}
 	return w.MapGroup(r.m, rows, 1, emit)
+}
+
+// tables are the tables that the case fills beside the mapping's own.
+func (r *caseRun) tables() Finder {
+	all := rowTables{}
+	for _, x := range r.t.tables {
+		var table *extract.Table
+		for _, index := range r.p.Indexes {
+			if index.Table == x.name || index.Source+"/"+index.Table == x.name {
+				table = index.body.table
+			}
+		}
+		if table == nil {
+			r.fault(x.key, "", "no mapping reads a table %q by `with:` or lookup()", x.name)
+			continue
+		}
+		rows := make([]Row, len(x.rows))
+		for i, cells := range x.rows {
+			rows[i] = Row{Cells: make([]string, len(table.Columns)), Ordinal: int64(i + 1)}
+			for name, cell := range cells {
+				rows[i].Cells[table.Column(name)] = cell.text // the made-up table has every column that a case names
+			}
+		}
+		all.fill(r.p, table, rows)
+	}
+	return all
 }
 
 // record lays the cells of a case out as a record of the made-up table.

@@ -30,14 +30,15 @@ type compiler struct {
 	slots   map[*terminology.ConceptMap]*mapSlot
 	read    map[tableKey]map[string]bool // columns read, per table, over all its mappings
 	unused  map[tableKey]map[string]bool
-	open    bool // cases: tables are made up, so coverage says nothing
+	beside  map[*fhirpath.Env]*Index // the tables that formulas read beside the mapping's own
+	open    bool                     // cases: tables are made up, so coverage says nothing
 }
 
 type tableKey struct{ source, table string }
 
 func compile(packs []*Pack, o Options) (*Program, []Notice, Faults) {
 	c := &compiler{o: o, packs: packs, targets: map[string]*refTarget{}, slots: newSlots(),
-		read: map[tableKey]map[string]bool{}, unused: map[tableKey]map[string]bool{}, open: o.NoCoverage}
+		beside: map[*fhirpath.Env]*Index{}, read: map[tableKey]map[string]bool{}, unused: map[tableKey]map[string]bool{}, open: o.NoCoverage}
 	c.program = &Program{migration: o.Migration, idKey: slices.Clone(o.IDKey)}
 	c.gather()
 	for _, f := range c.files {
@@ -240,10 +241,7 @@ func (c *compiler) mapping(f *file) {
 	table := found[0]
 	b.table, b.blank = table.Table, table.source.Blank
 	c.columns(b)
-	key := tableKey{table.Source, table.Name}
-	if c.read[key] == nil {
-		c.read[key], c.unused[key] = map[string]bool{}, map[string]bool{}
-	}
+	key := c.useTable(table)
 	m := &Mapping{Name: f.name, Pack: f.pack.Name, Table: table.Name, Source: table.Source, Type: f.to.text, Duplicates: f.duplicates,
 		Grouped: len(f.groupBy) > 0, Many: f.forEach != nil, body: b, program: c.program}
 	for _, g := range f.groupBy {
@@ -265,6 +263,9 @@ func (c *compiler) mapping(f *file) {
 		}
 	}
 	for _, u := range f.unused {
+		if c.unusedBeside(f, u) {
+			continue
+		}
 		c.unused[key][u.name] = true
 		if i := slices.Index(b.columns, u.name); i >= 0 && t.seen[i] {
 			c.notice(Remark, "used-column", f, u.key, "take it out of `unused`", "the column %q is listed as unused but is read", u.name)
@@ -272,6 +273,15 @@ func (c *compiler) mapping(f *file) {
 	}
 	m.index = len(c.program.Mappings)
 	c.program.Mappings = append(c.program.Mappings, m)
+}
+
+// useTable notes that a table is read.
+func (c *compiler) useTable(table boundTable) tableKey {
+	key := tableKey{table.Source, table.Name}
+	if c.read[key] == nil {
+		c.read[key], c.unused[key] = map[string]bool{}, map[string]bool{}
+	}
+	return key
 }
 
 // columns gives the table's columns the mapping's names.
@@ -291,6 +301,11 @@ func (c *compiler) columns(b *body) {
 			b.columns = append(b.columns, o.text)
 		}
 	}
+	b.heads()
+}
+
+// heads prepares the names of the source row's JSON.
+func (b *body) heads() {
 	for i, name := range b.table.Columns {
 		head := `,`
 		if i == 0 {

@@ -19,6 +19,7 @@
 //	patient: = ref('patient', PATIENT)     # or `self` (only to: Patient), or `none` (shared resources)
 //	references: refuse            # ref() to what was never made: refuse (default) | drop; or a map by element path:
 //	                              #   {encounter: drop, participant.individual: drop}
+//	with: {notes: {table: visit_notes, on: {visit: ID}}}   # rows of other tables as children, see below
 //	group by: [PATIENT, DATE]     # one resource for each group of records, see below
 //	forEach: = A | B              # several resources from a record, see below
 //	skip:   {name: = formula, …}  # tried in this order: skip, refuse, patient, resource, find. Only `true` acts;
@@ -92,6 +93,7 @@
 //	                      order (plus the forEach key). All parts blank: empty; some blank: they are part of the key as
 //	                      in the record's own. Under `duplicates: number` the first of equal keys is meant
 //	identifier(system)    String → Identifier
+//	lookup(table, column, value, …)   rows of another table, see below
 //
 // Layouts are written as people write them: yyyy yy MM M dd d HH H hh h mm m ss s S (fraction, one to nine digits) a
 // (AM, PM) MMM (Jan) MMMM (January) EEE EEEE (weekday, checked) XXX (zone as Z or +01:00) XX (+0100), 'text' in
@@ -113,6 +115,27 @@
 // With `group by: [COLUMNS]`, `skip:` is asked of each record before grouping, with all columns of the table; everything
 // else sees the group: the group's columns as columns, and the records as the collection `rows` in source order
 // (rows.where(CODE = '8462-4').VALUE). `key:` defaults to the group's columns and may only name those.
+//
+// # Other tables
+//
+// `with:` gives each record the rows of another table as a collection, in source order:
+//
+//	with:
+//	  notes: {table: visit_notes, on: {visit: ID, patient: PATIENT}, orphans: notes of visits before 2010}
+//
+// `on:` names the columns of the child and, for each, the column of the record (of the group, under `group by`) that it
+// must equal, character by character; keys that are blank as a whole join nothing. In formulas the collection goes by
+// its name: notes.where(kind = 'public').text, or forEach: = notes. `skip:` is asked before the rows are joined. Rows
+// that join nothing are counted, and each is the finding `never-joined` unless `orphans:` gives a reason.
+//
+// lookup(table, column, value) answers the rows of a table that have the value in the column, for code lists and
+// dictionaries: lookup('concept', 'concept_id', GENDER).concept_name. Where several columns decide, write them on:
+// lookup('list_options', 'list_id', 'sex', 'option_id', SEX).title. Nothing found is empty; several rows where one value
+// is wanted are refused, since none is picked in silence. A blank value finds nothing.
+//
+// Both read the table as it is, without the renaming of its own mapping; a name in a formula over such a row is looked
+// for in the row first, then among the columns of the record. Columns left behind on purpose are listed under `unused:`
+// as table.column, or table.* for all the rest of a table.
 //
 // # Several resources from a record
 //
@@ -141,7 +164,8 @@
 //     record: {…}
 //     skipped: billing noise           # a rule of `skip:`
 //
-// `rows: [{…}, {…}]` instead of `record:` gives the records of a group. `findings: [name, …]` are the findings
+// `rows: [{…}, {…}]` instead of `record:` gives the records of a group. `tables: {visit_notes: [{visit: v1, text: x}]}`
+// gives the rows of the tables of `with:` and lookup(). `findings: [name, …]` are the findings
 // wanted; a case without it does not look at findings. `with meta: true` compares meta too (its tag, and the id,
 // only if the case names them). Scalars of `want` are taken by the element's type, as in templates. `zone:
 // America/Chicago` is the zone of the source for that case. One of want, refused and skipped must be there; `want:

@@ -1,8 +1,6 @@
 package mapping
 
 import (
-	"strings"
-
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/fhirpath"
 )
@@ -21,7 +19,7 @@ func (p *Program) Evaluator(t *extract.Table, expression string) (*Evaluator, []
 	// The expression gets a program of its own, since new maps and zones must not change the one that runs.
 	own := &Program{migration: p.migration, idKey: p.idKey, Types: p.Types}
 	c := &compiler{o: Options{Migration: p.migration, IDKey: p.idKey, Sources: p.sources}, packs: p.packs, files: p.files, targets: p.targets,
-		slots: newSlots(), program: own}
+		slots: newSlots(), program: own, beside: map[*fhirpath.Env]*Index{}, read: map[tableKey]map[string]bool{}, unused: map[tableKey]map[string]bool{}}
 	pack := &Pack{Name: "eval", Maps: allMaps(p.packs)}
 	b := &body{file: &file{pack: pack}, table: t, columns: t.Columns}
 	f := &formulaCompiler{c: c, file: b.file}
@@ -63,22 +61,17 @@ func (e *Evaluator) Run(r *extract.Record) ([]fhirpath.Value, error) {
 	w.row = fhirpath.Row{Cells: w.cells, Ordinal: r.Ordinal}
 	var err error
 	w.vals, err = e.expr.Append(w.ctx, fhirpath.RowValue(&w.row), w.vals[:0])
+	if w.broken != nil {
+		err = w.broken
+	}
 	return w.vals, err
 }
 
+// Indexes are the tables that the expression looks in.
+func (e *Evaluator) Indexes() []*Index { return e.w.p.Indexes }
+
+// SetFinder gives the evaluator the tables of [Evaluator.Indexes].
+func (e *Evaluator) SetFinder(f Finder) { e.w.SetFinder(f) }
+
 // Context is the memory of the evaluation, for turning values into JSON.
 func (e *Evaluator) Context() *fhirpath.Context { return e.w.ctx }
-
-// Eval tries an expression, with or without its leading `=`, on one record. The error is [Faults] if the expression
-// is wrong, else what went wrong while evaluating; neither holds a value.
-func Eval(p *Program, r *extract.Record, expression string) ([]fhirpath.Value, error) {
-	trimmed := strings.TrimSpace(expression)
-	if rest, ok := strings.CutPrefix(trimmed, "="); ok {
-		expression = rest
-	}
-	e, _, faults := p.Evaluator(r.Table, expression)
-	if len(faults) > 0 {
-		return nil, faults
-	}
-	return e.Run(r)
-}

@@ -35,6 +35,7 @@ func (c *compiler) functions(f *formulaCompiler) map[string]fhirpath.Function {
 		"translated": {Min: 1, Max: 2, Compile: f.compileTranslated},
 		"ref":        {Min: 2, Max: 64, Compile: f.compileRef},
 		"identifier": {Min: 1, Max: 1, Compile: compileIdentifier},
+		"lookup":     {Min: 3, Max: 17, Compile: f.compileLookup},
 	}
 }
 

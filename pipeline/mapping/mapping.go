@@ -130,6 +130,7 @@ type Mapping struct {
 	Key        []string // the columns of the key
 	Group      []string // the columns of `group by`
 	Refers     []string // names of the mappings it refers to, sorted
+	With       []With   // its joins
 
 	program *Program
 	body    *body

@@ -15,6 +15,7 @@ import (
 type Program struct {
 	Mappings []*Mapping // in the order of levels, then names
 	Types    []string   // the resource types, sorted; Ref.Type is an index into it
+	Indexes  []*Index   // the tables that mappings read beside their own, and how
 
 	migration string
 	idKey     []byte

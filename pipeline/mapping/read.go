@@ -41,6 +41,7 @@ type file struct {
 	resource   *yaml.Node
 	unused     []ruleAt
 	allowEmpty []ruleAt
+	with       []withAt
 }
 
 // textAt is a text with its place.
@@ -231,10 +232,10 @@ func (r *reader) fault(n *yaml.Node, hint, format string, args ...any) {
 
 // mappingKeys are the keys of a mapping file.
 var mappingKeys = []string{"name", "from", "to", "profile", "ids", "key", "duplicates", "optional", "rename", "patient", "references",
-	"group by", "forEach", "forEach key", "skip", "refuse", "find", "resource", "unused", "allow empty"}
+	"with", "group by", "forEach", "forEach key", "skip", "refuse", "find", "resource", "unused", "allow empty"}
 
 // laterKeys are keys of the language that this version does not have yet.
-var laterKeys = []string{"with", "include", "constants"}
+var laterKeys = []string{"include", "constants"}
 
 func (r *reader) read() {
 	if r.root.Kind != yaml.MappingNode {
@@ -291,6 +292,8 @@ func (r *reader) read() {
 			r.refuse = r.rules(v, p.Key)
 		case "find":
 			r.find = r.rules(v, p.Key)
+		case "with":
+			r.readWith(v)
 		case "unused":
 			r.unused = r.rules(v, p.Key)
 		case "allow empty":

@@ -78,6 +78,11 @@ func (t *templates) compile(typ *fhir.Type) {
 		t.columns[record] = b.group
 	}
 	b.skip = t.rules(f.skip, "skip", rows)
+	if len(f.with) > 0 && len(f.groupBy) == 0 {
+		record = &fhirpath.Env{Columns: rows.Columns, Strict: true, Record: true, MayBeBlank: rows.MayBeBlank}
+		t.columns[record] = same
+	}
+	t.withs(record)
 	b.refuse = t.rules(f.refuse, "refuse", record)
 	prove := func(list []ruleAt) {
 		for _, r := range list {
@@ -106,6 +111,9 @@ func (t *templates) compile(typ *fhir.Type) {
 
 // reads notes a column that a formula reads.
 func (t *templates) reads(env *fhirpath.Env, column int) {
+	if t.c.readsBeside(env, column) {
+		return
+	}
 	columns := t.columns[env]
 	if column < len(columns) && columns[column] >= 0 {
 		t.seen[columns[column]] = true
@@ -195,6 +203,9 @@ func (t *templates) itemEnv(st fhirpath.StaticType, outer *fhirpath.Env) *fhirpa
 		env := *st.Env
 		env.Outer = outer
 		t.columns[&env] = t.columns[st.Env]
+		if x := t.c.beside[st.Env]; x != nil {
+			t.c.beside[&env] = x
+		}
 		return &env
 	}
 	item := st

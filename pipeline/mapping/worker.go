@@ -18,12 +18,13 @@ type Worker struct {
 	zones  []zoneReader
 	shaper shaper
 
-	m       *Mapping
-	cells   []string // under the mapping's names, blank ones as ""
-	row     fhirpath.Row
-	group   []string
-	rows    []*fhirpath.Row
-	patient ID
+	m        *Mapping
+	cells    []string // under the mapping's names, blank ones as ""
+	row      fhirpath.Row
+	group    []string
+	rows     []*fhirpath.Row
+	children [][]*fhirpath.Row // of the record at hand, in the order of Env.Children
+	patient  ID
 
 	buf    []byte
 	cuts   []phi.Cut
@@ -45,6 +46,11 @@ type Worker struct {
 	current *formula // being evaluated, for findings
 	tally   tally
 	names   idNames
+
+	finder  Finder
+	known   []foundRows // what it answered lately
+	joinKey []byte
+	broken  error // of the finder: no fault of the record
 
 	codings   []codingText // scratch
 	refMemory []refMemory  // by refSource.index
@@ -104,7 +110,7 @@ func (w *Worker) begin(m *Mapping) {
 	w.m = m
 	w.ctx.Reset()
 	w.result, w.found, w.current = Result{}, w.found[:0], nil
-	w.outUsed, w.patient = 0, ID{}
+	w.outUsed, w.patient, w.broken = 0, ID{}, nil
 	w.itemKeys = w.itemKeys[:0]
 	w.vals = w.vals[:0]
 }
@@ -192,10 +198,25 @@ func (w *Worker) Map(m *Mapping, r *extract.Record, ordinal int, emit func(*Reso
 	w.row = fhirpath.Row{Cells: w.cells, Ordinal: r.Ordinal}
 	focus := fhirpath.RowValue(&w.row)
 	if w.ruled(b.skip, focus, Skipped) {
-		return w.done(), nil
+		return w.ended(w.done(), nil)
 	}
 	w.rowJSON = b.appendRow(w.rowJSON[:0], r.Cells)
-	return w.run(focus, r.Place(), ordinal, emit)
+	if len(m.With) > 0 {
+		w.row.Children = w.children[:0]
+		if err := w.join(w.cells); err != nil {
+			return Result{}, err
+		}
+		w.children = w.row.Children
+	}
+	return w.ended(w.run(focus, r.Place(), ordinal, emit))
+}
+
+// ended puts an error of the finder before what the record seems to have come to without its tables.
+func (w *Worker) ended(res Result, err error) (Result, error) {
+	if w.broken != nil {
+		return Result{}, w.broken
+	}
+	return res, err
 }
 
 // GroupKey says to which group a record of a mapping with `group by` belongs: an id to sort by. An outcome of Mapped
@@ -209,7 +230,8 @@ func (w *Worker) GroupKey(m *Mapping, r *extract.Record) (ID, Result, error) {
 	w.cells = w.load(w.cells, b, r.Cells)
 	w.row = fhirpath.Row{Cells: w.cells, Ordinal: r.Ordinal}
 	if w.ruled(b.skip, fhirpath.RowValue(&w.row), Skipped) {
-		return ID{}, w.done(), nil
+		res, err := w.ended(w.done(), nil)
+		return ID{}, res, err
 	}
 	msg := append(w.ids.msg[:0], b.prefix...)
 	for _, i := range b.group {
@@ -249,8 +271,13 @@ func (w *Worker) MapGroup(m *Mapping, rows []Row, ordinal int, emit func(*Resour
 	for _, i := range b.group {
 		w.group = append(w.group, w.cells[i])
 	}
-	w.row = fhirpath.Row{Cells: w.group, Children: [][]*fhirpath.Row{w.rows[:len(rows)]}, Ordinal: rows[0].Ordinal}
-	return w.run(fhirpath.RowValue(&w.row), rows[0].Place, ordinal, emit)
+	w.children = append(w.children[:0], w.rows[:len(rows)])
+	w.row = fhirpath.Row{Cells: w.group, Children: w.children, Ordinal: rows[0].Ordinal}
+	if err := w.join(w.group); err != nil {
+		return Result{}, err
+	}
+	w.children = w.row.Children
+	return w.ended(w.run(fhirpath.RowValue(&w.row), rows[0].Place, ordinal, emit))
 }
 
 // appendRow appends the record as it was found, as JSON with the table's own names.

@@ -89,6 +89,7 @@ type runWriter struct {
 	zip    []byte
 	out    []byte
 	frame  uint64
+	size   int64 // of the frames written
 }
 
 func (s *spillFolder) newRun() (*runWriter, error) {
@@ -140,6 +141,7 @@ func (w *runWriter) flush(last bool) error {
 	w.out = binary.LittleEndian.AppendUint32(w.out, mark)
 	w.out = w.folder.aead.Seal(w.out, nil, w.zip, spillData(w.run.number, w.frame, w.out))
 	w.frame++
+	w.size += int64(len(w.out))
 	w.raw = w.raw[:0]
 	n, err := w.f.Write(w.out)
 	if err == nil && n < len(w.out) {

@@ -1,0 +1,581 @@
+package mapping
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/fhirpath"
+	"github.com/chartlift/chartlift/pipeline/internal/document"
+)
+
+// Index is a table that mappings read beside their own, by the columns that they look in: for the children of `with:`,
+// or for lookup(). The caller reads the table, keys its records with [Index.Key] and gives them to the workers as a
+// [Finder].
+type Index struct {
+	Source, Table string
+	Columns       []string // in the table's order
+	Number        int      // its place in Program.Indexes
+	Mappings      []string // those that use it
+
+	body   *body // the table with all its columns
+	at     []int // of Columns
+	env    *fhirpath.Env
+	absent bool // the export lacks the table: it is as if it were empty
+}
+
+// Absent tells whether the export lacks the table, so that there is nothing to read.
+func (x *Index) Absent() bool { return x.absent }
+
+// Key appends the key under which a record of the table is found. False if all its parts are blank: such a record
+// belongs to nothing.
+func (x *Index) Key(dst []byte, r *extract.Record) (key []byte, ok bool) {
+	for _, i := range x.at {
+		cell := x.body.cell(r.Cells, i)
+		ok = ok || cell != ""
+		dst = appendPart(dst, cell)
+	}
+	return dst, ok
+}
+
+// With is the join of a mapping with one table of children.
+type With struct {
+	Name    string // of the collection in formulas
+	Index   *Index
+	Orphans string // the reason why rows may join nothing; "" makes each a finding
+
+	on []int // the record's columns, in the order of Index.Columns; for a group, places in Mapping.Group
+}
+
+// Key appends the key of the children of a record of the mapping's own table. False if it has none: all parts are blank.
+func (x *With) Key(dst []byte, m *Mapping, r *extract.Record) (key []byte, ok bool) {
+	for _, i := range x.on {
+		if m.Grouped {
+			i = m.body.group[i]
+		}
+		cell := m.body.cell(r.Cells, i)
+		ok = ok || cell != ""
+		dst = appendPart(dst, cell)
+	}
+	return dst, ok
+}
+
+// Finder answers the records of an index under a key, in source order; none is no error. A worker has its own.
+type Finder interface {
+	Find(x *Index, key []byte) ([]Row, error)
+}
+
+// SetFinder gives the worker the tables that its mappings read beside their own. Without one, mapping a record that
+// needs it is an error of the program.
+func (w *Worker) SetFinder(f Finder) { w.finder = f }
+
+var errNoFinder = errors.New("map: the tables of with: and lookup() were not given")
+
+// foundSlots is how many results a worker keeps: dictionaries are asked for the same few codes again and again.
+const foundSlots = 512
+
+// foundRows is what an index holds under a key.
+type foundRows struct {
+	index *Index
+	key   string
+	rows  []*fhirpath.Row
+	found []Row // the same as they were found
+}
+
+var foundSeed = maphash.MakeSeed()
+
+// rowsOf are the records of an index under a key, for formulas and as they were found. They stay as they are as long as
+// somebody holds them.
+func (w *Worker) rowsOf(x *Index, key []byte) ([]*fhirpath.Row, []Row, error) {
+	if x.absent {
+		return nil, nil, nil
+	}
+	if w.known == nil {
+		w.known = make([]foundRows, foundSlots)
+	}
+	slot := &w.known[(maphash.Bytes(foundSeed, key)+uint64(x.Number))%foundSlots]
+	if slot.index == x && slot.key == string(key) {
+		return slot.rows, slot.found, nil
+	}
+	if w.finder == nil {
+		return nil, nil, errNoFinder
+	}
+	found, err := w.finder.Find(x, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	rows := make([]*fhirpath.Row, len(found))
+	for i, r := range found {
+		if len(r.Cells) < len(x.body.table.Columns) {
+			return nil, nil, errRecord
+		}
+		rows[i] = &fhirpath.Row{Cells: w.load(nil, x.body, r.Cells), Ordinal: r.Ordinal}
+	}
+	*slot = foundRows{x, string(key), rows, found}
+	return rows, found, nil
+}
+
+// join puts the children of the record at hand into its row, and behind its source row as JSON, so that the PHI part
+// holds all that the resource was made of. cells are those that With.on counts.
+func (w *Worker) join(cells []string) error {
+	for i := range w.m.With {
+		x := &w.m.With[i]
+		w.joinKey = w.joinKey[:0]
+		some := false
+		for _, c := range x.on {
+			some = some || cells[c] != ""
+			w.joinKey = appendPart(w.joinKey, cells[c])
+		}
+		var rows []*fhirpath.Row
+		if some {
+			var found []Row
+			var err error
+			if rows, found, err = w.rowsOf(x.Index, w.joinKey); err != nil {
+				return err
+			}
+			w.rowJSON = appendChildren(w.rowJSON, x, found)
+		}
+		w.row.Children = append(w.row.Children, rows)
+	}
+	return nil
+}
+
+// appendChildren puts the children into the JSON of a source row: as a member of the object, or, where a group is a
+// list of rows, as one more entry of it.
+func appendChildren(dst []byte, x *With, rows []Row) []byte {
+	if len(rows) == 0 {
+		return dst
+	}
+	end := dst[len(dst)-1]
+	dst = dst[:len(dst)-1]
+	if last := dst[len(dst)-1]; last != '{' && last != '[' {
+		dst = append(dst, ',')
+	}
+	if end == ']' {
+		dst = append(dst, '{')
+	}
+	dst = append(fhir.AppendString(dst, x.Name), ':', '[')
+	for i, r := range rows {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = x.Index.body.appendRow(dst, r.Cells)
+	}
+	dst = append(dst, ']')
+	if end == ']' {
+		dst = append(dst, '}')
+	}
+	return append(dst, end)
+}
+
+// withAt is one entry of `with:` as read.
+type withAt struct {
+	name    string
+	key     *yaml.Node
+	table   textAt
+	on      []ruleAt // name: the child's column; value: the record's
+	orphans string
+}
+
+// readWith reads `with: {notes: {table: condition_notes, on: {patient: PATIENT}, orphans: reason}}`.
+func (r *reader) readWith(n *yaml.Node) {
+	if n.Kind != yaml.MappingNode {
+		r.fault(n, "notes: {table: condition_notes, on: {patient: PATIENT}}", "with must be names, each with a table and the columns that join it")
+		return
+	}
+	for _, p := range document.Pairs(n) {
+		x := withAt{name: p.Key, key: p.Node}
+		if p.Value.Kind != yaml.MappingNode {
+			r.fault(p.Value, "{table: condition_notes, on: {patient: PATIENT}}", "with: %q must have a table and `on:`", p.Key)
+			continue
+		}
+		for _, q := range document.Pairs(p.Value) {
+			switch q.Key {
+			case "table":
+				x.table = textAt{r.text(q.Value, "table"), q.Value}
+			case "on":
+				x.on = r.rules(q.Value, "on")
+			case "orphans":
+				x.orphans = r.text(q.Value, "orphans")
+			default:
+				r.fault(q.Node, document.Hint(q.Key, []string{"table", "on", "orphans"}), "with: %q has no key %q", p.Key, q.Key)
+			}
+		}
+		switch {
+		case x.table.text == "":
+			r.fault(p.Node, "", "with: %q names no table", p.Key)
+		case len(x.on) == 0:
+			r.fault(p.Node, "on: {COLUMN OF THE CHILD: COLUMN OF THE RECORD}", "with: %q does not say on which columns it joins", p.Key)
+		default:
+			r.with = append(r.with, x)
+		}
+	}
+}
+
+// index finds or makes the index of a table by some of its columns, nil after a fault. The columns are named in the
+// caller's order; at gives their places in Index.Columns.
+func (c *compiler) index(f *file, name string, columns []string, fault func(hint, format string, args ...any)) (x *Index, places []int) {
+	found := c.tables(name)
+	var table boundTable
+	absent := false
+	switch {
+	case len(found) > 1:
+		fault("write source/table, such as "+found[0].Source+"/"+found[0].Name, "the table %q is in %d sources", name, len(found))
+		return nil, nil
+	case len(found) == 1:
+		table = found[0]
+	case f.pack.Own || len(c.o.Sources) == 0:
+		fault(document.Hint(name, c.tableNames()), "there is no table %q", name)
+		return nil, nil
+	default:
+		c.notice(Remark, "absent-table", f, f.from.node, document.Hint(name, c.tableNames()), "there is no table %q: to the mapping %s it is empty", name, f.name)
+		absent = true
+		source, plain := c.o.Sources[0].Name, name
+		if s, t, ok := strings.Cut(name, "/"); ok {
+			source, plain = s, t
+		}
+		all := append(slices.Clone(columns), f.mentionedBeside()...)
+		slices.Sort(all)
+		table = boundTable{&extract.Table{Source: source, Name: plain, Columns: slices.Compact(all)}, source, &c.o.Sources[0]}
+	}
+	ok := true
+	var at []int
+	for _, column := range columns {
+		i := table.Column(column)
+		if i < 0 {
+			ok = false
+			fault(document.Hint(column, table.Columns), "the table %s has no column %q", table.Name, column)
+		}
+		if slices.Contains(at, i) {
+			ok = false
+			fault("", "the column %q of %s is named twice", column, table.Name)
+		}
+		at = append(at, i)
+	}
+	if !ok {
+		return nil, nil
+	}
+	sorted := slices.Clone(at)
+	slices.Sort(sorted)
+	for _, i := range at {
+		places = append(places, slices.Index(sorted, i))
+	}
+	for _, x := range c.program.Indexes {
+		if x.Source == table.Source && x.Table == table.Name && slices.Equal(x.at, sorted) && x.absent == absent {
+			if !slices.Contains(x.Mappings, f.name) {
+				x.Mappings = append(x.Mappings, f.name)
+			}
+			return x, places
+		}
+	}
+	x = &Index{Source: table.Source, Table: table.Name, Number: len(c.program.Indexes), Mappings: []string{f.name}, at: sorted, absent: absent,
+		body: &body{table: table.Table, columns: table.Columns, blank: table.source.Blank},
+		env:  &fhirpath.Env{Columns: table.Columns, Strict: true, Record: true}}
+	for _, i := range sorted {
+		x.Columns = append(x.Columns, table.Columns[i])
+	}
+	for i := range table.Columns {
+		x.body.touched = append(x.body.touched, i)
+	}
+	x.body.heads()
+	c.program.Indexes = append(c.program.Indexes, x)
+	if !absent {
+		c.useTable(table)
+		for _, column := range x.Columns {
+			c.read[tableKey{x.Source, x.Table}][column] = true
+		}
+	}
+	c.beside[x.env] = x
+	return x, places
+}
+
+// readsBeside notes that a formula reads a column of another table. False if the environment is not that of one.
+func (c *compiler) readsBeside(env *fhirpath.Env, column int) bool {
+	x := c.beside[env]
+	if x == nil {
+		return false
+	}
+	if !x.absent && column < len(x.body.columns) {
+		c.read[tableKey{x.Source, x.Table}][x.body.columns[column]] = true
+	}
+	return true
+}
+
+func (c *compiler) tableNames() (names []string) {
+	for _, s := range c.o.Sources {
+		for _, t := range s.Tables {
+			names = append(names, t.Name)
+		}
+	}
+	return names
+}
+
+// withs resolves `with:` and adds the collections to the environment of the record. names are the record's columns as
+// formulas see them.
+func (t *templates) withs(record *fhirpath.Env) {
+	f := t.b.file
+	for _, x := range f.with {
+		if slices.Contains(record.Columns, x.name) || x.name == "rows" && t.m.Grouped {
+			t.c.fault(f, x.key, "give the collection another name", "with: %q is also a column of the record", x.name)
+			continue
+		}
+		var columns []string
+		for _, on := range x.on {
+			columns = append(columns, on.name)
+		}
+		index, places := t.c.index(f, x.table.text, columns, func(hint, format string, args ...any) {
+			t.c.fault(f, x.table.node, hint, "with: %q: "+format, append([]any{x.name}, args...)...)
+		})
+		w := With{Name: x.name, Index: index, Orphans: x.orphans, on: make([]int, len(x.on))}
+		for i, on := range x.on {
+			at := slices.Index(record.Columns, on.value.Value)
+			if at < 0 {
+				t.c.fault(f, on.value, document.Hint(on.value.Value, record.Columns), "with: %q: the record has no column %q", x.name, on.value.Value)
+				index = nil
+				continue
+			}
+			if columns := t.columns[record]; at < len(columns) && columns[at] >= 0 {
+				t.seen[columns[at]] = true
+			}
+			if index != nil {
+				w.on[places[i]] = at
+			}
+		}
+		if index != nil {
+			t.m.With = append(t.m.With, w)
+			record.Children = append(record.Children, fhirpath.Child{Name: x.name, Env: index.env})
+		}
+	}
+}
+
+// compileLookup compiles lookup(table, column, value, …): the rows of a table that have the value in the column, in
+// source order.
+func (f *formulaCompiler) compileLookup(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []fhirpath.Problem) {
+	result := fhirpath.StaticType{Kinds: fhirpath.Set(fhirpath.KindRow), MayBeEmpty: true}
+	if len(call.Args)%2 == 0 {
+		return nil, result, []fhirpath.Problem{call.Problem("lookup() takes a table, then a column and a value, or several of both", "lookup('concept', 'concept_id', GENDER)")}
+	}
+	var problems []fhirpath.Problem
+	var columns []string
+	var values []*fhirpath.Arg
+	name, ok := call.Args[0].Literal()
+	if !ok {
+		problems = append(problems, call.Args[0].Problem("lookup() names its table by a constant text in quotes", "lookup('concept', 'concept_id', GENDER)"))
+	}
+	for i := 1; i < len(call.Args); i += 2 {
+		column, ok := call.Args[i].Literal()
+		if !ok {
+			problems = append(problems, call.Args[i].Problem("lookup() names its columns by constant texts in quotes", ""))
+		}
+		st := call.Args[i+1].Static()
+		if !st.Kinds.Has(fhirpath.KindString) && !st.Kinds.Has(fhirpath.KindInteger) {
+			problems = append(problems, call.Args[i+1].Problem("lookup() compares the text of cells; this is "+describe(st), ""))
+		}
+		columns, values = append(columns, column), append(values, call.Args[i+1])
+	}
+	if len(problems) > 0 {
+		return nil, result, problems
+	}
+	index, places := f.c.index(f.file, name, columns, func(hint, format string, args ...any) {
+		problems = append(problems, call.Problem(fmt.Sprintf(format, args...), hint))
+	})
+	if index == nil {
+		return nil, result, problems
+	}
+	result.Env = index.env
+	ordered := make([]*fhirpath.Arg, len(values))
+	for i, place := range places {
+		ordered[place] = values[i]
+	}
+	failed := call.Error("lookup-failed")
+	return func(c *fhirpath.Context, _, out []fhirpath.Value) ([]fhirpath.Value, error) {
+		w := c.User.(*Worker)
+		var buf [128]byte
+		key := buf[:0]
+		for _, a := range ordered {
+			v, err := a.One(c, c.Focus())
+			if err != nil {
+				return out, err
+			}
+			if v.IsEmpty() {
+				return out, nil
+			}
+			key = appendPart(key, v.Text())
+		}
+		rows, _, err := w.rowsOf(index, key)
+		if err != nil {
+			w.broken = err
+			return out, failed
+		}
+		for _, r := range rows {
+			out = append(out, fhirpath.RowValue(r))
+		}
+		return out, nil
+	}, result, nil
+}
+
+// mentionedBeside lists every name that may be a column of another table.
+func (f *file) mentionedBeside() (names []string) {
+	for _, u := range f.unused {
+		if _, column, ok := strings.Cut(u.name, "."); ok && column != "*" {
+			names = append(names, column)
+		}
+	}
+	f.formulas(func(text string) {
+		bare, members := namesIn(text)
+		names = append(append(names, bare...), members...)
+	})
+	return names
+}
+
+// formulas calls visit with each formula of the file.
+func (f *file) formulas(visit func(text string)) {
+	var walk func(n *yaml.Node)
+	walk = func(n *yaml.Node) {
+		if text, _, ok := isFormula(n); ok {
+			visit(text)
+		}
+		for _, c := range n.Content {
+			walk(c)
+		}
+	}
+	walk(f.root)
+}
+
+// lookupForm finds the table and the texts in quotes of a lookup().
+var lookupForm = regexp.MustCompile(`\blookup\(\s*'([^']+)'((?:[^()']|'[^']*'|\([^()]*\))*)\)`)
+
+var quotedForm = regexp.MustCompile(`'([^']+)'`)
+
+// tablesBeside are the tables that the mapping reads beside its own, with the columns that they should have when they
+// are made up. A name that stands alone in a formula may be a column of either; own are those of the record.
+func (f *file) tablesBeside(own []string) map[string][]string {
+	own = append(own, f.mentionedLists()...)
+	out := map[string][]string{}
+	for _, x := range f.with {
+		for _, on := range x.on {
+			out[x.table.text] = append(out[x.table.text], on.name)
+			own = append(own, on.value.Value)
+		}
+		f.formulas(func(text string) {
+			bare, members := namesIn(text)
+			for _, name := range bare {
+				if !slices.Contains(own, name) && name != x.name {
+					members = append(members, name)
+				}
+			}
+			out[x.table.text] = append(out[x.table.text], members...)
+		})
+	}
+	f.formulas(func(text string) {
+		for _, m := range lookupForm.FindAllStringSubmatch(text, -1) {
+			for _, column := range quotedForm.FindAllStringSubmatch(m[2], -1) {
+				out[m[1]] = append(out[m[1]], column[1])
+			}
+			bare, members := namesIn(text)
+			for _, name := range bare {
+				if !slices.Contains(own, name) {
+					members = append(members, name)
+				}
+			}
+			out[m[1]] = append(out[m[1]], members...)
+		}
+	})
+	return out
+}
+
+// rowTable is an index held in memory, for the cases of a mapping.
+type rowTables map[*Index]map[string][]Row
+
+// Find answers the rows under a key.
+func (t rowTables) Find(x *Index, key []byte) ([]Row, error) { return t[x][string(key)], nil }
+
+// fill puts the rows of one table into the indexes over it.
+func (t rowTables) fill(p *Program, table *extract.Table, rows []Row) {
+	for _, x := range p.Indexes {
+		if x.body.table != table {
+			continue
+		}
+		if t[x] == nil {
+			t[x] = map[string][]Row{}
+		}
+		for _, r := range rows {
+			if key, ok := x.Key(nil, &extract.Record{Table: table, Cells: r.Cells}); ok {
+				t[x][string(key)] = append(t[x][string(key)], r)
+			}
+		}
+	}
+}
+
+// AppendRow appends a record as the mapping keeps it beside others: for [ReadRow].
+func AppendRow(dst []byte, r *extract.Record) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, uint64(r.Ordinal)) // first, so that rows sort in source order
+	dst = binary.AppendVarint(dst, r.Line)
+	for _, c := range r.Cells {
+		dst = binary.AppendUvarint(dst, uint64(len(c)))
+		dst = append(dst, c...)
+	}
+	return dst
+}
+
+var errRow = errors.New("a record that was put aside cannot be read back")
+
+// ReadRow reads what AppendRow wrote.
+func ReadRow(b []byte, t *extract.Table) (Row, error) {
+	if len(b) < 8 {
+		return Row{}, errRow
+	}
+	row := Row{Ordinal: int64(binary.BigEndian.Uint64(b)), Cells: make([]string, len(t.Columns))}
+	line, n := binary.Varint(b[8:])
+	if n <= 0 {
+		return Row{}, errRow
+	}
+	row.Place = extract.Place{Table: t.Name, Line: line, File: t.File}
+	b = b[8+n:]
+	for i := range row.Cells {
+		size, n := binary.Uvarint(b)
+		if n <= 0 || uint64(len(b)-n) < size {
+			return Row{}, errRow
+		}
+		row.Cells[i] = string(b[n : n+int(size)])
+		b = b[n+int(size):]
+	}
+	return row, nil
+}
+
+// unusedBeside reads `unused: {table.column: reason}`, where table.* is all that is left of a table read beside the
+// mapping's own. False if the name does not speak of such a table.
+func (c *compiler) unusedBeside(f *file, u ruleAt) bool {
+	name, column, ok := strings.Cut(u.name, ".")
+	if !ok {
+		return false
+	}
+	spoken := false
+	for _, x := range c.program.Indexes {
+		if x.Table != name {
+			continue
+		}
+		spoken = true
+		key := tableKey{x.Source, x.Table}
+		switch {
+		case x.absent:
+		case column == "*":
+			for _, all := range x.body.columns {
+				c.unused[key][all] = true
+			}
+		case slices.Contains(x.body.columns, column):
+			c.unused[key][column] = true
+		default:
+			c.notice(Remark, "unknown-column", f, u.key, document.Hint(column, x.body.columns), "unused: the table %s has no column %q", name, column)
+		}
+	}
+	return spoken
+}

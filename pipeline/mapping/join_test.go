@@ -1,0 +1,180 @@
+package mapping
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/fhir"
+)
+
+// visitPack joins notes to visits and looks a code up.
+const visitPack = `
+from: visits
+to: Encounter
+key: [ID]
+patient: = ref('person', PATIENT)
+with:
+  notes: {table: visit_notes, on: {pat: PATIENT, visit: ID}}
+resource:
+  status: finished
+  class: = lookup('codes', 'list', 'class', 'code', CLASS).title.coding('urn:class')
+  subject: = ref('person', PATIENT)
+  reasonCode:
+    - forEach: = notes.where(kind ~ 'public')
+      text: = text & ' (' & CLASS & ')'
+unused:
+  codes.*: the rest of the list
+`
+
+const personMapping = `
+from: persons
+to: Patient
+key: [ID]
+patient: self
+resource:
+  gender: = SEX
+`
+
+func packOf(t *testing.T, files map[string]string) *Pack {
+	t.Helper()
+	fsys := fstest.MapFS{}
+	for name, text := range files {
+		fsys[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	p, faults := Read(fsys, "joins")
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	return p
+}
+
+func visitTables() []*extract.Table {
+	table := func(name string, columns ...string) *extract.Table {
+		return &extract.Table{Source: "s", Name: name, Columns: columns}
+	}
+	return []*extract.Table{table("codes", "list", "code", "title", "seq"), table("persons", "ID", "SEX"),
+		table("visit_notes", "visit", "kind", "text", "pat", "author"), table("visits", "ID", "PATIENT", "CLASS")}
+}
+
+func TestRecordsSeeTheirChildrenAndLookThingsUp(t *testing.T) {
+	tables := visitTables()
+	pack := packOf(t, map[string]string{"visit.yaml": visitPack, "person.yaml": personMapping})
+	p, notices, faults := Compile([]*Pack{pack}, Options{Migration: "m", IDKey: make([]byte, 32), Sources: []Source{{Name: "s", Tables: tables, Blank: []string{"NULL"}}}})
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	var unread []string
+	for _, n := range notices {
+		unread = append(unread, n.Subject)
+	}
+	if diff := cmp.Diff([]string{"visit_notes.author"}, unread); diff != "" {
+		t.Errorf("columns that nothing reads (-want +got):\n%s", diff)
+	}
+	finder := rowTables{}
+	finder.fill(p, tables[0], []Row{{Cells: []string{"sex", "A", "wrong", ""}}, {Cells: []string{"class", "A", "ambulatory", ""}},
+		{Cells: []string{"class", "D", "one", ""}}, {Cells: []string{"class", "D", "two", ""}}})
+	finder.fill(p, tables[2], []Row{{Cells: []string{"v1", "public", "first", "p1", ""}}, {Cells: []string{"v1", "private", "hidden", "p1", ""}},
+		{Cells: []string{"v1", "public", "of another", "p2", ""}}, {Cells: []string{"v1", "public", "NULL", "p1", ""}}, {Cells: []string{"v1", "public", "last", "p1", ""}}})
+	w := p.NewWorker()
+	w.SetFinder(finder)
+	for _, c := range []struct {
+		cells []string
+		want  string // class and reasons, or the refusal
+		row   string
+	}{
+		{[]string{"v1", "p1", "A"}, `ambulatory first (A)| (A)|last (A)`, `"notes":[{"visit":"v1","kind":"public","text":"first"`},
+		{[]string{"v2", "p1", "A"}, `ambulatory `, `"CLASS":"A"}`},
+		{[]string{"v2", "p1", "X"}, `required-empty`, ``}, // not in the list
+		{[]string{"v2", "p1", "D"}, `formula-failed`, ``}, // twice in the list
+	} {
+		var got, row string
+		res, err := w.Map(p.Mapping("visit"), &extract.Record{Table: tables[3], Cells: c.cells, Line: 2, Ordinal: 1}, 1, func(r *Resource) error {
+			n, err := fhir.Parse(r.Whole)
+			if err != nil {
+				return err
+			}
+			var reasons []string
+			if list := n.Get("reasonCode"); list != nil {
+				for _, x := range list.Items {
+					reasons = append(reasons, x.Get("text").Str())
+				}
+			}
+			got = n.At("class", "code").Str() + " " + strings.Join(reasons, "|")
+			row = string(r.Row)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Outcome != Mapped {
+			got = res.Rule
+		}
+		if got != c.want || !strings.Contains(row, c.row) {
+			t.Errorf("%v: %q, want %q; source row %s", c.cells, got, c.want, row)
+		}
+	}
+	w = p.NewWorker()
+	if _, err := w.Map(p.Mapping("visit"), &extract.Record{Table: tables[3], Cells: []string{"v1", "p1", "A"}}, 1, func(*Resource) error { return nil }); err == nil {
+		t.Error("without its tables the record was mapped all the same")
+	}
+}
+
+func TestFaultsOfJoinsAreNamed(t *testing.T) {
+	for _, c := range []struct{ old, wrong, want string }{
+		{"table: visit_notes", "table: visit_note", `there is no table "visit_note"`},
+		{"pat: PATIENT,", "patt: PATIENT,", `the table visit_notes has no column "patt"`},
+		{"visit: ID}", "visit: IDD}", `the record has no column "IDD"`},
+		{"  notes: {", "  CLASS: {", "is also a column of the record"},
+		{"notes.where(kind", "notes.where(sort", "no column `sort`"},
+		{"lookup('codes'", "lookup('code'", `there is no table "code"`},
+		{"'code', CLASS)", "'coda', CLASS)", `has no column "coda"`},
+		{"'code', CLASS)", "CLASS, CLASS)", "constant texts"},
+		{"'code', CLASS)", "'code')", "several of both"},
+		{").title", ").titel", "no column `titel`"},
+	} {
+		text := strings.Replace(visitPack, c.old, c.wrong, 1)
+		if text == visitPack {
+			t.Fatalf("%q is not in the mapping", c.old)
+		}
+		pack := packOf(t, map[string]string{"visit.yaml": text, "person.yaml": personMapping})
+		pack.Own = true
+		_, _, faults := Compile([]*Pack{pack}, Options{Migration: "m", IDKey: make([]byte, 32), Sources: []Source{{Name: "s", Tables: visitTables()}}})
+		if !strings.Contains(faults.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.wrong, faults, c.want)
+		}
+	}
+}
+
+func TestCasesFillOtherTables(t *testing.T) {
+	pack := packOf(t, map[string]string{"visit.yaml": visitPack, "person.yaml": personMapping, "visit.cases.yaml": `
+- name: with a note
+  record: {ID: v1, PATIENT: p1, CLASS: A}
+  tables:
+    codes: [{list: class, code: A, title: ambulatory}, {list: sex, code: A, title: wrong}]
+    visit_notes: [{visit: v1, pat: p1, kind: public, text: hello}, {visit: v1, pat: p2, kind: public, text: not mine}]
+  want:
+  - status: finished
+    class: {system: 'urn:class', code: ambulatory}
+    subject: ref:person(p1)
+    reasonCode: [{text: hello (A)}]
+- name: without a code
+  record: {ID: v1, PATIENT: p1, CLASS: B}
+  refused: required-empty
+`})
+	results, err := RunCases([]*Pack{pack})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(results) != 2 {
+		t.Errorf("%d cases were run, not 2", len(results))
+	}
+	for _, r := range results {
+		if r.Difference != "" {
+			t.Errorf("%s: %s", r.Case, r.Difference)
+		}
+	}
+}
