@@ -34,6 +34,24 @@ const (
 	RuleRecordTooLong = "record-too-long"
 	// RuleTooManyColumns: the row has more cells than the source's cap on columns.
 	RuleTooManyColumns = "too-many-columns"
+	// RuleExpression: a value in a SQL dump is not a literal but something a database would have to evaluate.
+	RuleExpression = "sql-expression"
+	// RuleStatement: a statement of a SQL dump adds rows that are not written in it, or only under a condition.
+	RuleStatement = "sql-statement"
+	// RuleTruncated: a SQL dump ends, or a statement of it, in the middle of a record or before the next.
+	RuleTruncated = "sql-truncated"
+	// RuleBytesInText: a value of bytes in a column that is declared to hold something else. Whether the bytes are text,
+	// and in which encoding, is not guessed.
+	RuleBytesInText = "bytes-in-text"
+	// RuleUnknownEscape: an escape before a character that needs none. Writers differ on what that means (`\n` is a
+	// line end to some and the letter to others), so it is not guessed.
+	RuleUnknownEscape = "unknown-escape"
+	// RuleShortLine: a line of fixed width ends before its last column does.
+	RuleShortLine = "short-line"
+	// RuleLongLine: a line of fixed width goes on behind its last column.
+	RuleLongLine = "long-line"
+	// RuleTextBetweenColumns: a line of fixed width holds text at a place that belongs to no column.
+	RuleTextBetweenColumns = "text-between-columns"
 )
 
 // Error is the place, the column and the rule, never the text.

@@ -1,11 +1,13 @@
 package csv
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -41,12 +43,12 @@ func Encodings() []string {
 }
 
 // singleBytes names the encodings of one byte per character that leave ASCII alone.
-func singleBytes() map[string]*charmap.Charmap {
-	m := map[string]*charmap.Charmap{}
+var singleBytes = sync.OnceValue(func() map[string]*[256][]byte {
+	m := map[string]*[256][]byte{}
 	for _, e := range charmap.All {
 		c, ok := e.(*charmap.Charmap)
-		if !ok {
-			continue // a variant that differs only in what to do with errors, or user-defined
+		if !ok || c == charmap.XUserDefined { // a variant that differs only in what to do with errors, or no characters
+			continue
 		}
 		ascii := true
 		for b := range utf8.RuneSelf {
@@ -55,16 +57,26 @@ func singleBytes() map[string]*charmap.Charmap {
 		if !ascii {
 			continue // EBCDIC
 		}
-		name := strings.ToLower(c.String())
-		name = strings.Replace(name, "ibm code page ", "cp", 1)
-		m[strings.ReplaceAll(name, " ", "-")] = c
+		name := strings.NewReplacer("ibm code page ", "cp", "windows code page ", "cp", " ", "-").Replace(strings.ToLower(c.String()))
+		m[name] = decodeTable(name, c)
 	}
 	return m
-}
+})
 
-func plainName(name string) string {
-	return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(name))
-}
+// charsets are all of Encodings.
+var charsets = sync.OnceValue(func() []charset {
+	var all []charset
+	for _, name := range Encodings() {
+		if c, err := lookupCharset(name); err == nil { // they are of our own list
+			all = append(all, c)
+		}
+	}
+	return all
+})
+
+var separators = strings.NewReplacer("-", "", "_", "", " ", "")
+
+func plainName(name string) string { return separators.Replace(strings.ToLower(name)) }
 
 func lookupCharset(name string) (charset, error) {
 	plain := plainName(name)
@@ -89,7 +101,7 @@ func lookupCharset(name string) (charset, error) {
 	}
 	for known, c := range singleBytes() {
 		if plainName(known) == plain {
-			return charset{name: known, table: decodeTable(known, c)}, nil
+			return charset{name: known, table: c}, nil
 		}
 	}
 	return charset{}, fmt.Errorf("encoding %q is not known; known are %s", name, strings.Join(Encodings(), ", "))
@@ -126,21 +138,26 @@ const (
 
 var errNotAsDeclared = errors.New("the file is not in the declared encoding")
 
-// bom says how many bytes of a mark stand at the start of a file, or that the mark contradicts the declared encoding.
-func (c charset) bom(start []byte) (int, error) {
-	has := func(mark string) bool { return strings.HasPrefix(string(start[:min(len(start), 3)]), mark) }
-	found := ""
+// markOf is the encoding whose mark stands at the start of a file, or "".
+func markOf(start []byte) string {
+	has := func(mark string) bool { return bytes.HasPrefix(start, []byte(mark)) }
 	switch {
 	case has(bomUTF8):
-		found = "utf-8"
+		return "utf-8"
 	case has(bomBig):
-		found = "utf-16be"
+		return "utf-16be"
 	case has(bomSmall):
-		found = "utf-16le"
-	default:
-		return 0, nil
+		return "utf-16le"
 	}
+	return ""
+}
+
+// bom says how many bytes of a mark stand at the start of a file, or that the mark contradicts the declared encoding.
+func (c charset) bom(start []byte) (int, error) {
+	found := markOf(start)
 	switch {
+	case found == "":
+		return 0, nil
 	case c.name == "utf-8" && found == "utf-8":
 		return len(bomUTF8), nil
 	case c.wide != narrow && found != "utf-8" && (c.name == found || c.wide == wideByBOM):
@@ -153,6 +170,19 @@ func (c charset) bom(start []byte) (int, error) {
 
 // invalid stands in the decoded stream for bytes that mean nothing: no UTF-8, so the record is refused where it occurs.
 const invalid = 0xFF
+
+// sourceLength is how many bytes of UTF-16 the text was decoded from, if it is whole characters.
+func sourceLength(text []byte) (n int64) {
+	for _, b := range text {
+		switch {
+		case b == invalid, b < 0x80, b >= 0xC0 && b < 0xF0:
+			n += 2
+		case b >= 0xF0:
+			n += 4
+		}
+	}
+	return n
+}
 
 // wideReader decodes UTF-16 to UTF-8. An unpaired surrogate and an odd last byte become an invalid byte, never U+FFFD.
 type wideReader struct {

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,6 +106,7 @@ func TestRules(t *testing.T) {
 	bad := func(line, ordinal int64, rule, column string) row {
 		return row{Table: "t", Line: line, Ordinal: ordinal, Rule: rule, Column: column}
 	}
+	fixed := [3]Field{{"x", 1, 3}, {"y", 4, 2}, {"z", 8, 1}}
 	small := Options{MaxField: 8, MaxRecord: 20, MaxColumns: 3}
 	for _, c := range []struct {
 		name, text string
@@ -162,8 +164,54 @@ func TestRules(t *testing.T) {
 		{"semicolon and apostrophe", "a;b\n'1;2';'x''y'\n", Options{Delimiter: ';', Quote: '\''}, []row{ok(2, 1, "1;2", "x'y")}},
 		{"no quoting", "a\tb\n\"1\t2\n", Options{Delimiter: '\t', Quote: NoQuote}, []row{ok(2, 1, "\"1", "2")}},
 		{"header further down", "Report \"x\nof today\n\na,b\n1,2\n", Options{Header: 3}, []row{ok(5, 1, "1", "2")}},
-		{"no header", "1,2\n\n3,4\n", Options{Columns: []string{"x", "y"}}, []row{ok(1, 1, "1", "2"), ok(3, 2, "3", "4")}},
+		{"no header", "1,2\n\n3,4\n", Options{Header: NoHeader, Columns: []string{"x", "y"}}, []row{ok(1, 1, "1", "2"), ok(3, 2, "3", "4")}},
 		{"lines of old Macs", "a,b\r1,2\r\"x\ry\",3\r", Options{LineEnd: '\r'}, []row{ok(2, 1, "1", "2"), ok(3, 2, "x\ry", "3")}},
+
+		{"lines to skip, no header", "Report \"x\n\n1,2\n", Options{Skip: 2, Header: NoHeader, Columns: []string{"x", "y"}}, []row{ok(3, 1, "1", "2")}},
+		{"lines to skip, then the header", "Report\n\na,b\n1,2\n", Options{Skip: 1}, []row{ok(4, 1, "1", "2")}},
+		{"names for a header's blank and doubled ones", "a,,a\n1,2,3\n", Options{Columns: []string{"a", "b", "a2"}}, []row{ok(2, 1, "1", "2", "3")}},
+		{"comments", "#x\na,b\n#\"1\n1,\"#\n#2\"\n 3,#\n\n#end", Options{Comment: '#'},
+			[]row{ok(4, 1, "1", "#\n#2"), ok(6, 2, " 3", "#")}},
+		{"a comment over the cap", "a,b\n#1,12345678901234567890\n3,4\n", Options{Comment: '#', MaxRecord: 20}, []row{ok(3, 1, "3", "4")}},
+
+		{"escapes", "a,b\n1\\,2,\\\\\n\"\\\"\"\"\",\\\"\n\\N,\"\\N\"\n", Options{Escape: '\\'},
+			[]row{ok(2, 1, "1,2", "\\"), ok(3, 2, `""`, `"`), ok(4, 3, `\N`, `\N`)}},
+		{"escaped line ends", "a,b\n1\\\n\\\r\n2,\"3\\\n4\"\n5,6\\\r\r\n", Options{Escape: '\\'},
+			[]row{ok(2, 1, "1\n\r\n2", "3\n4"), ok(6, 2, "5", "6\r")}},
+		{"escapes that mean nothing known", "a,b\n1,\\n\n\\t,\"2\n3\"\n\\0,4\nx\\N,5\n6,7\\", Options{Escape: '\\'},
+			[]row{bad(2, 1, extract.RuleUnknownEscape, "b"), bad(3, 2, extract.RuleUnknownEscape, "a"), bad(5, 3, extract.RuleNULByte, "a"),
+				bad(6, 4, extract.RuleUnknownEscape, "a"), bad(7, 5, extract.RuleUnknownEscape, "b")}},
+		{"an escaped CR at the end of an open field", "a\n\"\\\r", Options{Escape: '\\'}, []row{bad(2, 1, extract.RuleUnterminatedQuote, "a")}},
+		{"an escaped CR at the end", "a\n1\\\r", Options{Escape: '\\'}, []row{ok(2, 1, "1\r")}},
+		{"as MySQL writes", "1\ta\\\tb\n\\N\tc\\\nd\n", Options{Delimiter: '\t', Quote: NoQuote, Escape: '\\', Header: NoHeader, Columns: []string{"x", "y"}},
+			[]row{ok(1, 1, "1", "a\tb"), ok(2, 2, `\N`, "c\nd")}},
+		{"a quote behind an escaped line end", "a,b\n1\\\n\"2,3\n4,5\n", Options{Escape: '\\'},
+			[]row{bad(2, 1, extract.RuleUnterminatedQuote, ""), bad(3, 2, extract.RuleUnterminatedQuote, ""), ok(4, 3, "4", "5")}},
+
+		{"quotes inside fields", "a,b\n5\" tube,6\"\n\"7\"\"\n8\",\"9\"\n", Options{QuoteAtStart: true},
+			[]row{ok(2, 1, `5" tube`, `6"`), ok(3, 2, "7\"\n8", "9")}},
+		{"quotes inside fields do not hide faults", "a,b\n1, \"x\"\n\"2\"x,3\n4\",\"5\n6,7\n8\",\"9\n", Options{QuoteAtStart: true},
+			[]row{bad(2, 1, extract.RuleQuoteAfterBlank, "b"), bad(3, 2, extract.RuleTextAfterQuote, "a"), bad(4, 3, extract.RuleUnterminatedQuote, ""),
+				ok(5, 4, "6", "7"), bad(6, 5, extract.RuleUnterminatedQuote, "")}},
+
+		{"blank cells too many", "a,b\n1,2,, \n1,2,3\n\"1\",2,\"\"\n1\n", Options{ExtraBlank: true},
+			[]row{ok(2, 1, "1", "2"), bad(3, 2, extract.RuleRaggedRow, ""), ok(4, 3, "1", "2"), bad(5, 4, extract.RuleRaggedRow, "")}},
+		{"blank names at the end", "a,b,, \n1,2,,\n1,2\n1,2,3,\n", Options{ExtraBlank: true},
+			[]row{ok(2, 1, "1", "2"), ok(3, 2, "1", "2"), bad(4, 3, extract.RuleRaggedRow, "")}},
+		{"cells missing at the end", "a,b,c\n1,2,3\n\"4\"\n5,6\r\n1,2,3,4\n7", Options{MissingBlank: true},
+			[]row{ok(2, 1, "1", "2", "3"), ok(3, 2, "4", "", ""), ok(4, 3, "5", "6", ""), bad(5, 4, extract.RuleRaggedRow, ""), bad(6, 5, extract.RuleRaggedRow, "")}},
+
+		{"fixed width", "12345xx6\r\n   ab  c\n1234   \n12345  6 \n\n12345  7", Options{Fixed: fixed[:]},
+			[]row{bad(1, 1, extract.RuleTextBetweenColumns, ""), ok(2, 2, "", "ab", "c"), bad(3, 3, extract.RuleShortLine, "z"),
+				bad(4, 4, extract.RuleLongLine, ""), ok(6, 5, "123", "45", "7")}},
+		{"fixed width, trimmed", "1\n12345  6  \n12345  6 x\n1", Options{Fixed: fixed[:], MissingBlank: true, ExtraBlank: true},
+			[]row{ok(1, 1, "1", "", ""), ok(2, 2, "123", "45", "6"), bad(3, 3, extract.RuleLongLine, ""), bad(4, 4, extract.RuleShortLine, "x")}},
+		{"fixed width in characters", "äöü€\"  😀\n\xff2345  6\n1\x0045   \n", Options{Fixed: fixed[:]},
+			[]row{ok(1, 1, "äöü", "€\"", "😀"), bad(2, 2, extract.RuleInvalidEncoding, ""), bad(3, 3, extract.RuleShortLine, "z")}},
+		{"fixed width, one byte each", "\xe4\xf6\xfc\x80x  y\n\x8123456 y\n12\x0045  6\n", Options{Fixed: fixed[:], Encoding: "windows-1252"},
+			[]row{ok(1, 1, "äöü", "€x", "y"), bad(2, 2, extract.RuleTextBetweenColumns, ""), bad(3, 3, extract.RuleNULByte, "x")}},
+		{"fixed width behind skipped lines", "x y z\n#\n12345  6\n", Options{Fixed: []Field{fixed[2], fixed[0], fixed[1]}, Skip: 1, Comment: '#'},
+			[]row{ok(3, 1, "6", "123", "45")}},
 
 		{"windows-1252", "a,b\n\x80,\xe4\n\x81,x\n\"\xe9\"\"\",y\n", Options{Encoding: "Windows-1252"},
 			[]row{ok(2, 1, "€", "ä"), bad(3, 2, extract.RuleInvalidEncoding, "a"), ok(4, 3, "é\"", "y")}},
@@ -173,6 +221,8 @@ func TestRules(t *testing.T) {
 		{"UTF-16 by mark", "\xff\xfea\x00\n\x00\xe4\x00\n\x00", Options{Encoding: "utf-16"}, []row{ok(2, 1, "ä")}},
 		{"UTF-16, big endian by mark", "\xfe\xff\x00a\x00\n\x00\xe4\x00\n", Options{Encoding: "utf-16"}, []row{ok(2, 1, "ä")}},
 		{"UTF-16LE without mark", "a\x00\n\x00\x3d\xd8\x00\xde\r\x00\n\x00", Options{Encoding: "utf-16le"}, []row{ok(2, 1, "😀")}},
+		{"UTF-16LE with pairs, in shards", "a\x00\n\x00\x3d\xd8\x00\xde\n\x00\x3d\xd8\x00\xde\n\x00\xac\x20\n\x00z\x00", Options{Encoding: "utf-16le"},
+			[]row{ok(2, 1, "😀"), ok(3, 2, "😀"), ok(4, 3, "€"), ok(5, 4, "z")}},
 		{"UTF-16 with half a pair", "a\x00\n\x00\x3d\xd8\n\x00\x00\xdex\x00\n\x00z\x00\n\x00\xfd\xff\n\x00", Options{Encoding: "utf-16le"},
 			[]row{bad(2, 1, extract.RuleInvalidEncoding, "a"), bad(3, 2, extract.RuleInvalidEncoding, "a"), ok(4, 3, "z"), ok(5, 4, "\ufffd")}},
 		{"UTF-16 with half a unit", "a\x00\n\x00b\x00\n\x00c", Options{Encoding: "utf-16le"},
@@ -182,7 +232,7 @@ func TestRules(t *testing.T) {
 			if diff := cmp.Diff(c.want, rows(t, c.text, c.o)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
-			for size := range int64(len(c.text)) {
+			for size := range int64(len(c.text)) { // each cuts elsewhere
 				c.o.ShardSize = size + 1
 				if diff := cmp.Diff(c.want, rows(t, c.text, c.o)); diff != "" {
 					t.Fatalf("shards of %d bytes (-want +got)\n%s", size+1, diff)
@@ -199,7 +249,7 @@ func TestHeaderFaults(t *testing.T) {
 		want       string
 	}{
 		{"doubled and blank names", "id,name,,id, ,name\n", Options{},
-			`t.csv:1: header: column 3 has no name; column 4 has the name of column 1, "id"; column 5 has no name; column 6 has the name of column 2, "name"`},
+			`t.csv:1: header: column 3 has no name; column 4 has the name of column 1, "id"; column 5 has no name; column 6 has the name of column 2, "name"; the plan can name them: columns, in their order`},
 		{"empty file", "", Options{}, "t.csv: the file has no header line"},
 		{"only blank lines", "\n\r\n\n", Options{}, "t.csv: the file has no header line"},
 		{"header behind the end", "a\n", Options{Header: 5}, "t.csv: the file has no header line"},
@@ -207,6 +257,11 @@ func TestHeaderFaults(t *testing.T) {
 		{"open quote", "a,\"c\n1,2\n", Options{}, "t.csv:1: header: unterminated-quote"},
 		{"old Mac", "a,b\r1,2\r\"x\ry\",2\r", Options{}, "t.csv:1: header: it has CR without LF: if the file's lines end with CR alone, the plan must say so"},
 		{"no old Mac", "a,b\r\n1,2\r\n", Options{LineEnd: '\r'}, "t.csv:1: header: it ends with CRLF, not with CR alone"},
+		{"names of the plan that are not the header's", "a,b,,b\n", Options{Columns: []string{"b", "a", "c", "d"}},
+			`t.csv:1: header: column 1 is "a", the plan names it "b"`},
+		{"too few names in the plan", "a,b,,b\n", Options{Columns: []string{"a"}}, "t.csv:1: header: it has 4 columns, the plan names 1"},
+		{"no header, no names", "1,2\n", Options{Header: NoHeader}, "t.csv: there is no header, so the plan must name the columns"},
+		{"a workbook", "PK\x03\x04\x14\x00", Options{}, "t.csv:1: it is a zip archive or a workbook (.xlsx), not text"},
 		{"too many columns", "a,b,c,d\n", Options{MaxColumns: 3}, "t.csv:1: header: too-many-columns: 4, at most 3 are allowed"},
 		{"invalid text", "a,\xff\n", Options{}, "t.csv:1: header: column 2: invalid-encoding"},
 		{"UTF-16 as UTF-8", "\xff\xfea\x00\n\x00", Options{}, "t.csv: the file is not in the declared encoding: declared is utf-8, but it begins with the mark of utf-16le"},
@@ -236,15 +291,121 @@ func TestOpenFaults(t *testing.T) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	_, err = Open(Options{Name: "ehr", Dir: dir, Files: []string{"c.csv"}, Encoding: "klingon", Delimiter: '"', LineEnd: 'x',
-		ShardSize: -1, Header: 2, Columns: []string{"x", "x"}})
+		ShardSize: -1, Header: 2, Skip: 1, Columns: []string{"x", "x"}})
 	for _, part := range []string{`encoding "klingon" is not known`, "the line end must be", "the same character",
-		"negative", "a header line is given too", `column 2 has the name of column 1, "x"`} {
+		"negative", "lines to skip are both given", `column 2 has the name of column 1, "x"`} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("the error lacks %q: %v", part, err)
 		}
 	}
+	_, err = Open(Options{Name: "ehr", Dir: dir, Files: []string{"c.csv"}, Delimiter: 'x', Comment: '"', Escape: '"', QuoteAtStart: true, Quote: '"',
+		Fixed: []Field{{"a", 1, 3}, {"b", 3, 1}, {"", 0, 1}}, Tables: map[string]Layout{"c": {Columns: []string{"a"}, Fixed: []Field{{"a", 1, 1}}}}})
+	for _, part := range []string{"the delimiter must be no letter or digit", "quote and comment are the same", "by doubling it",
+		"columns of fixed width have no delimiter", "columns a and b overlap", "column 3 has no name", "counted from 1", "table c: the columns are named twice"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("the error lacks %q: %v", part, err)
+		}
+	}
+	_, err = Open(Options{Name: "ehr", Dir: dir, Files: []string{"c.csv"}, Tables: map[string]Layout{"d": {Columns: []string{"a"}}}})
+	if err == nil || !strings.Contains(err.Error(), "the plan describes a table d, which no file holds; there are c") {
+		t.Errorf("got %v", err)
+	}
 	if _, err := Open(Options{Name: "ehr"}); err == nil {
 		t.Error("no files, no error")
+	}
+}
+
+// Each table may have a layout of its own.
+func TestLayoutOfOneTable(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"a.csv": "x,y\n1,2\n", "b.csv": "1,2\n", "c.txt": "12\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := Open(Options{Name: "ehr", Dir: dir, Files: []string{"*"}, Tables: map[string]Layout{"a": {Columns: []string{"x", "y"}},
+		"c": {Fixed: []Field{{"p", 1, 1}, {"q", 2, 1}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := s.Tables(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, table := range tables {
+		read, err := extracttest.Rows(t.Context(), s, table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%s%v%d", table.Name, table.Columns, len(read)))
+	}
+	if diff := cmp.Diff([]string{"a[x y]1", "b[1 2]0", "c[p q]1"}, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestComments(t *testing.T) {
+	s, table, err := write(t, "t.csv", "#\na\n#x\n1\n\"#\n#\"\n#"+strings.Repeat("y", 20)+"\n#y", Options{Comment: '#', ShardSize: 4, MaxRecord: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // reading again counts nothing twice
+		got, err := extracttest.Rows(t.Context(), s, table)
+		if err != nil || len(got) != 2 {
+			t.Fatalf("%d rows, %v", len(got), err)
+		}
+		if n := s.Comments("t"); n != 4 {
+			t.Errorf("%d comments, want 4", n)
+		}
+	}
+}
+
+func TestCharacter(t *testing.T) {
+	for text, want := range map[string]rune{";": ';', "tab": '\t', `\t`: '\t', "\t": '\t', "backslash": '\\', `\`: '\\', "space": ' ', "none": NoQuote} {
+		if got, err := Character(text); err != nil || got != want {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", ";;", "ü", "\n", "\x00", "\xff", "comma"} {
+		if got, err := Character(text); err == nil {
+			t.Errorf("%q is read as %q", text, got)
+		}
+	}
+}
+
+// Lines that each leave a quote open, and none closes, are not searched again and again.
+func TestOpenQuotesTakeLinearTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		line string
+		o    Options
+	}{
+		"quotes at start":   {"x\",\"y\n", Options{QuoteAtStart: true}},
+		"escapes":           {"\\\n\"\n", Options{Escape: '\\'}},
+		"escapes in quotes": {"\"\\\\\\\"\n", Options{Escape: '\\'}},
+		"escaped line ends": {"x\\\n", Options{Escape: '\\'}},
+		"strict":            {"\"x,\"\"\n", Options{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const lines = 400_000
+			in := strings.NewReader(strings.Repeat(c.line, lines) + "y")
+			c.o.complete()
+			sp := newSplitter((&Source{options: c.o}).form("t"), in, -1)
+			var covered int64
+			for {
+				ok, err := sp.next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !ok {
+					break
+				}
+				covered += sp.lines
+			}
+			if want := int64(lines*strings.Count(c.line, "\n") + 1); covered != want {
+				t.Errorf("%d lines of %d are in a record", covered, want)
+			}
+		})
 	}
 }
 

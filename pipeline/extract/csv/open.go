@@ -22,6 +22,7 @@ const (
 	plain packed = iota
 	gzipped
 	zstandard
+	zipped
 )
 
 // packing strips the extension of a packed file.
@@ -37,15 +38,13 @@ func packing(name string) (string, packed) {
 }
 
 // splittable says whether a byte range of the file can be read by itself.
-func (s *Source) splittable(f file) bool {
-	_, p := packing(f.path)
-	return p == plain && s.charset.wide == narrow
-}
+func (f file) splittable() bool { return f.packed == plain }
 
 // input is an opened file, or a range of one, as a stream of text.
 type input struct {
 	text   io.Reader
 	hash   *hashReader
+	mark   int // bytes of a byte order mark that were passed before the text
 	closes []func() error
 }
 
@@ -76,74 +75,91 @@ func (h *hashReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// open opens the bytes from start up to end of a file (of a file that cannot be split: all of it) and returns its
-// size on disk. The size is wanted by the caller to see that a file is still the one that was cut into shards.
-func (s *Source) open(ctx context.Context, f file, start, end int64, h hash.Hash) (*input, int64, error) {
+// open opens the bytes from start up to end of a file (of a file that cannot be split: all of it; an end of -1 is that
+// of the file) and returns its size on disk. The size is wanted by the caller to see that a file is still the one that
+// was cut into shards.
+func (s *Source) open(ctx context.Context, f file, start, end int64, h hash.Hash) (_ *input, size int64, err error) {
+	in := &input{}
+	defer func() {
+		if err != nil {
+			in.close()
+			err = fmt.Errorf("open %s: %w", f.shown, pathless(err))
+		}
+	}()
 	fd, err := os.Open(f.path)
 	if err != nil {
-		return nil, 0, fmt.Errorf("open %s: %w", f.shown, pathless(err))
+		return nil, 0, err
 	}
-	in := &input{closes: []func() error{fd.Close}}
+	in.closes = append(in.closes, fd.Close)
 	info, err := fd.Stat()
 	if err != nil {
-		in.close()
-		return nil, 0, fmt.Errorf("open %s: %w", f.shown, pathless(err))
+		return nil, 0, err
 	}
+	size = info.Size()
 	var raw io.Reader = fd
-	switch _, p := packing(f.path); p {
+	switch f.packed {
 	case gzipped:
 		z, err := gzip.NewReader(bufio.NewReaderSize(fd, 64<<10))
 		if err != nil {
-			in.close()
-			return nil, 0, fmt.Errorf("open %s: %w", f.shown, err)
+			return nil, 0, err
 		}
 		in.closes = append(in.closes, z.Close)
-		raw = z
+		raw = s.bounded(z, size)
 	case zstandard:
-		z, err := zstd.NewReader(fd, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxZstdWindow))
+		z, err := zstd.NewReader(fd, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxZstdWindow))
 		if err != nil {
-			in.close()
-			return nil, 0, fmt.Errorf("open %s: %w", f.shown, err)
+			return nil, 0, err
 		}
 		in.closes = append(in.closes, func() error { z.Close(); return nil })
-		raw = z
-	default:
-		if s.charset.wide == narrow && (start > 0 || end >= 0 && end < info.Size()) {
+		raw = s.bounded(z, size)
+	case zipped:
+		z, err := openMember(fd, size, f.member)
+		if err != nil {
+			return nil, 0, err
+		}
+		in.closes = append(in.closes, z.Close)
+		raw = s.bounded(z, size)
+	case plain:
+		if start > 0 || end >= 0 && end < size {
 			raw = io.NewSectionReader(fd, start, end-start)
 		}
 	}
 	in.hash = &hashReader{ctx: ctx, r: raw, hash: h}
 	in.text = in.hash
 	if s.charset.wide != narrow {
-		text, err := s.wide(in.hash)
-		if err != nil {
-			in.close()
-			return nil, 0, fmt.Errorf("open %s: %w", f.shown, err)
+		if in.text, in.mark, err = s.wide(in.hash, fd, start); err != nil {
+			return nil, 0, err
 		}
-		in.text = text
 	}
-	return in, info.Size(), nil
+	return in, size, nil
 }
 
-// wide decodes UTF-16, whose byte order mark decides where the declaration leaves it open.
-func (s *Source) wide(r io.Reader) (io.Reader, error) {
+// wide decodes UTF-16, whose byte order mark decides where the declaration leaves it open. The mark stands at the start
+// of the file, also where the range that is read begins further on. It answers how many bytes of it were passed.
+func (s *Source) wide(r io.Reader, file io.ReaderAt, from int64) (_ io.Reader, mark int, err error) {
+	var start []byte
 	b := bufio.NewReaderSize(r, 32<<10)
-	start, err := b.Peek(3)
+	if from == 0 {
+		start, err = b.Peek(3)
+	} else {
+		start = make([]byte, 3)
+		_, err = file.ReadAt(start, 0)
+	}
 	if err != nil && err != io.EOF {
-		return nil, err
+		return nil, 0, err
 	}
 	n, err := s.charset.bom(start)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	big := s.charset.wide != wideLittle
 	if n > 0 && s.charset.wide == wideByBOM {
 		big = string(start[:2]) == bomBig
 	}
-	if _, err := b.Discard(n); err != nil {
-		return nil, err
+	if from == 0 {
+		mark, err = b.Discard(n)
 	}
-	return newWideReader(b, big), nil
+	return newWideReader(b, big), mark, err
 }
 
 // pathless takes the folder out of an error of the file system: the caller names the file as the plan does.

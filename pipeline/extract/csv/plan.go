@@ -50,11 +50,12 @@ func (s *Source) plan(ctx context.Context, f file, t *extract.Table) ([]extract.
 		shards = append(shards, last)
 		start = end
 	}
-	if size <= s.options.ShardSize || !s.splittable(f) {
+	if size <= s.options.ShardSize || !f.splittable() {
 		cut(size)
 		return shards, nil
 	}
-	sp := newSplitter(s.form(), in.text, -1)
+	sp := newSplitter(s.form(f.table), in.text, -1)
+	sp.wide, sp.source = s.charset.wide != narrow, int64(in.mark)
 	if _, err := s.preamble(sp, f); err != nil {
 		return nil, err
 	}
@@ -69,10 +70,14 @@ func (s *Source) plan(ctx context.Context, f file, t *extract.Table) ([]extract.
 			break
 		}
 		ordinal++
-		if sp.start >= limit && sp.start >= reach {
-			cut(sp.start)
+		at := sp.start
+		if sp.wide {
+			at = sp.origin
+		}
+		if at >= limit && sp.start >= reach {
+			cut(at)
 			last = extract.Shard{Table: t, FirstLine: sp.line, FirstOrdinal: ordinal}
-			limit = (sp.start/s.options.ShardSize + 1) * s.options.ShardSize
+			limit = (at/s.options.ShardSize + 1) * s.options.ShardSize
 		}
 		reach = max(reach, sp.reach)
 	}

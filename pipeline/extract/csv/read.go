@@ -41,10 +41,10 @@ func (s *Source) read(ctx context.Context, f file, shard extract.Shard, done *ex
 	}
 	expected := at.end - at.start
 	hint := expected
-	if !s.splittable(f) {
+	if !f.splittable() {
 		hint = -1
 	}
-	sp := newSplitter(s.form(), in.text, hint)
+	sp := newSplitter(s.form(f.table), in.text, hint)
 	sp.line = shard.FirstLine
 	columns := shard.Table.Columns
 	if at.start == 0 {
@@ -91,6 +91,7 @@ func (s *Source) read(ctx context.Context, f file, shard extract.Shard, done *ex
 	if hint >= 0 && in.hash.n != expected {
 		return fail(errChanged)
 	}
+	s.countComments(f.table, shard.Index, sp.comments)
 	if done != nil {
 		done.Bytes, done.Records, done.Complete = in.hash.n, ordinal-shard.FirstOrdinal+1, true
 		sum.Sum(done.Sum[:0])
@@ -103,6 +104,7 @@ func (s *Source) read(ctx context.Context, f file, shard extract.Shard, done *ex
 type parser struct {
 	form
 	cells []string
+	extra bool // a cell for which there is no column holds more than blanks
 	table *[256][]byte
 	arena []byte
 }
@@ -115,14 +117,19 @@ func newParser(f form, c charset, columns int) *parser {
 func (p *parser) record(sp *splitter) (rule string, column int) {
 	nul, high := sp.has(&sp.noNUL, 0, sp.text), sp.hasHigh(sp.text)
 	text := sp.buf[sp.pos : sp.pos+sp.text]
-	n, rule, column := p.parse(text, sp.quotes)
-	switch {
-	case rule != "":
+	n := len(p.cells)
+	if p.places != nil {
+		rule, column = p.parseFixed(text, high, sp.last)
+	} else {
+		n, rule, column = p.parse(text, sp.quotes)
+	}
+	if rule != "" {
 		return rule, column
-	case n > p.maxCells:
-		return extract.RuleTooManyColumns, -1
-	case n != len(p.cells):
-		return extract.RuleRaggedRow, -1
+	}
+	if n != len(p.cells) {
+		if n, rule = p.ragged(n, sp.last); rule != "" {
+			return rule, -1
+		}
 	}
 	if nul || high || len(text) > p.maxField {
 		return p.check(n, len(text), nul, high)
@@ -130,12 +137,33 @@ func (p *parser) record(sp *splitter) (rule string, column int) {
 	return "", -1
 }
 
+// ragged judges a row that has more or fewer cells than there are columns, and answers how many of them count. A short
+// row at the end of a file without a line end is never let pass: it is what a file looks like that was cut off.
+func (p *parser) ragged(n int, last bool) (int, string) {
+	columns := len(p.cells)
+	switch {
+	case n > p.maxCells:
+		return n, extract.RuleTooManyColumns
+	case n > columns && p.extraBlank && !p.extra:
+		return columns, ""
+	case n < columns && p.missingBlank && !last:
+		clear(p.cells[n:])
+		return columns, ""
+	}
+	return n, extract.RuleRaggedRow
+}
+
 // view is the bytes as a string, without a copy.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// parse fills the cells as far as there is room and answers how many the record has.
-func (p *parser) parse(b []byte, quotes bool) (n int, rule string, column int) {
-	if quotes {
+// parse fills the cells as far as there is room and answers how many the record has. careful says that the record has
+// quotes or escapes.
+func (p *parser) parse(b []byte, careful bool) (n int, rule string, column int) {
+	p.extra = false
+	switch {
+	case careful && p.escape != 0:
+		return p.parseEscaped(b)
+	case careful:
 		return p.parseQuoted(b)
 	}
 	rest := view(b)
@@ -149,7 +177,19 @@ func (p *parser) parse(b []byte, quotes bool) (n int, rule string, column int) {
 		rest = rest[i+1:]
 		n++
 	}
+	if p.extraBlank {
+		p.extra = strings.Trim(rest, view([]byte{p.delimiter, ' '})) != ""
+	}
 	return n + 1 + strings.Count(rest, view([]byte{p.delimiter})), "", -1
+}
+
+// cell takes the next cell of the record, which is the nth from 0.
+func (p *parser) cell(n int, text []byte) {
+	if n < len(p.cells) {
+		p.cells[n] = view(text)
+	} else if !blank(text) {
+		p.extra = true
+	}
 }
 
 func (p *parser) parseQuoted(b []byte) (n int, rule string, column int) {
@@ -190,22 +230,31 @@ func (p *parser) parseQuoted(b []byte) (n int, rule string, column int) {
 			}
 			cell = b[i : i+j]
 			if q := bytes.IndexByte(cell, p.quote); q >= 0 {
-				if len(bytes.TrimLeft(cell[:q], " \t")) == 0 {
-					return n, extract.RuleQuoteAfterBlank, n
+				if rule := p.innerQuote(len(bytes.TrimLeft(cell[:q], " \t")) == 0); rule != "" {
+					return n, rule, n
 				}
-				return n, extract.RuleBareQuote, n
 			}
 			i += j
 		}
-		if n < len(p.cells) {
-			p.cells[n] = view(cell)
-		}
+		p.cell(n, cell)
 		n++
 		if i >= len(b) {
 			return n, "", -1
 		}
 		i++ // the delimiter
 	}
+}
+
+// innerQuote judges a quote inside an unquoted field. One behind nothing but blanks is refused even where quotes inside
+// fields are text: the writer may have meant to quote.
+func (p *parser) innerQuote(behindBlanks bool) (rule string) {
+	switch {
+	case behindBlanks:
+		return extract.RuleQuoteAfterBlank
+	case !p.quoteAtStart:
+		return extract.RuleBareQuote
+	}
+	return ""
 }
 
 // check looks at the first n cells of a record of that length, and decodes them where need be.

@@ -12,21 +12,31 @@ import (
 // firstBuffer fits the second-level cache of common machines. It grows only for a record that is longer, up to the cap.
 const firstBuffer = 128 << 10
 
-// form is what the splitter and the parser know of the dialect.
+// form is what the splitter and the parser know of the dialect. A byte of 0 is none.
 type form struct {
-	delimiter byte
-	quote     byte
-	quoting   bool
-	eol       byte
-	maxField  int
-	maxRecord int
-	maxCells  int
+	delimiter    byte
+	quote        byte
+	quoting      bool
+	quoteAtStart bool
+	escape       byte
+	comment      byte
+	eol          byte
+	places       []place // columns of fixed width; then there is no delimiter, quote or escape
+	extraBlank   bool
+	missingBlank bool
+	maxField     int
+	maxRecord    int
+	maxCells     int
 }
 
-func (s *Source) form() form {
+func (s *Source) form(table string) form {
 	o := s.options
-	f := form{delimiter: byte(o.Delimiter), quoting: o.Quote != NoQuote, eol: byte(o.LineEnd),
+	f := form{delimiter: byte(o.Delimiter), quoting: o.Quote != NoQuote, quoteAtStart: o.QuoteAtStart, escape: byte(o.Escape),
+		comment: byte(o.Comment), eol: byte(o.LineEnd), extraBlank: o.ExtraBlank, missingBlank: o.MissingBlank,
 		maxField: o.MaxField, maxRecord: o.MaxRecord, maxCells: o.MaxColumns}
+	if fixed := s.layout(table).Fixed; len(fixed) > 0 {
+		f.places, f.quoting, f.escape = places(fixed), false, 0
+	}
 	if f.quoting {
 		f.quote = byte(o.Quote)
 	}
@@ -44,20 +54,29 @@ type splitter struct {
 	pos, end int
 	eof      bool
 
-	offset int64 // of pos in the stream
-	line   int64 // physical line at pos
+	offset   int64 // of pos in the stream
+	line     int64 // physical line at pos
+	comments int64 // passed so far
+	wide     bool  // the stream was UTF-16; then source is kept
+	source   int64 // of pos in the bytes that the stream was decoded from
+
+	// A record that goes on beyond its first line was followed to before this offset and could not be read. What lies before
+	// it is not searched again, which keeps the walk linear.
+	stuck int64
 
 	// Of the record at pos, set by next.
 	start  int64  // offset in the stream
+	origin int64  // offset in the bytes that the stream was decoded from, if it is wide
 	size   int    // bytes up to the next record; already passed if the rule is that the line is too long
 	lines  int64  // physical lines it covers
 	text   int    // bytes without the line end
-	quotes bool   // it has quotes, so it must be parsed with care
+	quotes bool   // it has quotes or escapes, so it must be parsed with care
+	last   bool   // it ends with the stream, without a line end
 	rule   string // refused for its extent already
 	reach  int64  // offset up to which the decision looked: no shard may be cut before it
 
 	// Lower bounds: no such byte in buf[pos:bound].
-	noQuote, noHigh, noNUL int
+	noQuote, noEscape, noHigh, noNUL int
 }
 
 func newSplitter(f form, in io.Reader, size int64) *splitter {
@@ -77,6 +96,7 @@ func (s *splitter) fill() (bool, error) {
 		copy(s.buf, s.buf[s.pos:s.end])
 		s.end -= s.pos
 		s.noQuote = max(0, s.noQuote-s.pos)
+		s.noEscape = max(0, s.noEscape-s.pos)
 		s.noHigh = max(0, s.noHigh-s.pos)
 		s.noNUL = max(0, s.noNUL-s.pos)
 		s.pos = 0
@@ -107,14 +127,22 @@ func (s *splitter) fill() (bool, error) {
 
 // advance passes the record that next found.
 func (s *splitter) advance() {
-	s.pos += s.size
-	s.offset += int64(s.size)
+	s.pass(s.size)
 	s.line += s.lines
 	s.size, s.lines = 0, 0
 }
 
-// next passes the record before and finds the extent of the following one; empty lines are passed too. It answers
-// false at the end of the stream.
+// pass moves on by n bytes.
+func (s *splitter) pass(n int) {
+	if s.wide {
+		s.source += sourceLength(s.buf[s.pos : s.pos+n])
+	}
+	s.pos += n
+	s.offset += int64(n)
+}
+
+// next passes the record before and finds the extent of the following one; empty lines and comments are passed too. It
+// answers false at the end of the stream.
 func (s *splitter) next() (bool, error) {
 	s.advance()
 	for {
@@ -127,22 +155,38 @@ func (s *splitter) next() (bool, error) {
 				return false, err
 			}
 		}
-		s.start, s.rule, s.quotes, s.lines = s.offset, "", false, 1
+		s.start, s.origin, s.rule, s.quotes, s.lines, s.last = s.offset, s.source, "", false, 1, size == e
+		comment := s.comment != 0 && s.buf[s.pos] == s.comment
 		if e > s.maxRecord {
-			return true, s.tooLong(e, size)
+			if err := s.tooLong(e, size); err != nil || !comment {
+				return true, err
+			}
+			s.comments++
+			s.advance()
+			continue
 		}
 		text := e
 		if s.eol == '\n' && text > 0 && s.buf[s.pos+text-1] == '\r' {
 			text--
 		}
 		s.size, s.text = size, text
-		if text == 0 {
+		if text == 0 || comment {
+			if comment {
+				s.comments++
+			}
 			s.advance()
 			continue
 		}
 		s.reach = s.offset + int64(size)
+		if s.escape != 0 && s.has(&s.noEscape, s.escape, e) {
+			s.quotes = true
+			return true, s.severalLines(e)
+		}
 		if s.quoting && s.has(&s.noQuote, s.quote, e) {
 			s.quotes = true
+			if s.quoteAtStart || s.escape != 0 {
+				return true, s.severalLines(e)
+			}
 			line := s.buf[s.noQuote : s.pos+e]
 			if bytes.Count(line, []byte{s.quote})&1 != 0 {
 				return true, s.severalLines(e)
@@ -223,8 +267,7 @@ func (s *splitter) lineEnd() (e, size int, err error) {
 func (s *splitter) tooLong(e, size int) error {
 	s.rule, s.text, s.size = extract.RuleRecordTooLong, 0, 0
 	for size == e { // the line end is not among what was seen
-		s.offset += int64(s.end - s.pos)
-		s.pos = s.end
+		s.pass(s.end - s.pos)
 		more, err := s.fill()
 		if err != nil {
 			return err
@@ -238,8 +281,7 @@ func (s *splitter) tooLong(e, size int) error {
 			break
 		}
 	}
-	s.pos += size
-	s.offset += int64(size)
+	s.pass(size)
 	s.reach = s.offset
 	return nil
 }
@@ -257,11 +299,16 @@ func (s *splitter) skipLine() error {
 	return err
 }
 
-// severalLines finds the extent of a record whose first physical line, e bytes long, has an odd number of quotes. Such
-// a line is malformed in itself, or it ends inside a field. The record then goes on to the next line with an odd
-// number of quotes, so a failed search is never repeated for the same lines: the walk stays linear.
+// severalLines finds the extent of a record whose first physical line, e bytes long, may not be all of it: it has an odd
+// number of quotes, or quotes or escapes that must be looked at one by one. Such a line is malformed in itself, or
+// whole, or it ends inside a field.
+//
+// Without escapes and with quotes that count everywhere, a search that fails ends on the next line with an odd number
+// of quotes, so it is never repeated for the same lines. Elsewhere it could be, line for line; so a line within the
+// reach of a failed search that does not end its record is refused at once.
 func (s *splitter) severalLines(e int) error {
-	i := 0 // from pos
+	i := 0       // from pos
+	covered := 0 // the last escape covers what is before
 	at := func(i int) (byte, bool, error) {
 		for s.pos+i >= s.end {
 			if more, err := s.fill(); err != nil || !more {
@@ -272,28 +319,53 @@ func (s *splitter) severalLines(e int) error {
 	}
 	refuse := func(rule string, seen int) error {
 		if seen > e {
+			if rule == extract.RuleRecordTooLong {
+				seen = s.maxRecord + 1
+			}
 			s.rule = rule
-			s.reach = s.offset + int64(seen)
-		} // else the parser finds the fault in the first line, and its name
+			s.stuck = max(s.stuck, s.offset+int64(seen)+1) // the byte that decided was looked at too
+			s.reach = s.stuck
+			return nil
+		}
+		s.text = max(s.text, min(covered, e)) // an escaped CR is no line end
+		// The parser finds the fault in the first line, and its name.
 		return nil
 	}
+	searched := func() bool { return i > e && s.offset+int64(e) < s.stuck }
 	found := func(end int) error {
 		if end > s.maxRecord {
 			return refuse(extract.RuleRecordTooLong, end)
 		}
 		s.text, s.size = end, end
-		if s.pos+end < s.end && s.buf[s.pos+end] == s.eol {
+		s.last = s.pos+end >= s.end
+		if !s.last {
 			s.size++
 		}
-		if s.eol == '\n' && s.buf[s.pos+end-1] == '\r' {
+		if s.eol == '\n' && end > covered && s.buf[s.pos+end-1] == '\r' {
 			s.text--
 		}
 		s.lines = int64(bytes.Count(s.buf[s.pos:s.pos+s.size], []byte{s.eol}))
-		if s.size == end {
+		if s.last {
 			s.lines++
 		}
 		s.reach = s.offset + int64(s.size)
 		return nil
+	}
+	// escaped passes an escape and what it covers.
+	escaped := func() error {
+		i++
+		c, ok, err := at(i)
+		if err != nil || !ok {
+			return err
+		}
+		i++
+		if c == '\r' && s.eol == '\n' {
+			if c, ok, err = at(i); ok && c == '\n' {
+				i++
+			}
+		}
+		covered = i
+		return err
 	}
 	for {
 		c, ok, err := at(i)
@@ -303,12 +375,24 @@ func (s *splitter) severalLines(e int) error {
 		if !ok {
 			return found(i)
 		}
-		if c != s.quote { // an unquoted field
+		if !s.quoting || c != s.quote { // an unquoted field
+			blank := true
 			for ok && c != s.delimiter && c != s.eol {
-				if c == s.quote {
+				switch {
+				case s.escape != 0 && c == s.escape:
+					err = escaped()
+					if err == nil && searched() {
+						return refuse(extract.RuleUnterminatedQuote, i)
+					}
+				case s.quoting && c == s.quote && (blank || !s.quoteAtStart):
 					return refuse(extract.RuleUnterminatedQuote, i)
+				default:
+					i++
 				}
-				i++
+				if err != nil {
+					return err
+				}
+				blank = blank && (c == ' ' || c == '\t')
 				if c, ok, err = at(i); err != nil {
 					return err
 				}
@@ -324,11 +408,14 @@ func (s *splitter) severalLines(e int) error {
 		}
 		i++
 		for open := true; open; { // inside quotes
-			j := bytes.IndexByte(s.buf[s.pos+i:s.end], s.quote)
+			j := s.indexQuote(s.buf[s.pos+i : s.end])
 			if j < 0 {
 				i = s.end - s.pos
+				if searched() {
+					return refuse(extract.RuleUnterminatedQuote, i)
+				}
 				if i > s.maxRecord {
-					return refuse(extract.RuleRecordTooLong, s.maxRecord+1)
+					return refuse(extract.RuleRecordTooLong, i)
 				}
 				more, err := s.fill()
 				if err != nil {
@@ -339,10 +426,20 @@ func (s *splitter) severalLines(e int) error {
 				}
 				continue
 			}
-			i += j + 1
-			if i > s.maxRecord+1 {
-				return refuse(extract.RuleRecordTooLong, s.maxRecord+1)
+			i += j
+			if searched() {
+				return refuse(extract.RuleUnterminatedQuote, i)
 			}
+			if i > s.maxRecord {
+				return refuse(extract.RuleRecordTooLong, i)
+			}
+			if s.buf[s.pos+i] != s.quote {
+				if err := escaped(); err != nil {
+					return err
+				}
+				continue
+			}
+			i++
 			c, ok, err := at(i)
 			if err != nil {
 				return err
@@ -369,4 +466,17 @@ func (s *splitter) severalLines(e int) error {
 			}
 		}
 	}
+}
+
+// indexQuote is the place of the first quote or escape, or -1.
+func (s *splitter) indexQuote(b []byte) int {
+	if s.escape == 0 {
+		return bytes.IndexByte(b, s.quote)
+	}
+	for i, c := range b { // one pass: two searches would look at the same bytes again for each escape
+		if c == s.quote || c == s.escape {
+			return i
+		}
+	}
+	return -1
 }

@@ -36,7 +36,7 @@ func (s *Source) Sum(ctx context.Context, shard extract.Shard) (extract.Digest, 
 	if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{in.hash}, make([]byte, 256<<10)); err != nil {
 		return fail(err)
 	}
-	if s.splittable(f) && in.hash.n != at.end-at.start {
+	if f.splittable() && in.hash.n != at.end-at.start {
 		return fail(errChanged)
 	}
 	d := extract.Digest{Bytes: in.hash.n, Complete: true}
