@@ -64,6 +64,16 @@ func (s *Session) EvalRecord(ctx context.Context, table string, n int64, expr st
 		}
 		return nil, faults
 	}
+	// The reading has ended before the formula looks in other tables: some databases have one connection for both.
+	record, err := s.recordAt(ctx, t, n)
+	if err != nil {
+		return nil, err
+	}
+	return s.evalWith(ctx, evaluator, record)
+}
+
+// recordAt is a copy of the n-th record of a table.
+func (s *Session) recordAt(ctx context.Context, t *extract.Table, n int64) (*extract.Record, error) {
 	source := s.sources[t.Source]
 	shards, err := source.Shards(ctx, t)
 	if err != nil {
@@ -74,20 +84,23 @@ func (s *Session) EvalRecord(ctx context.Context, table string, n int64, expr st
 			continue
 		}
 		for r, err := range source.Read(ctx, shard, nil) {
-			var fault *extract.Fault
 			switch {
-			case errors.As(err, &fault):
+			case err != nil && isFault(err):
 				continue
 			case err != nil:
 				return nil, err
 			case r.Ordinal == n:
-				return s.evalWith(ctx, evaluator, r)
+				found := &extract.Record{Table: t, Line: r.Line, Ordinal: r.Ordinal}
+				for _, c := range r.Cells {
+					found.Cells = append(found.Cells, strings.Clone(c))
+				}
+				return found, nil
 			case r.Ordinal > n:
-				return nil, usagef("record %d of table %s is malformed; `chartlift dry-run` says how", n, table)
+				return nil, usagef("record %d of table %s is malformed; `chartlift dry-run` says how", n, t.Name)
 			}
 		}
 	}
-	return nil, usagef("table %s has no record %d", table, n)
+	return nil, usagef("table %s has no record %d", t.Name, n)
 }
 
 // evalWith evaluates over a record, with the tables that the formula looks in.

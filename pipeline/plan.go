@@ -38,17 +38,6 @@ type Plan struct {
 	nodes map[string]*yaml.Node // where each part stands, for faults found later
 }
 
-// SourcePlan is one source: where its tables come from and how their text is to be understood.
-type SourcePlan struct {
-	Name      string
-	Kind      string   // csv
-	Files     []string // paths or globs, relative to the plan's folder
-	Encoding  string
-	Delimiter string
-	Zone      *time.Location // of times that carry none; nil if the plan declares none
-	Blank     []string       // what counts as empty besides white space
-}
-
 // PHIPlan says what is protected, how it travels and where the key-encryption key lies.
 type PHIPlan struct {
 	Policy   string
@@ -247,45 +236,6 @@ func (r *planReader) plan_(root *yaml.Node) {
 	}
 	if p.Clinical != nil && p.Identity != nil && p.Clinical.URL == p.Identity.URL && p.Identity.URL != "" {
 		r.fault(p.nodes["targets"], "", "targets clinical and identity are one server; delivery: split keeps them apart")
-	}
-}
-
-func (r *planReader) sources(n *yaml.Node) {
-	if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
-		r.fault(n, "", "sources must name at least one source")
-		return
-	}
-	for _, p := range document.Pairs(n) {
-		s := SourcePlan{Name: p.Key, Encoding: "utf-8"}
-		known := map[string]func(*yaml.Node){
-			"csv": func(n *yaml.Node) {
-				s.Kind = "csv"
-				s.Files = r.texts(n, "csv")
-			},
-			"encoding":  func(n *yaml.Node) { s.Encoding = strings.ToLower(r.text(n, "encoding")) },
-			"delimiter": func(n *yaml.Node) { s.Delimiter = r.text(n, "delimiter") },
-			"timezone": func(n *yaml.Node) {
-				name := r.text(n, "timezone")
-				zone, err := time.LoadLocation(name)
-				if err != nil || name == "" || name == "Local" {
-					r.fault(n, "a name such as America/Chicago", "there is no time zone %q", name)
-					return
-				}
-				s.Zone = zone
-			},
-			"blank": func(n *yaml.Node) { s.Blank = r.texts(n, "blank") },
-		}
-		for _, kind := range []string{"workbook", "dump", "postgres", "mysql", "sqlserver", "oracle", "sqlite"} {
-			known[kind] = func(n *yaml.Node) {
-				r.fault(n, "", "sources of kind %s cannot be read yet; export the tables as CSV", kind)
-				s.Kind = kind
-			}
-		}
-		r.keys(p.Value, "source "+p.Key, known)
-		if s.Kind == "" {
-			r.fault(p.Node, "", "source %s names nothing to read: csv", p.Key)
-		}
-		r.plan.Sources = append(r.plan.Sources, s)
 	}
 }
 

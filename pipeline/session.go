@@ -13,7 +13,6 @@ import (
 
 	"github.com/chartlift/chartlift/mappings"
 	"github.com/chartlift/chartlift/pipeline/extract"
-	"github.com/chartlift/chartlift/pipeline/extract/csv"
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/internal/crash"
 	"github.com/chartlift/chartlift/pipeline/internal/document"
@@ -165,6 +164,7 @@ func (s *Session) Close() error {
 	if s.keys != nil {
 		errs = append(errs, s.keys.Close())
 	}
+	errs = append(errs, s.closeSources()...)
 	return errors.Join(errs...)
 }
 
@@ -183,7 +183,7 @@ func (s *Session) compile(ctx context.Context) error {
 		options.IDKey = s.keys.IDKey()
 	}
 	for _, p := range s.Plan.Sources {
-		source, tables, err := openSource(ctx, s.Plan.Dir, p)
+		tables, err := s.openTables(ctx, p)
 		if ctx.Err() != nil {
 			return ctx.Err() // stopped by the operator: no fault of the plan
 		}
@@ -191,7 +191,6 @@ func (s *Session) compile(ctx context.Context) error {
 			faults = append(faults, document.At(s.Plan.File, s.Plan.nodes["sources"], "source %s: %v", p.Name, err))
 			continue
 		}
-		s.sources[p.Name] = source
 		s.tables = append(s.tables, tables...)
 		options.Sources = append(options.Sources, mapping.Source{Name: p.Name, Zone: p.Zone, Blank: p.Blank, Tables: tables})
 	}
@@ -202,7 +201,7 @@ func (s *Session) compile(ctx context.Context) error {
 		return faults.Sort()
 	}
 	program, notices, faults := mapping.Compile(packs, options)
-	s.Notices = notices
+	s.Notices = append(s.Notices, notices...)
 	if len(faults) > 0 {
 		return faults
 	}
@@ -219,6 +218,22 @@ func (s *Session) compile(ctx context.Context) error {
 	return nil
 }
 
+// openTables opens a source and finds its tables.
+func (s *Session) openTables(ctx context.Context, p SourcePlan) ([]*extract.Table, error) {
+	source, err := openSource(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	s.sources[p.Name] = source
+	tables, err := source.Tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	notices, err := sourceNotices(ctx, p.Name, source)
+	s.Notices = append(s.Notices, notices...)
+	return tables, err
+}
+
 // loadPolicy loads a policy that ships, by name, or a file of the user's own, by path; what a policy file names stays
 // in its folder.
 func loadPolicy(name string) (*phi.Policy, error) {
@@ -231,27 +246,6 @@ func loadPolicy(name string) (*phi.Policy, error) {
 	}
 	defer root.Close()
 	return phi.LoadPolicy(filepath.Base(name), root.FS())
-}
-
-// openSource opens a source of the plan. A new kind of source is one case here.
-func openSource(ctx context.Context, dir string, p SourcePlan) (extract.Source, []*extract.Table, error) {
-	o := csv.Options{Name: p.Name, Dir: dir, Files: p.Files, Encoding: p.Encoding}
-	if p.Delimiter != "" {
-		r := []rune(p.Delimiter)
-		if p.Delimiter == `\t` {
-			r = []rune{'\t'}
-		}
-		if len(r) != 1 {
-			return nil, nil, errors.New("delimiter must be one character, or \\t")
-		}
-		o.Delimiter = r[0]
-	}
-	source, err := csv.Open(o)
-	if err != nil {
-		return nil, nil, err
-	}
-	tables, err := source.Tables(ctx)
-	return source, tables, err
 }
 
 // readPacks reads the packs that the plan names: those inside the binary by name, folders by path.
@@ -325,7 +319,7 @@ func (s *Session) pins(ctx context.Context, target string) (map[string]string, e
 		if src.Zone != nil {
 			zone = src.Zone.String()
 		}
-		pins["source "+src.Name] = fmt.Sprintf("%s %s %q %s %q", src.Kind, src.Encoding, src.Delimiter, zone, src.Blank)
+		pins["source "+src.Name] = src.pin + " " + zone
 	}
 	for _, m := range s.Program.Mappings {
 		pins[madePrefix+m.Name] = m.Type
