@@ -1,7 +1,7 @@
-# What a newcomer needs: `make demo` and `make test`. Everything here needs Go alone.
+# What a newcomer needs: `make demo` and `make test`, with Go alone. `make test-services` installs and starts real servers.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: build test lint bench demo golden definitions hospital
+.PHONY: build test test-services fuzz lint bench demo golden definitions hospital
 
 build: ## the binary, as ./chartlift
 	go build -trimpath -o chartlift ./cmd/chartlift
@@ -10,6 +10,19 @@ test: ## all tests that need Go alone; then, without the long ones, once more un
 	go test -timeout 60m ./...
 	go test -race -short -timeout 60m ./cmd/... ./mappings/... ./fixtures/... ./scripts/...
 	RAPID_CHECKS=500 go test -race -short -timeout 60m ./pipeline/... # -short draws a fifth, so the usual 100
+
+test-services: ## what needs real PostgreSQL and MariaDB (Debian; installs them, and steps down from root)
+	scripts/services/with go test -timeout 30m ./pipeline/extract/sqldb
+	scripts/services/with go test -timeout 30m ./cmd/chartlift -run Live
+
+FUZZ ?= 60s
+fuzz: ## every fuzz test, a minute each (FUZZ=10s for less)
+	@grep -rlE --include='*_test.go' '^func Fuzz' . | while read file; do \
+		grep -oE '^func Fuzz[A-Za-z0-9_]*' $$file | cut -c6- | while read name; do \
+			echo "$$(dirname $$file) $$name"; \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZ) -fuzzminimizetime 1s $$(dirname $$file) || exit 1; \
+		done || exit 1; \
+	done
 
 lint: ## formatting, vet, staticcheck
 	@unformatted=$$(gofmt -l cmd pipeline mappings fixtures scripts); test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }

@@ -9,8 +9,10 @@ import (
 	"strings"
 
 	"github.com/sourcegraph/conc/pool"
+	"go.uber.org/zap"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/extract/csv"
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/mapping"
@@ -111,7 +113,15 @@ func (r *runner) extract(ctx context.Context) error {
 			}
 		})
 	}
-	return p.Wait()
+	err := p.Wait()
+	for _, w := range r.tables {
+		if source, ok := w.source.(*csv.Source); ok {
+			if n := source.Comments(w.table.Name); n > 0 {
+				r.log.Info("comment lines were left out", zap.String("table", w.table.Name), zap.Int64("lines", n))
+			}
+		}
+	}
+	return err
 }
 
 // extractor is one goroutine's tools: a mapping worker, a sealer, and the batches it is writing.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -400,6 +401,20 @@ func (c *compiler) collisions() {
 	}
 }
 
+// unusedTable tells whether the plan gives a reason for a table that nobody reads: by its name, or by a pattern such as
+// log_*.
+func (c *compiler) unusedTable(name string) bool {
+	if _, ok := c.o.UnusedTables[name]; ok {
+		return true
+	}
+	for pattern := range c.o.UnusedTables {
+		if ok, err := path.Match(pattern, name); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // coverage finds columns and tables that nobody reads.
 func (c *compiler) coverage() {
 	for i := range c.o.Sources {
@@ -408,7 +423,7 @@ func (c *compiler) coverage() {
 			key := tableKey{s.Name, t.Name}
 			read := c.read[key]
 			if read == nil {
-				if _, ok := c.o.UnusedTables[t.Name]; !ok {
+				if !c.unusedTable(t.Name) {
 					c.notices = append(c.notices, Notice{IsFinding, FindUnusedTable, t.Name, Fault{File: t.Name, Message: fmt.Sprintf("no mapping reads the table %s", t.Name), Hint: "map it, or give a reason under `unused-tables:` in the plan"}})
 				}
 				continue

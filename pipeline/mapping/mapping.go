@@ -81,7 +81,7 @@ type Options struct {
 	IDKey        []byte // the migration's id key, at least 16 bytes
 	Policy       *phi.Policy
 	Sources      []Source
-	UnusedTables map[string]string // tables that no mapping reads on purpose, by name, with the reason
+	UnusedTables map[string]string // tables that no mapping reads on purpose, by name or pattern (path.Match), with the reason
 	// NoCoverage leaves the findings about unread columns and tables out; cases and `eval` use it.
 	NoCoverage bool
 
