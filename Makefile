@@ -34,6 +34,7 @@ demo: build ## a made-up hospital from export to signed-off report, in seconds
 
 bench: build ## the engine beside the yardstick, interleaved, one core
 	go run ./scripts/bench
+	go run ./scripts/bench -readers
 
 golden: ## rewrite the expected files; review the diff like code
 	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update

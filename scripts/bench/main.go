@@ -50,6 +50,7 @@ type options struct {
 	profile string
 	shares  bool
 	times   bool   // of typical formulas
+	readers bool   // measure the readers instead
 	child   string // internal: the side that this process is
 }
 
@@ -95,6 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&o.only, "only", "", "run one side: yardstick, engine, or engine2 (two workers on two cores)")
 	flags.BoolVar(&o.shares, "shares", true, "profile one more round of the engine and print the share of each part")
 	flags.BoolVar(&o.times, "formulas", true, "print what ten typical formulas take")
+	flags.BoolVar(&o.readers, "readers", false, "measure each reader beside its yardstick instead, from the module's folder")
 	flags.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of each side's last round to FILE.<side>")
 	flags.StringVar(&o.child, "child", "", "internal: be one side of one round")
 	if err := flags.Parse(args); err != nil {
@@ -105,6 +107,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	if o.rounds < 1 || o.only != "" && sides[o.only] == nil {
 		return fmt.Errorf("-rounds must be at least 1 and -only a side")
+	}
+	if o.readers {
+		return measureReaders(ctx, o.rounds, stdout, stderr)
 	}
 	var measured []*table
 	for name := range strings.SplitSeq(o.tables, ",") {
