@@ -2,7 +2,6 @@ package workbook
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -56,18 +55,49 @@ type Notice struct {
 	Detail string `json:"detail,omitempty"` // why, where the rule alone does not say
 }
 
-// String is one line for people.
+// meanings say what the rules of notices mean.
+var meanings = map[string]string{
+	NoticeEmptySheet:     "it holds nothing, so it is no table",
+	NoticeNotRead:        "it is not read, since the plan names other sheets",
+	NoticeNoSheet:        "the plan names it, and this workbook has none of that name",
+	NoticeNoTable:        "it has no usable header, so it is no table",
+	NoticeHiddenSheet:    "it is hidden, and read all the same",
+	NoticeHiddenRows:     "hidden rows are read all the same",
+	NoticeHiddenColumn:   "it is hidden, and read all the same",
+	NoticeRowCeiling:     "it ends on the last row that a workbook can have: the export may have been cut off there",
+	NoticeAboveHeader:    "rows above the header are not read",
+	NoticeFooter:         "rows behind the last record look like totals and are not read; `end: never` reads them",
+	NoticeEnd:            "rows behind the end that the plan names are not read",
+	NoticeEndNotFound:    "no row is the end that the plan names",
+	NoticeAfterBlankRow:  "records stand behind a blank row, and are read",
+	NoticeNoValues:       "it holds formulas and not one stored result, so it is left out",
+	NoticeFormulaRows:    "rows that hold nothing but formulas without results are not read",
+	NoticeFormulaResults: "the results of formulas are read as they were last stored",
+	NoticeMergedCells:    "merged cells: their value stands in the first one, the others are blank",
+	NoticeFilledDown:     "blank cells took the value above, as the plan says",
+	NoticeLongNumber:     "whole numbers with more digits than Excel keeps: identifiers may be wrong",
+	NoticeNoRecord:       "rows without a value made no record",
+}
+
+// String is one line for people, without the file.
 func (n Notice) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: sheet %q: %s", n.File, n.Sheet, n.Rule)
+	fmt.Fprintf(&b, "sheet %q: ", n.Sheet)
 	if n.Column != "" {
-		fmt.Fprintf(&b, ": column %q", n.Column)
+		fmt.Fprintf(&b, "column %q: ", n.Column)
 	}
-	if n.Count > 1 {
-		fmt.Fprintf(&b, ": %d", n.Count)
+	if text := meanings[n.Rule]; text != "" {
+		b.WriteString(text)
+	} else {
+		b.WriteString(n.Rule)
 	}
-	if n.Row > 0 {
-		b.WriteString(", first in row " + strconv.FormatInt(n.Row, 10))
+	switch {
+	case n.Count > 1 && n.Row > 0:
+		fmt.Fprintf(&b, " (%d, the first in row %d)", n.Count, n.Row)
+	case n.Count > 1:
+		fmt.Fprintf(&b, " (%d)", n.Count)
+	case n.Row > 0:
+		fmt.Fprintf(&b, " (row %d)", n.Row)
 	}
 	if n.Detail != "" {
 		b.WriteString(": " + n.Detail)

@@ -534,7 +534,7 @@ func TestSheetsThatAreNoTablesAreNoticed(t *testing.T) {
 	}
 	notices, _ = s.Notices(t.Context())
 	diff(t, "notices", []string{"sheet-not-read 1@0", "sheet-not-read 1@0", "sheet-not-read 1@0", "hidden-sheet 1@0"}, told(notices))
-	if got := notices[3].String(); got != `b.xlsx: sheet "S4": hidden-sheet` {
+	if got := notices[3].String(); got != `sheet "S4": it is hidden, and read all the same` {
 		t.Errorf("for people: %s", got)
 	}
 	_, _, err = openOne(t, text, Options{Sheets: []SheetOptions{{Sheet: "S5"}, {Sheet: "S6"}}})
@@ -561,7 +561,7 @@ func TestAFileThatIsGone(t *testing.T) {
 
 func TestNoticesForPeople(t *testing.T) {
 	n := Notice{File: "labs.xlsx", Sheet: "Labs", Table: "labs", Rule: NoticeFilledDown, Column: "Patient", Row: 5, Count: 3, Detail: "why"}
-	diff(t, "notice", `labs.xlsx: sheet "Labs": filled-down: column "Patient": 3, first in row 5: why`, n.String())
+	diff(t, "notice", `sheet "Labs": column "Patient": blank cells took the value above, as the plan says (3, the first in row 5): why`, n.String())
 }
 
 func TestSeveralFiles(t *testing.T) {
