@@ -143,6 +143,9 @@ func (r *runner) begin(ctx context.Context, identity string) error {
 			return err
 		}
 	}
+	if err := r.recordSnapshots(ctx); err != nil {
+		return err
+	}
 	r.dir = r.stageDir(r.run.ID)
 	if err := stage.MakeFolder(r.dir); err != nil {
 		return err

@@ -404,3 +404,22 @@ func sourceNotices(ctx context.Context, name string, source extract.Source) (out
 	}
 	return out, nil
 }
+
+// recordSnapshots writes into the audit log which state of each live database this process reads. A resumed run reads
+// another one; its digests, which the run is pinned to, say whether the tables are still the same.
+func (r *runner) recordSnapshots(ctx context.Context) error {
+	for _, p := range r.Plan.Sources {
+		source, ok := r.sources[p.Name].(*sqldb.Source)
+		if !ok {
+			continue
+		}
+		name := source.Snapshot()
+		if name == "" {
+			name = "the engine names none"
+		}
+		if err := r.Ledger.Append(ctx, "snapshot", fmt.Sprintf("%s reads source %s, %s, in one snapshot: %s", r.run.ID, p.Name, p.Kind, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
