@@ -25,7 +25,7 @@ var exceptions = map[string]string{}
 // edges are the outside libraries that stay near one place each, and the packages that may import them.
 var edges = map[string][]string{
 	"github.com/jackc/pgx/v5":              {"ledger", "extract/sqldb"},
-	"github.com/xuri/excelize/v2":          {"extract/workbook", "report"},
+	"github.com/xuri/excelize/v2":          {"extract/workbook", "extract/profile", "report"},
 	"github.com/samply/golang-fhir-models": {"fhir", "load", "sandbox", "validate"},
 	"modernc.org/sqlite":                   {"ledger", "extract/sqldb"},
 	"go.yaml.in/yaml/v4":                   {"internal/document", "mapping", "phi", ""},

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/extract/profile"
+)
+
+func (a *app) profileCommand() *cobra.Command {
+	o := pipeline.ProfileOptions{Operator: operator(), Now: time.Now}
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "profile [SOURCE…]",
+		Short: "Find out what is in the sources",
+		Long: `Reads the sources of the plan, or what is named without one (files, globs, folders; CSV, workbooks, dumps, SQLite; or
+env:NAME, the environment variable that holds a database's DSN), and says what is in each table and column: rows, refused records, blanks, distinct values, types, date forms, keys, references and orphans, damaged characters,
+sentinels, and what is likely to be protected health information. Of the plan only "sources:" need be right.
+
+Patient data does not show: values appear only where a column has few, each seen for at least five patients, and nothing
+about the column looks like PHI. --show-values lifts that, and is recorded in the audit log if the plan has a ledger.
+What is guessed about files named without a plan is said with the table. "chartlift help profiles" explains the
+output and its JSON form.
+
+Exit: 0 done · 1 a source cannot be read · 2 wrong usage or sources · 130 interrupted.`,
+		Example: "  chartlift profile\n  chartlift profile export/*.csv labs.xlsx\n  chartlift profile -o profile --json > profile.json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Progress = a.progress()
+			p, err := a.profileOf(cmd, args, o)
+			if err != nil {
+				return err
+			}
+			var files []string
+			if dir != "" {
+				if files, err = profile.Write(dir, p); err != nil {
+					return err
+				}
+			}
+			switch {
+			case a.json:
+				return profile.JSON(a.stdout, p)
+			case dir == "":
+				return profile.Text(a.stdout, p)
+			}
+			for _, f := range files {
+				fmt.Fprintln(a.stdout, f)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&dir, "output", "o", "", "write profile.html, profile.xlsx and profile.json to this folder")
+	cmd.Flags().BoolVar(&o.ShowValues, "show-values", false, "also values that may be patient data; audited")
+	cmd.Flags().IntVar(&o.Workers, "workers", 0, "shards read at once (default: one per core)")
+	return cmd
+}
+
+// profileOf makes the profile of the files, or without any of the plan's sources.
+func (a *app) profileOf(cmd *cobra.Command, files []string, o pipeline.ProfileOptions) (*profile.Profile, error) {
+	if len(files) > 0 {
+		found, err := pipeline.Guess(files, ".")
+		if err != nil {
+			return nil, err
+		}
+		if o.ShowValues {
+			fmt.Fprintln(a.stderr, "values are shown that may be patient data; without a plan there is no audit log to record it in")
+		}
+		return pipeline.ProfileGuessed(cmd.Context(), found, ".", o.Options)
+	}
+	p, audited, err := pipeline.Profile(cmd.Context(), a.plan, o)
+	if err == nil && o.ShowValues {
+		if audited {
+			fmt.Fprintln(a.stderr, "values are shown that may be patient data; the audit log has an entry of it")
+		} else {
+			fmt.Fprintln(a.stderr, "values are shown that may be patient data; the plan has no ledger yet, so it is not recorded")
+		}
+	}
+	return p, err
+}

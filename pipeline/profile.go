@@ -1,0 +1,174 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/chartlift/chartlift/pipeline/extract/profile"
+	"github.com/chartlift/chartlift/pipeline/extract/profile/draft"
+	"github.com/chartlift/chartlift/pipeline/internal/document"
+	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/mapping"
+)
+
+// ProfileOptions says how to look into sources.
+type ProfileOptions struct {
+	profile.Options
+	Operator string // recorded in the audit log, if values are shown and the plan has a ledger
+	Now      func() time.Time
+}
+
+// Profile looks into the sources of a plan. Of the plan only `sources:` must be right, and `migration:` and `ledger:` if
+// they are there: so it may be run before mappings and keys exist. audited says that values are shown and the ledger has
+// an entry of it, which is made before anything is read; a plan that has never run has no ledger.
+func Profile(ctx context.Context, planFile string, o ProfileOptions) (p *profile.Profile, audited bool, err error) {
+	plan, err := readSources(planFile)
+	if err != nil {
+		return nil, false, err
+	}
+	if o.ShowValues {
+		if audited, err = auditProfile(ctx, plan, o); err != nil {
+			return nil, false, err
+		}
+	}
+	p, err = profileSources(ctx, plan, o.Options)
+	return p, audited, err
+}
+
+// profileSources opens the sources of a plan and looks into them.
+func profileSources(ctx context.Context, plan *Plan, o profile.Options) (p *profile.Profile, err error) {
+	var sources []profile.Source
+	var notices []profile.Notice
+	var faults []error
+	defer func() {
+		for _, s := range sources {
+			if c, ok := s.Source.(io.Closer); ok {
+				err = errors.Join(err, c.Close())
+			}
+		}
+	}()
+	for _, p := range plan.Sources {
+		source, err := openSource(ctx, p)
+		if err == nil {
+			sources = append(sources, profile.Source{Source: source, Blank: p.Blank})
+			sources[len(sources)-1].Tables, err = source.Tables(ctx)
+		}
+		if err == nil {
+			var found []mapping.Notice
+			found, err = sourceNotices(ctx, p.Name, source)
+			for _, n := range found {
+				notices = append(notices, profile.Notice{Source: p.Name, Message: n.Fault.String()})
+			}
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("source %s: %w", p.Name, err))
+		}
+	}
+	if len(faults) > 0 {
+		return nil, usageError{errors.Join(faults...)}
+	}
+	if p, err = profile.Run(ctx, sources, o); err == nil {
+		p.Notices = append(p.Notices, notices...)
+	}
+	return p, err
+}
+
+// readSources reads as much of a plan as a profile needs.
+func readSources(path string) (*Plan, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, document.Faults{{File: path, Message: "there is no such plan", Hint: "-f names another one; `chartlift profile FILE…` needs none"}}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseSources(path, filepath.Dir(path), data)
+}
+
+// parseSources reads as much of the text of a plan as a profile needs. Its paths are relative to dir.
+func parseSources(path, dir string, data []byte) (*Plan, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	root, faults := document.Parse(path, data)
+	if root == nil {
+		return nil, append(faults, document.Fault{File: path, Message: "the plan is empty", Hint: "`chartlift help plan` shows one"})
+	}
+	p := &Plan{File: path, Dir: dir, nodes: map[string]*yaml.Node{}, Ledger: filepath.Join(dir, ".chartlift", "ledger.db")}
+	r := &planReader{plan: p, faults: faults}
+	found := false
+	for _, pair := range document.Pairs(root) {
+		switch pair.Key {
+		case "sources":
+			found = true
+			r.sources(pair.Value)
+		case "ledger":
+			p.Ledger = r.ledger(pair.Value)
+		case "migration":
+			p.Migration = r.text(pair.Value, "migration")
+		}
+	}
+	if !found {
+		r.fault(root, "`chartlift help plan` shows a whole one", "the plan has no %q", "sources")
+	}
+	if len(r.faults) > 0 {
+		return nil, r.faults.Sort()
+	}
+	return p, nil
+}
+
+// auditProfile records that values are shown. Only a ledger that is there takes an entry: to look into a source is no
+// reason to begin a migration.
+func auditProfile(ctx context.Context, plan *Plan, o ProfileOptions) (bool, error) {
+	if _, err := os.Stat(plan.Ledger); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	l, err := ledger.Open(ctx, plan.Ledger, ledger.Options{Migration: plan.Migration, Operator: o.Operator, Now: o.Now})
+	if err != nil {
+		return false, fmt.Errorf("a profile with values is audited, and the ledger cannot be written: %w", err)
+	}
+	return true, errors.Join(l.Append(ctx, "profile with values", plan.Migration), l.Close())
+}
+
+// Guess says how a plan in the folder dir would read files, globs, folders and databases (env:NAME). Where something
+// besides the defaults is needed it is guessed, and Source.Guess says what.
+func Guess(names []string, dir string) ([]draft.Source, error) {
+	sources, err := draft.Sources(names, dir)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return sources, nil
+}
+
+// ProfileGuessed looks into guessed sources; their paths are relative to dir. Table.Form says what was guessed.
+func ProfileGuessed(ctx context.Context, guessed []draft.Source, dir string, o profile.Options) (*profile.Profile, error) {
+	text := "sources:\n" + draft.YAML(guessed, "")
+	plan, err := parseSources("sources", dir, []byte(text))
+	if err != nil {
+		return nil, err
+	}
+	p, err := profileSources(ctx, plan, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range guessed {
+		for i := range p.Tables {
+			if t := &p.Tables[i]; t.Source == g.Name {
+				t.Form = g.Form()
+			}
+		}
+	}
+	return p, nil
+}
