@@ -50,6 +50,9 @@ type madeAt struct {
 // newCDM maps the shared tables in a dry run, after change had its way with each row.
 func newCDM(t *testing.T, change func(table string, n int, row map[string]string)) *cdm {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("tens of thousands of resources")
+	}
 	files, err := filepath.Glob(filepath.Join(sharedtest.Path(t, "data", "omop-synthea27"), "*.csv.gz"))
 	if err != nil || len(files) == 0 {
 		t.Fatal("no tables", err)
