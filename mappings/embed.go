@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-//go:embed synthea
+//go:embed omop synthea
 var packs embed.FS
 
 // Names lists the packs, sorted.
