@@ -392,7 +392,7 @@ func sourceNotices(ctx context.Context, name string, source extract.Source) (out
 				subject += "." + x.Column
 			}
 			n := mapping.Notice{Severity: mapping.Remark, Rule: x.Rule, Subject: subject}
-			n.File, n.Message = x.File, x.String()
+			n.File, n.Message = x.File, strings.TrimPrefix(x.String(), x.File+": ")
 			out = append(out, n)
 		}
 	case *sqldb.Source:

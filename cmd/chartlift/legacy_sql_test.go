@@ -177,7 +177,7 @@ func TestALiveDatabaseIsLoadedOnce(t *testing.T) {
 func newLegacy(t *testing.T, keys, source string) *hospital {
 	t.Helper()
 	h := newHospital(t)
-	h.layMappings("emr", "encounter-class", "ethnicity", "gender", "marital", "qualifier", "race", "smoking-status", "state", "units")
+	h.layPack(filepath.Join("testdata", "legacy", "emr", "mappings"), "mappings", "encounter-class", "ethnicity", "gender", "marital", "qualifier", "race", "smoking-status", "state", "units")
 	h.plan(fmt.Sprintf(`migration: legacy
 sources:
   emr: %s
@@ -191,12 +191,12 @@ targets:
 	return h
 }
 
-// layMappings lays the mappings of testdata/legacy/FOLDER into the hospital. The words of these sources are Synthea's,
-// so the concept maps are those of its pack.
-func (h *hospital) layMappings(folder string, maps ...string) {
+// layPack lays a folder of mappings into the hospital, and beside them the concept maps that they name. The words of
+// these sources are Synthea's, so the maps are those of its pack.
+func (h *hospital) layPack(from, name string, maps ...string) {
 	h.t.Helper()
-	to := filepath.Join(h.dir, "mappings")
-	if err := os.CopyFS(to, os.DirFS(filepath.Join("testdata", "legacy", folder, "mappings"))); err != nil {
+	to := filepath.Join(h.dir, name)
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
 		h.t.Fatal(err)
 	}
 	if err := os.MkdirAll(filepath.Join(to, "maps"), 0o700); err != nil {
