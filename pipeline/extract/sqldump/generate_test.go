@@ -215,6 +215,8 @@ const pgHead = "--\n-- PostgreSQL database dump\n--\n\n\\restrict x\nSET client_
 	"SELECT pg_catalog.set_config('search_path', '', false);\nCREATE FUNCTION public.f() RETURNS trigger LANGUAGE plpgsql AS $_$\nBEGIN\n" +
 	"  DELETE FROM public.a WHERE x = 'y';\n  RETURN NEW;\nEND;\n$_$;\nCREATE PROCEDURE public.p() BEGIN ATOMIC\n UPDATE public.a SET id = CASE WHEN true THEN 1 END;\n DELETE FROM public.a;\nEND;\n"
 
+const pgTail = "--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict x\n\n"
+
 func pgCopy(tables []made) string {
 	var b strings.Builder
 	b.WriteString(pgHead)
@@ -248,7 +250,7 @@ func pgCopy(tables []made) string {
 		}
 		b.WriteString("\\.\n\n\n")
 	}
-	b.WriteString("ALTER TABLE ONLY public.a\n    ADD CONSTRAINT a_pkey PRIMARY KEY (id);\n")
+	b.WriteString("ALTER TABLE ONLY public.a\n    ADD CONSTRAINT a_pkey PRIMARY KEY (id);\n" + pgTail)
 	return b.String()
 }
 
@@ -284,7 +286,7 @@ func pgInserts(tables []made) string {
 			b.WriteString(";\n")
 		}
 	}
-	return b.String()
+	return b.String() + pgTail
 }
 
 func sqliteDump(tables []made) string {

@@ -28,7 +28,8 @@ type plan struct {
 	listed  []*extract.Table
 	tables  map[string]*table // by the name that is listed
 	faults  []error
-	kept    int // bytes of unpacked text in memory
+	kept    int        // bytes of unpacked text in memory
+	begun   *beginning // the dump whose trailer is not read yet
 }
 
 // planned is a file as it was found.
@@ -70,6 +71,7 @@ func (s *Source) plan(ctx context.Context) (*plan, error) {
 			return nil, err
 		}
 	}
+	p.judgeEnd()
 	p.list(s)
 	if len(p.faults) > 0 {
 		return nil, fmt.Errorf("sql dump %s: %w", s.options.Name, errors.Join(p.faults...))
@@ -118,6 +120,7 @@ func (s *Source) planFile(ctx context.Context, p *plan, i int) error {
 		r.table.note(w, r, gap, size)
 		return true
 	}
+	before := len(p.faults)
 	w.walk(insertion{})
 	end := w.here()
 	if w.err != nil {
@@ -129,9 +132,7 @@ func (s *Source) planFile(ctx context.Context, p *plan, i int) error {
 	if w.transaction {
 		w.complain(end, "the file ends inside a transaction: the database would take back what it wrote. The dump is not whole")
 	}
-	if s.dialect == mysql && !trailer(found.first, found.last) {
-		w.complain(end, "the file begins as mysqldump does, but lacks its last line, `-- Dump completed`: it is not whole")
-	}
+	p.judgeOrigin(s.dialect, f.shown, found.first, found.last, end.line, before)
 	result := planned{stamp: in.stamp, text: text, size: in.bytes.n, lines: end.line}
 	if f.packing() != plain {
 		if keep.over {

@@ -1,7 +1,6 @@
 package sqldump
 
 import (
-	"bytes"
 	"strings"
 )
 
@@ -358,12 +357,4 @@ func (w *walker) load() {
 		return
 	}
 	w.refuseStatement(w.catalog.find(w.dialect, w.schema, schema, name), begin, schema, name)
-}
-
-// trailer checks that a dump of MySQL or MariaDB which begins with the tool's header ends with its trailer. Its last
-// statement may be whole although the dump is not. (pg_dump has a trailer too, but people cut dumps into schema and
-// data and keep the header alone.)
-func trailer(start, end []byte) bool {
-	header := bytes.Contains(start, []byte("-- MySQL dump ")) || bytes.Contains(start, []byte("-- MariaDB dump "))
-	return !header || bytes.Contains(end, []byte("-- Dump completed"))
 }

@@ -29,8 +29,9 @@
 // nothing is executed; reading on as if they were not there would yield rows that the database did not have. So Shards
 // and Read of that table, and of no other, answer an error with the file and line of the statement.
 //
-// What is wrong with the dump as a whole (it ends inside a CREATE TABLE or a transaction, lacks the last line of
-// mysqldump, reads another file, names rows of a table that nobody created) is an error of Tables.
+// What is wrong with the dump as a whole (another product's tool wrote it than the plan says, it ends inside a CREATE
+// TABLE or a transaction, lacks the last line of mysqldump or pg_dump, reads another file, names rows of a table that
+// nobody created, or of none by the rules of the dialect) is an error of Tables.
 //
 // # Shards
 //

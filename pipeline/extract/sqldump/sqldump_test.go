@@ -146,6 +146,14 @@ func TestRows(t *testing.T) {
 			want: []string{".5|it's|1999-02-03T00:00:00|Cv8=|2019-12-31T22:00:00Z", "1||2020-02-29T00:00:00||", "2|x\ny|||", "!sql-expression C", "!sql-expression C", "|||qw==|"}},
 		{name: "PL/SQL that inserts", dialect: "oracle", text: "CREATE TABLE T (a NUMBER);\nINSERT INTO t VALUES (1);\nBEGIN\n  INSERT INTO t VALUES (2);\nEND;\n/\n", fails: "a block of PL/SQL"},
 		{name: "PL/SQL that inserts, before other rows", dialect: "oracle", text: "CREATE TABLE T (a NUMBER);\nBEGIN\n  INSERT INTO t VALUES (2);\nEND;\n/\nINSERT INTO t VALUES (1);\n", fails: "a block of PL/SQL"},
+		{name: "COPY in another dialect", dialect: "mysql", text: "CREATE TABLE t (a int);\nCOPY public.t (a) FROM stdin;\n1\n\\.\n", fails: "d.sql:2: COPY … FROM stdin"},
+		{name: "a name of another dialect", dialect: "postgres", text: "CREATE TABLE t (a int);\nINSERT INTO `t` VALUES (1);", fails: "d.sql:2: what this INSERT writes to"},
+		{name: "a name in the wrong quotes", dialect: "mysql", text: "CREATE TABLE t (a int);\nINSERT INTO \"t\" VALUES (1);", fails: "d.sql:2: what this INSERT writes to"},
+		{name: "a dump of MariaDB by another name", dialect: "sqlite", text: "/*M!999999\\- enable the sandbox mode */\n-- MariaDB dump 10.19\nCREATE TABLE t (a text);INSERT INTO t VALUES ('x');\n-- Dump completed\n", fails: "`dialect: mysql`"},
+		{name: "a dump of PostgreSQL by another name", dialect: "mysql", text: "--\n-- PostgreSQL database dump\n--\nCREATE TABLE t (a text);INSERT INTO t VALUES ('x');\n-- PostgreSQL database dump complete\n", fails: "`dialect: postgres`"},
+		{name: "a dump of SQLite by another name", dialect: "postgres", text: "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE t(a INTEGER);\nINSERT INTO t VALUES(1);\nCOMMIT;\n", fails: "`dialect: sqlite`"},
+		{name: "cut between statements of pg_dump", dialect: "postgres", text: "--\n-- PostgreSQL database dump\n--\nCREATE TABLE t (a int);INSERT INTO t VALUES (1);\n", fails: "dump complete"},
+		{name: "cut in a cluster's dump", dialect: "postgres", text: "--\n-- PostgreSQL database cluster dump\n--\nCREATE TABLE t (a int);INSERT INTO t VALUES (1);\n", fails: "dump complete"},
 		{name: "WITH before INSERT", dialect: "postgres", text: "CREATE TABLE t (a int);WITH x AS (SELECT 1) INSERT INTO t SELECT * FROM x;", want: []string{"!sql-statement"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -183,6 +191,33 @@ func TestOptionsAreChecked(t *testing.T) {
 }
 
 // Tables that lie in several files count lines through; a schema and its data may lie in two.
+// A dump of pg_dump that was cut into several files has its last line in the last of them. One that lacks it is named,
+// also before another dump.
+func TestTheTrailerMayStandInALaterFile(t *testing.T) {
+	const header, trailer = "--\n-- PostgreSQL database dump\n--\n", "-- PostgreSQL database dump complete\n"
+	for _, c := range []struct{ a, b, fails string }{
+		{header + "CREATE TABLE t (a int);\n", "INSERT INTO t VALUES (1);\n" + trailer, ""},
+		{header + "CREATE TABLE t (a int);\n", "INSERT INTO t VALUES (1);\n", "a.sql:5: "},
+		{header + "CREATE TABLE t (a int);\n", header + "INSERT INTO t VALUES (1);\n" + trailer, "a.sql:5: "},
+		{header + "CREATE TABLE t (a int);\n" + trailer, header + "INSERT INTO t VALUES (1);\n", "b.sql:5: "},
+	} {
+		dir := t.TempDir()
+		for name, text := range map[string]string{"a.sql": c.a, "b.sql": c.b} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := Open(Options{Name: "x", Dir: dir, Files: []string{"a.sql", "b.sql"}, Dialect: "postgres"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Tables(t.Context())
+		if c.fails == "" && err != nil || c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
+			t.Errorf("%v, want %q", err, c.fails)
+		}
+	}
+}
+
 func TestSeveralFilesAreOneDatabase(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"1.sql": "CREATE TABLE t (a int);\nCREATE TABLE u (a int);\nINSERT INTO t VALUES (1);\n", "2.sql": "\nINSERT INTO t VALUES (2);\nINSERT INTO u VALUES (NOW());\n"} {

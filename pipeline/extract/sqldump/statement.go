@@ -217,6 +217,9 @@ func (w *walker) keyword() {
 	switch {
 	case w.isWord("COPY") && w.dialect == postgres:
 		w.copy()
+	case w.isWord("COPY"):
+		w.complain(w.start, "COPY … FROM stdin is a statement of PostgreSQL: is the dialect right?")
+		w.skip()
 	case w.isWord("CREATE"):
 		w.create()
 	case w.isWord("ALTER"):
@@ -423,6 +426,8 @@ func (w *walker) target(begin mark) (in insertion, ok bool) {
 	if !ok {
 		if w.last == tokenEOF && w.whole {
 			w.complain(begin, "the file ends inside a statement; the dump is not whole")
+		} else {
+			w.complain(begin, "what this INSERT writes to is no name of a table in "+dialectNames[w.dialect]+": is the dialect right?")
 		}
 		w.skip()
 		return in, false
