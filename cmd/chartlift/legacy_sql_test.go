@@ -60,6 +60,7 @@ func TestOneMappingForEveryDialectAndEngine(t *testing.T) {
 
 	keys := filepath.Join(t.TempDir(), "keys")
 	h, reference := made(t, keys, dump("postgres-copy", "postgres"))
+	h.mustRun(exitDone, exitDone, "test")
 	compareWithSynthea(t, filepath.Join(h.dir, "out"))
 	byType := map[string]int64{}
 	for name := range reference {
