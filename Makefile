@@ -13,7 +13,7 @@ test: ## all tests that need Go alone; then, without the long ones, once more un
 
 test-services: ## what needs real PostgreSQL and MariaDB (Debian; installs them, and steps down from root)
 	scripts/services/with go test -timeout 30m ./pipeline/extract/sqldb
-	scripts/services/with go test -timeout 30m ./cmd/chartlift -run Live
+	scripts/services/with go test -timeout 30m ./cmd/chartlift -run 'Live|EveryDialectAndEngine'
 
 FUZZ ?= 60s
 fuzz: ## every fuzz test, a minute each (FUZZ=10s for less)

@@ -188,7 +188,7 @@ func (s *Session) compile(ctx context.Context) error {
 			return ctx.Err() // stopped by the operator: no fault of the plan
 		}
 		if err != nil {
-			faults = append(faults, document.At(s.Plan.File, s.Plan.nodes["sources"], "source %s: %v", p.Name, err))
+			faults = append(faults, document.At(s.Plan.File, s.Plan.nodes["sources"], "%v", err)) // it names the source
 			continue
 		}
 		s.tables = append(s.tables, tables...)
