@@ -82,8 +82,8 @@ type resource struct {
 	ID, Gender, BirthDate, Status         string
 	AuthoredOn                            string
 	Subject, Patient, Encounter           reference
-	ServiceProvider, Requester            reference
-	ReasonReference, GeneralPractitioner  []reference
+	Requester                             reference
+	ReasonReference, BasedOn, Result      []reference
 	Code, MaritalStatus, VaccineCode      concept
 	ClinicalStatus                        concept
 	MedicationCodeableConcept             concept
@@ -273,14 +273,22 @@ func TestOpenEMRClinical(t *testing.T) {
 		sharedtest.Path(t, "data", "openemr", "example_patient_data.sql.gz"), ours)
 	got := h.summary(exitDone, exitDone, "run", "--json")
 	want := map[string]int64{"Patient": 14, "Organization": 1, "Practitioner": 3, "Encounter": 2, "Condition": 2, "AllergyIntolerance": 1,
-		"MedicationStatement": 1, "Procedure": 1, "MedicationRequest": 2, "Immunization": 2, "Observation": 5}
+		"MedicationStatement": 1, "Procedure": 1, "MedicationRequest": 2, "Immunization": 2, "Observation": 6, "ServiceRequest": 1, "DiagnosticReport": 1}
 	if diff := cmp.Diff(want, got.loadedAll(t)); diff != "" {
 		t.Errorf("resources (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]int64{"deleted visit": 1}, got.Tables["form_encounter"].Skipped); diff != "" {
-		t.Errorf("visits that were skipped (-want +got):\n%s", diff)
+	for table, rule := range map[string]string{"form_encounter": "deleted visit", "form_vitals": "deleted form", "procedure_order_code": "deleted order", "procedure_report": "deleted order"} {
+		if diff := cmp.Diff(map[string]int64{rule: 1}, got.Tables[table].Skipped); diff != "" {
+			t.Errorf("rows of %s that were skipped (-want +got):\n%s", table, diff)
+		}
 	}
 	patient, visit, user := h.keys("Patient", openemrSystem+"pid"), h.keys("Encounter", openemrSystem+"encounter"), h.keys("Practitioner", openemrSystem+"user")
+	order := h.keys("ServiceRequest", openemrSystem+"order")
+	result := map[string]string{} // of laboratories alone: other Observations have no key of their own
+	observations, _ := h.exported("Observation")
+	for _, o := range observations {
+		result["Observation/"+o.ID] = o.identifier(openemrSystem + "result")
+	}
 	var facts []string
 	for typ := range want {
 		list, text := h.exported(typ)
@@ -310,6 +318,12 @@ func TestOpenEMRClinical(t *testing.T) {
 					fact += " " + text
 				}
 			}
+			for _, o := range r.BasedOn {
+				fact += " based on " + order[o.Reference]
+			}
+			for _, o := range r.Result {
+				fact += " of result " + result[o.Reference]
+			}
 			facts = append(facts, fact)
 		}
 	}
@@ -318,6 +332,7 @@ func TestOpenEMRClinical(t *testing.T) {
 		"AllergyIntolerance of 5 7980 active penicillin",
 		"Condition of 1 resolved Cold 2004-01-02",
 		"Condition of 5 E11.9 44054006 active Diabetes 2001-02-03",
+		"DiagnosticReport of 5 in 101 2345-7 Glucose final 2005-03-01T09:30:00-05:00 based on 1/1 of result 1",
 		"Encounter of 1 finished 2005-03-02",
 		"Encounter of 5 with 4 finished 2005-03-01T09:00:00-05:00",
 		"Immunization of 1 140 completed",
@@ -325,12 +340,14 @@ func TestOpenEMRClinical(t *testing.T) {
 		"MedicationRequest of 1 Ibuprofen stopped 2005-03-02",
 		"MedicationRequest of 5 in 101 by 4 6809 Metformin active 2005-03-01",
 		"MedicationStatement of 1 1191 Aspirin completed",
+		"Observation of 5 in 101 2345-7 Glucose final 2005-03-01T09:30:00-05:00 140",
 		"Observation of 5 in 101 29463-7 final 2005-03-01T09:15:00-05:00 150.50",
 		"Observation of 5 in 101 8302-2 final 2005-03-01T09:15:00-05:00 65.00",
 		"Observation of 5 in 101 8310-5 final 2005-03-01T09:15:00-05:00 98.60",
 		"Observation of 5 in 101 85354-9 final 2005-03-01T09:15:00-05:00",
 		"Observation of 5 in 101 8867-4 final 2005-03-01T09:15:00-05:00 72.00",
 		"Procedure of 1 44950 Appendectomy completed",
+		"ServiceRequest of 5 in 101 by 4 2345-7 Glucose completed 2005-03-01 2005-03-01T09:30:00-05:00",
 	}, facts); diff != "" {
 		t.Errorf("facts (-want +got):\n%s", diff)
 	}

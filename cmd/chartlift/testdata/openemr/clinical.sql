@@ -25,3 +25,12 @@ INSERT INTO `immunizations` (`id`, `patient_id`, `administered_date`, `cvx_code`
 INSERT INTO `form_vitals` (`id`, `date`, `pid`, `bps`, `bpd`, `weight`, `height`, `temperature`, `pulse`) VALUES
  (1, '2005-03-01 09:15:00', 5, '120', '80', 150.50, 65.00, 98.60, 72.00),
  (2, '2005-03-02 09:15:00', 1, '130', '90', 180.00, 70.00, 0.00, 0.00);
+INSERT INTO `procedure_order` (`procedure_order_id`, `provider_id`, `patient_id`, `encounter_id`, `date_collected`, `date_ordered`, `order_status`, `activity`, `lab_id`) VALUES
+ (1, 4, 5, 101, '2005-03-01 09:30:00', '2005-03-01', 'complete', 1, 6),
+ (2, 0, 1, 0, '0000-00-00 00:00:00', '2005-03-02', 'pending', 0, 6);
+INSERT INTO `procedure_order_code` (`procedure_order_id`, `procedure_order_seq`, `procedure_code`, `procedure_name`, `diagnoses`) VALUES
+ (1, 1, '2345-7', 'Glucose', 'ICD10:E11.9'), (2, 1, 'GLU', 'Glucose', '');
+INSERT INTO `procedure_report` (`procedure_report_id`, `procedure_order_id`, `procedure_order_seq`, `date_collected`, `date_report`, `report_status`) VALUES
+ (1, 1, 1, '2005-03-01 09:30:00', '0000-00-00 00:00:00', 'final'), (2, 2, 1, NULL, NULL, '');
+INSERT INTO `procedure_result` (`procedure_result_id`, `procedure_report_id`, `result_data_type`, `result_code`, `result_text`, `date`, `units`, `result`, `abnormal`, `result_status`) VALUES
+ (1, 1, 'N', '2345-7', 'Glucose', '0000-00-00 00:00:00', 'mg/dL', '140', 'high', 'final'), (2, 2, 'N', 'GLU', 'Glucose', NULL, '', '', '', '');
