@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-//go:embed omop synthea
+//go:embed omop openemr synthea
 var packs embed.FS
 
 // Names lists the packs, sorted.

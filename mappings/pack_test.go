@@ -203,7 +203,7 @@ func riverside(t *testing.T) *mapping.Pack {
 }
 
 func TestNames(t *testing.T) {
-	if diff := cmp.Diff([]string{"omop", "synthea"}, mappings.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"omop", "openemr", "synthea"}, mappings.Names()); diff != "" {
 		t.Errorf("packs (-want +got):\n%s", diff)
 	}
 	for _, name := range []string{"nosuch", "", ".", "..", "synthea/maps"} {

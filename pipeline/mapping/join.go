@@ -450,10 +450,37 @@ func (f *file) formulas(visit func(text string)) {
 	walk(f.root)
 }
 
-// lookupForm finds the table and the texts in quotes of a lookup().
-var lookupForm = regexp.MustCompile(`\blookup\(\s*'([^']+)'((?:[^()']|'[^']*'|\([^()]*\))*)\)`)
+var (
+	lookupForm = regexp.MustCompile(`\blookup\(\s*'([^']+)'`)
+	quotedForm = regexp.MustCompile(`^'((?:[^'\\]|\\.)*)'`)
+)
 
-var quotedForm = regexp.MustCompile(`'([^']+)'`)
+// lookups calls visit with each lookup() of a formula, those inside of others too: its table, and the texts in quotes
+// among its other arguments, of which some are its columns.
+func lookups(text string, visit func(table string, quoted []string)) {
+	for _, m := range lookupForm.FindAllStringSubmatchIndex(text, -1) {
+		var quoted []string
+		rest := text[m[1]:]
+		for depth := 1; depth > 0 && rest != ""; {
+			size := 1
+			switch rest[0] {
+			case '(':
+				depth++
+			case ')':
+				depth--
+			case '\'':
+				if q := quotedForm.FindStringSubmatch(rest); q != nil {
+					size = len(q[0])
+					if q[1] != "" {
+						quoted = append(quoted, q[1])
+					}
+				}
+			}
+			rest = rest[size:]
+		}
+		visit(text[m[2]:m[3]], quoted)
+	}
+}
 
 // tablesBeside are the tables that the mapping reads beside its own, with the columns that they should have when they
 // are made up. A name that stands alone in a formula may be a column of either; own are those of the record.
@@ -476,18 +503,15 @@ func (f *file) tablesBeside(own []string) map[string][]string {
 		})
 	}
 	f.formulas(func(text string) {
-		for _, m := range lookupForm.FindAllStringSubmatch(text, -1) {
-			for _, column := range quotedForm.FindAllStringSubmatch(m[2], -1) {
-				out[m[1]] = append(out[m[1]], column[1])
-			}
+		lookups(text, func(table string, quoted []string) {
 			bare, members := namesIn(text)
 			for _, name := range bare {
 				if !slices.Contains(own, name) {
 					members = append(members, name)
 				}
 			}
-			out[m[1]] = append(out[m[1]], members...)
-		}
+			out[table] = slices.Concat(out[table], quoted, members)
+		})
 	})
 	return out
 }

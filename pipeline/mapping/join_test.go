@@ -178,3 +178,34 @@ func TestCasesFillOtherTables(t *testing.T) {
 		}
 	}
 }
+
+// The tables of lookups are there, without rows, also where no case fills them: those too that only a lookup inside of
+// another lookup names, however deep its value is written.
+func TestCasesKnowTablesOfNestedLookups(t *testing.T) {
+	pack := packOf(t, map[string]string{"person.yaml": `
+from: persons
+to: Patient
+key: [ID]
+patient: self
+resource:
+  active: true
+  gender: = lookup('words', 'no', lookup('answers', 'who', ID.where((startsWith('(').not()))).no).word
+`, "person.cases.yaml": `
+- name: not found
+  record: {ID: p1}
+  want: [{active: true}]
+`})
+	pack.Own = true // in packs that ship, a table that is not there is empty
+	results, err := RunCases([]*Pack{pack})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(results) != 1 {
+		t.Errorf("%d cases were run, not 1", len(results))
+	}
+	for _, r := range results {
+		if r.Difference != "" {
+			t.Errorf("%s: %s", r.Case, r.Difference)
+		}
+	}
+}
