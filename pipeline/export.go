@@ -253,8 +253,9 @@ func (e *exporter) places(ctx context.Context) (err error) {
 	if err := r.assignWaves(ctx); err != nil {
 		return err
 	}
+	children := newChildPlaces(r, f)
 	for _, w := range r.tables {
-		p := &placer{runner: r, worker: r.newWorker(), w: w, out: f, struck: struck, refused: refused[w.table.Name]}
+		p := &placer{runner: r, worker: r.newWorker(), w: w, out: f, struck: struck, refused: refused[w.table.Name], children: children}
 		for _, shard := range w.shards {
 			for rec, err := range w.read(ctx, shard) {
 				var fault *extract.Fault
@@ -274,7 +275,7 @@ func (e *exporter) places(ctx context.Context) (err error) {
 			}
 		}
 	}
-	return nil
+	return children.rest(ctx)
 }
 
 // struck indexes what the check took out by id and line; true: merged, false: refused. What was written anew is there
@@ -324,20 +325,26 @@ type placer struct {
 	line    []byte
 	written int
 	other   bool
+
+	children *childPlaces
 }
 
-func (p *placer) write(line int64, typ, id, outcome string) error {
-	b := append(p.line[:0], `{"table":`...)
-	b = fhir.AppendString(b, p.w.table.Name)
+// appendPlace appends one line of places.ndjson; typ and id may be empty.
+func appendPlace(b []byte, table string, line int64, typ, id, outcome string) []byte {
+	b = append(b, `{"table":`...)
+	b = fhir.AppendString(b, table)
 	b = append(b, `,"line":`...)
 	b = strconv.AppendInt(b, line, 10)
 	if typ != "" {
 		b = append(b, `,"type":"`+typ+`","id":"`+id+`"`...)
 	}
-	b = append(b, `,"outcome":"`+outcome+"\"}\n"...)
-	p.line = b
+	return append(b, `,"outcome":"`+outcome+"\"}\n"...)
+}
+
+func (p *placer) write(line int64, typ, id, outcome string) error {
+	p.line = appendPlace(p.line[:0], p.w.table.Name, line, typ, id, outcome)
 	p.written++
-	_, err := p.out.w.Write(b)
+	_, err := p.out.w.Write(p.line)
 	return err
 }
 
@@ -363,6 +370,11 @@ func (p *placer) record(rec *extract.Record) error {
 				p.other = true
 				return nil
 			}
+			if _, out := p.struck[fate{stage.ID(res.ID), rec.Line}]; !out {
+				if err := p.children.made(m, rec, m.Type, res.ID.String(), true); err != nil {
+					return err
+				}
+			}
 			return p.resource(rec.Line, m.Type, res.ID, rec.Line)
 		})
 		if err != nil {
@@ -377,6 +389,9 @@ func (p *placer) record(rec *extract.Record) error {
 		}
 		skipped = skipped || res.Outcome == mapping.Skipped
 		if res.Outcome == mapping.Mapped && !slices.Contains(p.refused[rec.Line], m.Name) {
+			if err := p.children.made(m, rec, m.Type, id.String(), false); err != nil {
+				return err
+			}
 			if err := p.write(rec.Line, m.Type, id.String(), "made"); err != nil {
 				return err
 			}
@@ -394,4 +409,100 @@ func (p *placer) record(rec *extract.Record) error {
 	}
 	// A record that was mapped to nothing (`forEach` without an item) made nothing and lost nothing.
 	return p.write(rec.Line, "", "", "skipped")
+}
+
+// childPlaces writes the places of tables that no mapping reads by itself: a row of a `with:` is where its parents'
+// resources are, a row that joined nothing and a dictionary's are skipped.
+type childPlaces struct {
+	*runner
+	out    *ndjson
+	finder mapping.Finder
+	tables map[*mapping.Index]*beside
+	placed map[*beside][]uint64 // by ordinal
+	key    []byte
+	line   []byte
+}
+
+func newChildPlaces(r *runner, out *ndjson) *childPlaces {
+	c := &childPlaces{runner: r, out: out, tables: map[*mapping.Index]*beside{}, placed: map[*beside][]uint64{}}
+	if r.joined == nil {
+		return c
+	}
+	c.finder = r.joined.finder()
+	for _, b := range r.joined.tables {
+		if len(r.mappingsOf(b.table)) > 0 {
+			continue
+		}
+		c.placed[b] = make([]uint64, b.read/64+1)
+		for _, x := range b.indexes {
+			c.tables[x] = b
+		}
+	}
+	return c
+}
+
+// made writes the rows that a resource of the record was made with. The records of a group have their children in
+// common; without again a row that has a place gets no other.
+func (c *childPlaces) made(m *mapping.Mapping, rec *extract.Record, typ, id string, again bool) error {
+	for i := range m.With {
+		x := &m.With[i]
+		b := c.tables[x.Index]
+		if b == nil {
+			continue
+		}
+		var ok bool
+		if c.key, ok = x.Key(c.key[:0], m, rec); !ok {
+			continue
+		}
+		rows, err := c.finder.Find(x.Index, c.key)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			word, bit := &c.placed[b][row.Ordinal/64], uint64(1)<<(row.Ordinal%64)
+			if *word&bit != 0 && !again {
+				continue
+			}
+			*word |= bit
+			if err := c.write(b, row.Place.Line, typ, id, "made"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *childPlaces) write(b *beside, line int64, typ, id, outcome string) error {
+	c.line = appendPlace(c.line[:0], b.table.Name, line, typ, id, outcome)
+	_, err := c.out.w.Write(c.line)
+	return err
+}
+
+// rest writes the rows that are nowhere.
+func (c *childPlaces) rest(ctx context.Context) error {
+	if c.joined == nil {
+		return nil
+	}
+	for _, b := range c.joined.tables {
+		placed, ok := c.placed[b]
+		if !ok {
+			continue
+		}
+		w := &tableWork{table: b.table, source: c.sources[b.table.Source], cutTable: c.cuts[b.table]}
+		for _, shard := range w.shards {
+			for rec, err := range w.read(ctx, shard) {
+				var fault *extract.Fault
+				switch {
+				case errors.As(err, &fault):
+					err = c.write(b, fault.Line, "", "", "refused")
+				case err == nil && placed[rec.Ordinal/64]&(1<<(rec.Ordinal%64)) == 0:
+					err = c.write(b, rec.Line, "", "", "skipped")
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
