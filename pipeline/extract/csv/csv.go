@@ -72,12 +72,13 @@ import (
 	"sync"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
 
 // Source reads CSV files. It implements extract.Source.
 type Source struct {
 	options Options
-	charset charset
+	charset *charset.Charset
 	files   []file
 
 	mu       sync.Mutex
@@ -97,7 +98,7 @@ var _ extract.Source = (*Source)(nil)
 func Open(o Options) (*Source, error) {
 	s := &Source{options: o, comments: map[string]map[int]int64{}}
 	faults := s.options.complete()
-	c, err := lookupCharset(o.Encoding)
+	c, err := charset.Lookup(o.Encoding)
 	if err != nil {
 		faults = append(faults, err)
 	}
@@ -125,7 +126,7 @@ func (s *Source) Tables(ctx context.Context) ([]*extract.Table, error) {
 			faults = append(faults, err)
 			continue
 		}
-		tables = append(tables, &extract.Table{Source: s.options.Name, Name: f.table, File: f.shown, Columns: columns})
+		tables = append(tables, &extract.Table{Source: s.options.Name, Name: f.table, File: f.Shown, Columns: columns})
 	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)

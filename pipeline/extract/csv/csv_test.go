@@ -444,7 +444,7 @@ func TestChangedFileStops(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			path := s.files[0].path
+			path := s.files[0].Path
 			if now == "" {
 				err = os.Remove(path)
 			} else {
@@ -455,7 +455,7 @@ func TestChangedFileStops(t *testing.T) {
 			}
 			var done extract.Digest
 			got, err := extracttest.ShardRows(t.Context(), s, shards[0], &done)
-			if len(got) > 0 || err == nil || now != "" && !errors.Is(err, errChanged) || done.Complete {
+			if len(got) > 0 || err == nil || now != "" && !errors.Is(err, extract.ErrChanged) || done.Complete {
 				t.Errorf("%d rows, error %v", len(got), err)
 			}
 			if err != nil && strings.Contains(err.Error(), filepath.Dir(path)) {

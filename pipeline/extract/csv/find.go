@@ -4,20 +4,20 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/internal/glob"
+	"github.com/chartlift/chartlift/pipeline/internal/packed"
 )
 
 // file is one table's file, or the member of an archive.
 type file struct {
+	glob.File
 	table  string
-	path   string // to open it
 	member string // of an archive
-	packed packed
-	shown  string // as people see it: relative to Options.Dir if the glob was
+	packed packed.Kind
 }
 
 // find expands the globs.
@@ -33,21 +33,21 @@ func (s *Source) find() error {
 			faults = append(faults, fmt.Errorf("%s: %w", entry, err))
 		}
 		for _, f := range found {
-			if !seen[f.shown] {
+			if !seen[f.Shown] {
 				s.files = append(s.files, f)
 			}
 		}
 		for _, f := range found { // only now, so that two members of one name are seen to be two
-			seen[f.shown] = true
+			seen[f.Shown] = true
 		}
 	}
 	slices.SortFunc(s.files, func(a, b file) int {
-		return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.shown, b.shown))
+		return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.Shown, b.Shown))
 	})
 	for i := 1; i < len(s.files); i++ {
 		if s.files[i].table == s.files[i-1].table {
 			faults = append(faults, fmt.Errorf("table %s is in two files: %s and %s",
-				s.files[i].table, s.files[i-1].shown, s.files[i].shown))
+				s.files[i].table, s.files[i-1].Shown, s.files[i].Shown))
 		}
 	}
 	return errors.Join(append(faults, s.missingTables()...)...)
@@ -55,38 +55,24 @@ func (s *Source) find() error {
 
 // expand lists the files that one entry of Options.Files names.
 func (s *Source) expand(entry string) ([]file, error) {
-	pattern, glob := splitMember(filepath.FromSlash(entry))
-	full := pattern
-	if !filepath.IsAbs(full) {
-		full = filepath.Join(escapeGlob(s.options.Dir), full)
-	}
-	found, err := filepath.Glob(full)
+	pattern, members := splitMember(entry)
+	found, err := glob.Find(s.options.Dir, pattern)
 	if err != nil {
 		return nil, err
 	}
 	var files []file
 	var faults []error
-	for _, path := range found {
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			continue
-		}
-		shown := path
-		if !filepath.IsAbs(pattern) {
-			if rel, err := filepath.Rel(cmp.Or(s.options.Dir, "."), path); err == nil {
-				shown = rel
-			}
-		}
-		shown = filepath.ToSlash(shown)
-		if isZip(path) {
-			members, err := s.members(path, shown, glob)
-			files = append(files, members...)
+	for _, f := range found {
+		if isZip(f.Path) {
+			in, err := s.members(f, members)
+			files = append(files, in...)
 			if err != nil {
-				faults = append(faults, fmt.Errorf("%s: %w", shown, err))
+				faults = append(faults, fmt.Errorf("%s: %w", f.Shown, err))
 			}
 			continue
 		}
-		_, p := packing(path)
-		files = append(files, file{table: tableName(path), path: path, packed: p, shown: shown})
+		kind, _ := packed.By(f.Path)
+		files = append(files, file{File: f, table: tableName(f.Path), packed: kind})
 	}
 	if len(files)+len(faults) == 0 {
 		return nil, errors.New("no such file")
@@ -94,18 +80,9 @@ func (s *Source) expand(entry string) ([]file, error) {
 	return files, errors.Join(faults...)
 }
 
-// escapeGlob makes a folder's name match only itself.
-func escapeGlob(dir string) string {
-	if runtime.GOOS == "windows" { // no escape there, and [ is rare in a folder's name
-		return dir
-	}
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
-}
-
 // tableName is the file's name without its extension, and without .gz or .zst before that.
 func tableName(path string) string {
-	name := filepath.Base(path)
-	name, _ = packing(name)
+	_, name := packed.By(filepath.Base(path))
 	if ext := filepath.Ext(name); ext != "" && ext != name {
 		name = strings.TrimSuffix(name, ext)
 	}

@@ -22,7 +22,9 @@ func (s *Source) header(ctx context.Context, f file) ([]string, error) {
 
 // preamble reads from the start of a file up to its first record: a byte order mark, lines to skip, the header.
 func (s *Source) preamble(sp *splitter, f file) ([]string, error) {
-	fail := func(err error) ([]string, error) { return nil, fmt.Errorf("read %s: %w", f.shown, pathless(err)) }
+	fail := func(err error) ([]string, error) {
+		return nil, fmt.Errorf("read %s: %w", f.Shown, extract.Pathless(err))
+	}
 	for sp.end-sp.pos < longestMagic {
 		more, err := sp.fill()
 		if err != nil {
@@ -33,12 +35,12 @@ func (s *Source) preamble(sp *splitter, f file) ([]string, error) {
 		}
 	}
 	if what := magic(sp.buf[sp.pos:sp.end]); what != "" {
-		return nil, fmt.Errorf("%s:1: it is %s, not text", f.shown, what)
+		return nil, fmt.Errorf("%s:1: it is %s, not text", f.Shown, what)
 	}
-	if s.charset.wide == narrow {
-		n, err := s.charset.bom(sp.buf[sp.pos:sp.end])
+	if !s.charset.Wide() {
+		_, n, err := s.charset.Resolve(sp.buf[sp.pos:sp.end])
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.shown, err)
+			return nil, fmt.Errorf("%s: %w", f.Shown, err)
 		}
 		sp.pass(n)
 	}
@@ -55,7 +57,7 @@ func (s *Source) preamble(sp *splitter, f file) ([]string, error) {
 	case len(layout.Fixed) > 0:
 		return names(layout.Fixed), nil
 	case s.options.Header == NoHeader && len(layout.Columns) == 0:
-		return nil, fmt.Errorf("%s: there is no header, so the plan must name the columns", f.shown)
+		return nil, fmt.Errorf("%s: there is no header, so the plan must name the columns", f.Shown)
 	case s.options.Header == NoHeader:
 		return layout.Columns, nil
 	}
@@ -64,9 +66,9 @@ func (s *Source) preamble(sp *splitter, f file) ([]string, error) {
 		return fail(err)
 	}
 	if !ok {
-		return nil, fmt.Errorf("%s: the file has no header line", f.shown)
+		return nil, fmt.Errorf("%s: the file has no header line", f.Shown)
 	}
-	at := fmt.Sprintf("%s:%d: header", f.shown, sp.line)
+	at := fmt.Sprintf("%s:%d: header", f.Shown, sp.line)
 	columns, err := s.columns(sp)
 	if err == nil {
 		columns, err = named(columns, layout.Columns)

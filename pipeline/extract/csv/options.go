@@ -1,12 +1,16 @@
 package csv
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
+	"github.com/chartlift/chartlift/pipeline/internal/packed"
 )
 
 // NoQuote as Options.Quote says that no byte quotes: every delimiter and line end counts.
@@ -73,6 +77,9 @@ type Field struct {
 	Length int // in characters (code points), not bytes
 }
 
+// Encodings lists the names that Options.Encoding takes. Upper case, blanks, `-` and `_` do not matter in them.
+func Encodings() []string { return charset.Names() }
+
 // Character reads a character of the dialect as a plan writes it: itself, or one of the names tab, space, backslash,
 // \t, none (which is NoQuote).
 func Character(text string) (rune, error) {
@@ -93,11 +100,9 @@ func Character(text string) (rune, error) {
 	return r, nil
 }
 
-func set[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
+// unpacking is how much a packed file may unpack to.
+func (o *Options) unpacking() packed.Limit {
+	return packed.Limit{Unpacked: o.MaxUnpacked, Ratio: o.MaxRatio}
 }
 
 // complete puts the defaults in and lists all that is wrong.
@@ -107,15 +112,15 @@ func (o *Options) complete() []error {
 	if len(o.Fixed) > 0 && (o.Delimiter != 0 || o.Quote != 0 || o.QuoteAtStart || o.Escape != 0 || o.Header > 0) {
 		fault("columns of fixed width have no delimiter, quote, escape or header line; skip leaves out lines at the start")
 	}
-	set(&o.Delimiter, ',')
-	set(&o.Quote, '"')
-	set(&o.LineEnd, '\n')
-	set(&o.ShardSize, DefaultShardSize)
-	set(&o.MaxField, DefaultMaxField)
-	set(&o.MaxRecord, DefaultMaxRecord)
-	set(&o.MaxColumns, DefaultMaxColumns)
-	set(&o.MaxUnpacked, DefaultMaxUnpacked)
-	set(&o.MaxRatio, DefaultMaxRatio)
+	o.Delimiter = cmp.Or(o.Delimiter, ',')
+	o.Quote = cmp.Or(o.Quote, '"')
+	o.LineEnd = cmp.Or(o.LineEnd, '\n')
+	o.ShardSize = cmp.Or(o.ShardSize, DefaultShardSize)
+	o.MaxField = cmp.Or(o.MaxField, DefaultMaxField)
+	o.MaxRecord = cmp.Or(o.MaxRecord, DefaultMaxRecord)
+	o.MaxColumns = cmp.Or(o.MaxColumns, DefaultMaxColumns)
+	o.MaxUnpacked = cmp.Or(o.MaxUnpacked, DefaultMaxUnpacked)
+	o.MaxRatio = cmp.Or(o.MaxRatio, DefaultMaxRatio)
 	if o.LineEnd != '\n' && o.LineEnd != '\r' {
 		fault("the line end must be LF or CR")
 	}

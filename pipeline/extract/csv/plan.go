@@ -38,7 +38,7 @@ func (s *Source) plan(ctx context.Context, f file, t *extract.Table) ([]extract.
 	}
 	defer in.close()
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("cut %s into shards: %w", f.shown, err)
+		return nil, fmt.Errorf("cut %s into shards: %w", f.Shown, err)
 	}
 	var shards []extract.Shard
 	last := extract.Shard{Table: t, FirstLine: 1, FirstOrdinal: 1}
@@ -55,7 +55,7 @@ func (s *Source) plan(ctx context.Context, f file, t *extract.Table) ([]extract.
 		return shards, nil
 	}
 	sp := newSplitter(s.form(f.table), in.text, -1)
-	sp.wide, sp.source = s.charset.wide != narrow, int64(in.mark)
+	sp.wide, sp.source = s.charset.Wide(), int64(in.mark)
 	if _, err := s.preamble(sp, f); err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (s *Source) plan(ctx context.Context, f file, t *extract.Table) ([]extract.
 	for {
 		ok, err := sp.next()
 		if err != nil {
-			return nil, fmt.Errorf("cut %s into shards: %w", f.shown, pathless(err))
+			return nil, fmt.Errorf("cut %s into shards: %w", f.Shown, extract.Pathless(err))
 		}
 		if !ok {
 			break
@@ -81,8 +81,8 @@ func (s *Source) plan(ctx context.Context, f file, t *extract.Table) ([]extract.
 		}
 		reach = max(reach, sp.reach)
 	}
-	if in.hash.n != size {
-		return nil, fmt.Errorf("cut %s into shards: %w", f.shown, errChanged)
+	if in.raw.Bytes() != size {
+		return nil, fmt.Errorf("cut %s into shards: %w", f.Shown, extract.ErrChanged)
 	}
 	cut(size)
 	return shards, nil

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash"
 	"slices"
@@ -13,15 +12,13 @@ import (
 	"unsafe"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
-
-// errChanged: what was cut into shards is not what is being read. The run stops; nothing of it may be mixed.
-var errChanged = errors.New("the file has changed while it was being read")
 
 // read yields the records of a shard. It returns nil if the consumer broke off.
 func (s *Source) read(ctx context.Context, f file, shard extract.Shard, done *extract.Digest,
 	yield func(*extract.Record, error) bool) error {
-	fail := func(err error) error { return fmt.Errorf("read %s: %w", f.shown, pathless(err)) }
+	fail := func(err error) error { return fmt.Errorf("read %s: %w", f.Shown, extract.Pathless(err)) }
 	at, err := parsePosition(shard.Position)
 	if err != nil {
 		return fail(err)
@@ -37,7 +34,7 @@ func (s *Source) read(ctx context.Context, f file, shard extract.Shard, done *ex
 	}
 	defer in.close()
 	if size != at.size {
-		return fail(errChanged)
+		return fail(extract.ErrChanged)
 	}
 	expected := at.end - at.start
 	hint := expected
@@ -53,7 +50,7 @@ func (s *Source) read(ctx context.Context, f file, shard extract.Shard, done *ex
 			return err
 		}
 		if !slices.Equal(found, columns) {
-			return fail(fmt.Errorf("%w: its header is another", errChanged))
+			return fail(fmt.Errorf("%w: its header is another", extract.ErrChanged))
 		}
 	}
 	p := newParser(sp.form, s.charset, len(columns))
@@ -88,12 +85,12 @@ func (s *Source) read(ctx context.Context, f file, shard extract.Shard, done *ex
 			return nil
 		}
 	}
-	if hint >= 0 && in.hash.n != expected {
-		return fail(errChanged)
+	if hint >= 0 && in.raw.Bytes() != expected {
+		return fail(extract.ErrChanged)
 	}
 	s.countComments(f.table, shard.Index, sp.comments)
 	if done != nil {
-		done.Bytes, done.Records, done.Complete = in.hash.n, ordinal-shard.FirstOrdinal+1, true
+		done.Bytes, done.Records, done.Complete = in.raw.Bytes(), ordinal-shard.FirstOrdinal+1, true
 		sum.Sum(done.Sum[:0])
 	}
 	return nil
@@ -105,12 +102,12 @@ type parser struct {
 	form
 	cells []string
 	extra bool // a cell for which there is no column holds more than blanks
-	table *[256][]byte
+	table *[256]string
 	arena []byte
 }
 
-func newParser(f form, c charset, columns int) *parser {
-	return &parser{form: f, cells: make([]string, columns), table: c.table}
+func newParser(f form, c *charset.Charset, columns int) *parser {
+	return &parser{form: f, cells: make([]string, columns), table: c.Table}
 }
 
 // record parses the record at the splitter's place and answers the rule that refuses it, if one does, and the column.
@@ -290,13 +287,13 @@ func (p *parser) check(n, length int, nul, high bool) (rule string, column int) 
 	}
 	p.arena = p.arena[:0]
 	for i, c := range cells {
-		if indexHigh(unsafe.Slice(unsafe.StringData(c), len(c))) == len(c) {
+		if charset.IndexHigh(unsafe.Slice(unsafe.StringData(c), len(c))) == len(c) {
 			continue
 		}
 		start := len(p.arena)
 		for j := range len(c) {
 			t := p.table[c[j]]
-			if t == nil {
+			if t == "" {
 				return extract.RuleInvalidEncoding, i
 			}
 			p.arena = append(p.arena, t...)

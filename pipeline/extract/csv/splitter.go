@@ -2,11 +2,10 @@ package csv
 
 import (
 	"bytes"
-	"encoding/binary"
 	"io"
-	"math/bits"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
 
 // firstBuffer fits the second-level cache of common machines. It grows only for a record that is longer, up to the cap.
@@ -135,7 +134,7 @@ func (s *splitter) advance() {
 // pass moves on by n bytes.
 func (s *splitter) pass(n int) {
 	if s.wide {
-		s.source += sourceLength(s.buf[s.pos : s.pos+n])
+		s.source += 2 * charset.Units(s.buf[s.pos:s.pos+n])
 	}
 	s.pos += n
 	s.offset += int64(n)
@@ -221,25 +220,8 @@ func (s *splitter) hasHigh(n int) bool {
 	if s.noHigh >= s.pos+n {
 		return false
 	}
-	s.noHigh += indexHigh(s.buf[s.noHigh:s.end])
+	s.noHigh += charset.IndexHigh(s.buf[s.noHigh:s.end])
 	return s.noHigh < s.pos+n
-}
-
-// indexHigh is the place of the first byte that is no ASCII, or the length.
-func indexHigh(b []byte) int {
-	const high = 0x8080808080808080
-	i := 0
-	for ; i+8 <= len(b); i += 8 {
-		if w := binary.LittleEndian.Uint64(b[i:]) & high; w != 0 {
-			return i + bits.TrailingZeros64(w)/8
-		}
-	}
-	for ; i < len(b); i++ {
-		if b[i] >= 0x80 {
-			return i
-		}
-	}
-	return i
 }
 
 // lineEnd finds the end of a line that is not whole in the window yet: its length without and with the line end. The

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
 
 // EncodingEvidence is what the bytes of a sample say about its encoding. It holds counts only.
@@ -41,9 +43,9 @@ func SuggestEncoding(sample []byte) ([]EncodingCandidate, EncodingEvidence) {
 		rank int
 	}
 	var all []ranked
-	for _, c := range charsets() {
-		if text, ok := c.decode(sample); ok {
-			all = append(all, ranked{EncodingCandidate{c.name, strange(text)}, e.rank(c)})
+	for _, c := range charset.All() {
+		if text, ok := c.Decode(sample); ok {
+			all = append(all, ranked{EncodingCandidate{c.Name, strange(text)}, e.rank(c)})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b ranked) int {
@@ -60,7 +62,10 @@ func SuggestEncoding(sample []byte) ([]EncodingCandidate, EncodingEvidence) {
 }
 
 func evidenceOf(sample []byte) EncodingEvidence {
-	e := EncodingEvidence{Bytes: len(sample), BOM: markOf(sample)}
+	e := EncodingEvidence{Bytes: len(sample)}
+	if c, _ := charset.Marked(sample); c != nil {
+		e.BOM = c.Name
+	}
 	for i, b := range sample {
 		switch {
 		case b == 0 && i%2 == 0:
@@ -74,7 +79,7 @@ func evidenceOf(sample []byte) EncodingEvidence {
 			}
 		}
 	}
-	whole := wholeUTF8(sample)
+	whole := charset.Whole(sample)
 	for i := 0; i < len(whole); {
 		r, n := utf8.DecodeRune(whole[i:])
 		if r == utf8.RuneError && n <= 1 {
@@ -102,66 +107,19 @@ func mojibake(text string) (n int) {
 	return n
 }
 
-// wholeUTF8 cuts off a last character that the sample's end has split.
-func wholeUTF8(sample []byte) []byte {
-	for i := 1; i <= min(utf8.UTFMax-1, len(sample)); i++ {
-		tail := sample[len(sample)-i:]
-		if utf8.RuneStart(tail[0]) {
-			if !utf8.FullRune(tail) {
-				return sample[:len(sample)-i]
-			}
-			break
-		}
-	}
-	return sample
-}
-
-// decode is the sample as UTF-8, or that it is not in the encoding.
-func (c charset) decode(sample []byte) (string, bool) {
-	n, err := c.bom(sample)
-	if err != nil {
-		return "", false
-	}
-	if c.wide != narrow {
-		big := c.wide == wideBig || c.wide == wideByBOM && (n == 0 || string(sample[:2]) == bomBig)
-		w := newWideReader(nil, big)
-		for text := sample[n:]; len(text) > 1; text = text[2:] {
-			if big {
-				w.unit(rune(text[0])<<8 | rune(text[1]))
-			} else {
-				w.unit(rune(text[1])<<8 | rune(text[0]))
-			}
-		}
-		return string(w.out), utf8.Valid(w.out)
-	}
-	if c.table == nil {
-		text := wholeUTF8(sample[n:])
-		return string(text), utf8.Valid(text)
-	}
-	text := make([]byte, 0, 2*len(sample))
-	for _, b := range sample {
-		t := c.table[b]
-		if t == nil {
-			return "", false
-		}
-		text = append(text, t...)
-	}
-	return string(text), true
-}
-
 // rank is lower for an encoding that the evidence speaks for.
-func (e EncodingEvidence) rank(c charset) int {
+func (e EncodingEvidence) rank(c *charset.Charset) int {
 	nul := e.NULEven + e.NULOdd
 	switch {
-	case e.BOM != "" && (c.name == e.BOM || c.wide == wideByBOM && e.BOM != "utf-8"):
+	case e.BOM != "" && (c.Name == e.BOM || c.Order == charset.ByMark && e.BOM != "utf-8"):
 		return 0
-	case c.wide != narrow && nul*8 < e.Bytes: // most exports hold digits and delimiters at least
+	case c.Wide() && nul*8 < e.Bytes: // most exports hold digits and delimiters at least
 		return 5
-	case c.wide == wideLittle && e.NULOdd > e.NULEven, (c.wide == wideBig || c.wide == wideByBOM) && e.NULEven > e.NULOdd:
+	case c.Order == charset.Little && e.NULOdd > e.NULEven, (c.Order == charset.Big || c.Order == charset.ByMark) && e.NULEven > e.NULOdd:
 		return 1
-	case c.wide != narrow:
+	case c.Wide():
 		return 4
-	case c.name == "utf-8": // if it is valid, chance is not the reason
+	case c.Name == "utf-8": // if it is valid, chance is not the reason
 		return 2
 	}
 	return 3

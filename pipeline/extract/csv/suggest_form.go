@@ -3,6 +3,8 @@ package csv
 import (
 	"bytes"
 	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
 
 // Form is a dialect that a sample may be written in, with what speaks for it. It holds no text of the sample.
@@ -28,16 +30,16 @@ type Form struct {
 // column, or columns of fixed width: Columns is 1. It is a help for who writes the plan: reading uses what the plan
 // declares and nothing else. An unknown encoding is an error.
 func SuggestForm(sample []byte, encoding string) (Form, error) {
-	c, err := lookupCharset(encoding)
+	c, err := charset.Lookup(encoding)
 	if err != nil {
 		return Form{}, err
 	}
 	text := sample
-	if c.wide != narrow { // delimiters are found in the raw bytes of all other encodings
-		decoded, _ := c.decode(sample)
+	if c.Wide() { // delimiters are found in the raw bytes of all other encodings
+		decoded, _ := c.Decode(sample)
 		text = []byte(decoded)
 	}
-	text = bytes.TrimPrefix(text, []byte(bomUTF8))
+	text = bytes.TrimPrefix(text, []byte(charset.MarkUTF8))
 	f := Form{Delimiter: ',', Quote: '"', LineEnd: '\n'}
 	if bytes.IndexByte(text, '\n') < 0 && bytes.IndexByte(text, '\r') >= 0 {
 		f.LineEnd = '\r'
@@ -80,7 +82,7 @@ func (f Form) try(text []byte) (Form, [][]string) {
 	o.complete() // there is nothing to complain of
 	s := &Source{options: o}
 	sp := newSplitter(s.form(""), bytes.NewReader(text), int64(len(text)))
-	p := newParser(sp.form, charset{}, o.MaxColumns)
+	p := newParser(sp.form, charset.UTF8, o.MaxColumns)
 	var records [][]string
 	counts := map[int]int{}
 	f.Records = 0

@@ -9,24 +9,26 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
 
 // encodeIn is a text of characters that the encoding has, from numbers, in that encoding and as UTF-8.
 func encodeIn(t *rapid.T, name string) (raw []byte, text string) {
-	c, err := lookupCharset(name)
+	c, err := charset.Lookup(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.table != nil {
+	if c.Table != nil {
 		var known []byte
 		for b := range 256 {
-			if c.table[b] != nil && b >= ' ' {
+			if c.Table[b] != "" && b >= ' ' {
 				known = append(known, byte(b))
 			}
 		}
 		raw = rapid.SliceOfN(rapid.SampledFrom(known), 0, 80).Draw(t, "bytes")
 		for _, b := range raw {
-			text += string(c.table[b])
+			text += c.Table[b]
 		}
 		return raw, text
 	}
@@ -54,18 +56,18 @@ func TestTrueEncodingIsAmongTheCandidates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				raw, text := encodeIn(t, name)
-				if markOf(raw) != "" {
+				if c, _ := charset.Marked(raw); c != nil {
 					t.Skip("letters that are a byte order mark elsewhere")
 				}
 				candidates, _ := SuggestEncoding(raw)
 				if !slices.ContainsFunc(candidates, func(c EncodingCandidate) bool { return c.Encoding == name }) {
 					t.Fatalf("%s is not among %v", name, candidates)
 				}
-				c, err := lookupCharset(name)
+				c, err := charset.Lookup(name)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got, ok := c.decode(raw); !ok || got != text {
+				if got, ok := c.Decode(raw); !ok || got != text {
 					t.Fatalf("decoded is %q, want %q", got, text)
 				}
 			})
@@ -86,7 +88,7 @@ func TestLikeliestEncoding(t *testing.T) {
 		{"ASCII", plain, "utf-8"},
 		{"UTF-8", "id;name\n1;Müller\n2;Åsa\n", "utf-8"},
 		{"UTF-8 cut inside a character", "id;name\n1;Müller\n2;\xC3", "utf-8"},
-		{"UTF-8 by mark", bomUTF8 + plain, "utf-8"},
+		{"UTF-8 by mark", charset.MarkUTF8 + plain, "utf-8"},
 		{"UTF-16 by mark", wide("\uFEFF"+plain, binary.LittleEndian), "utf-16"},
 		{"UTF-16, little", wide(plain, binary.LittleEndian), "utf-16le"},
 		{"Windows-1252", "id;name\n1;M\xFCller\n2;O\x92Brien\n3;20 \x80\n", "windows-1252"},

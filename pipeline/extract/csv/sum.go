@@ -17,7 +17,7 @@ func (s *Source) Sum(ctx context.Context, shard extract.Shard) (extract.Digest, 
 		return extract.Digest{}, err
 	}
 	fail := func(err error) (extract.Digest, error) {
-		return extract.Digest{}, fmt.Errorf("read %s: %w", f.shown, pathless(err))
+		return extract.Digest{}, fmt.Errorf("read %s: %w", f.Shown, extract.Pathless(err))
 	}
 	at, err := parsePosition(shard.Position)
 	if err != nil {
@@ -30,16 +30,16 @@ func (s *Source) Sum(ctx context.Context, shard extract.Shard) (extract.Digest, 
 	}
 	defer in.close()
 	if size != at.size {
-		return fail(errChanged)
+		return fail(extract.ErrChanged)
 	}
 	// What the decoder of UTF-16 has taken already went through the hash too.
-	if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{in.hash}, make([]byte, 256<<10)); err != nil {
+	if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{in.raw}, make([]byte, 256<<10)); err != nil {
 		return fail(err)
 	}
-	if f.splittable() && in.hash.n != at.end-at.start {
-		return fail(errChanged)
+	if f.splittable() && in.raw.Bytes() != at.end-at.start {
+		return fail(extract.ErrChanged)
 	}
-	d := extract.Digest{Bytes: in.hash.n, Complete: true}
+	d := extract.Digest{Bytes: in.raw.Bytes(), Complete: true}
 	hash.Sum(d.Sum[:0])
 	return d, nil
 }

@@ -12,6 +12,10 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/glob"
+	"github.com/chartlift/chartlift/pipeline/internal/packed"
 )
 
 // maxMembers is how many members an archive may have. Each takes memory while the archive is looked at.
@@ -35,15 +39,15 @@ func isZip(name string) bool { return strings.HasSuffix(strings.ToLower(name), "
 // without a slash is for the last part of the name, whatever folder of the archive it lies in. What Macs add is left
 // out. Nothing is unpacked to disk, so a name can lead nowhere; but tables are named for members, so names that no
 // export gives are refused.
-func (s *Source) members(archive, shown, glob string) ([]file, error) {
-	fd, err := os.Open(archive)
+func (s *Source) members(archive glob.File, pattern string) ([]file, error) {
+	fd, err := os.Open(archive.Path)
 	if err != nil {
-		return nil, pathless(err)
+		return nil, extract.Pathless(err)
 	}
 	defer fd.Close()
 	info, err := fd.Stat()
 	if err != nil {
-		return nil, pathless(err)
+		return nil, extract.Pathless(err)
 	}
 	z, err := newArchive(fd, info.Size())
 	if err != nil {
@@ -53,7 +57,7 @@ func (s *Source) members(archive, shown, glob string) ([]file, error) {
 	var faults []error
 	var unpacked uint64
 	for _, m := range z.File {
-		if wanted, err := wantedMember(m.Name, glob); err != nil {
+		if wanted, err := wantedMember(m.Name, pattern); err != nil {
 			return nil, err
 		} else if !wanted {
 			continue
@@ -62,10 +66,11 @@ func (s *Source) members(archive, shown, glob string) ([]file, error) {
 			faults = append(faults, fmt.Errorf("member %q: %w", short(m.Name), err))
 			continue
 		}
-		if unpacked += m.UncompressedSize64; m.UncompressedSize64 > 1<<62 || unpacked > uint64(s.limit(info.Size())) {
-			return nil, errBomb
+		if unpacked += m.UncompressedSize64; m.UncompressedSize64 > 1<<62 || unpacked > uint64(s.options.unpacking().Of(info.Size())) {
+			return nil, packed.ErrBomb
 		}
-		files = append(files, file{table: tableName(m.Name), path: archive, member: m.Name, packed: zipped, shown: shown + memberMark + m.Name})
+		shown := archive.Shown + memberMark + m.Name
+		files = append(files, file{File: glob.File{Path: archive.Path, Shown: shown}, table: tableName(m.Name), member: m.Name})
 	}
 	if len(files)+len(faults) == 0 {
 		return nil, errors.New("no such member in the archive")
@@ -84,18 +89,18 @@ func newArchive(r io.ReaderAt, size int64) (*zip.Reader, error) {
 	return z, nil
 }
 
-func wantedMember(name, glob string) (bool, error) {
+func wantedMember(name, pattern string) (bool, error) {
 	if strings.HasSuffix(name, "/") || strings.HasPrefix(name, "__MACOSX/") {
 		return false, nil
 	}
 	base := path.Base(name)
 	switch {
-	case glob == "":
+	case pattern == "":
 		return slices.Contains([]string{".csv", ".tsv", ".txt"}, strings.ToLower(path.Ext(base))), nil
-	case strings.Contains(glob, "/"):
-		return path.Match(glob, name)
+	case strings.Contains(pattern, "/"):
+		return path.Match(pattern, name)
 	}
-	return path.Match(glob, base)
+	return path.Match(pattern, base)
 }
 
 func checkMember(m *zip.File) error {
@@ -111,7 +116,7 @@ func checkMember(m *zip.File) error {
 	case m.Method != zip.Store && m.Method != zip.Deflate:
 		return fmt.Errorf("it is packed by method %d; store and deflate are read", m.Method)
 	}
-	if _, p := packing(m.Name); p != plain || isZip(m.Name) {
+	if kind, _ := packed.By(m.Name); kind != packed.Plain || isZip(m.Name) {
 		return errors.New("it is packed twice; unpack the archive yourself")
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/extract/extracttest"
+	"github.com/chartlift/chartlift/pipeline/internal/packed"
 )
 
 // archive writes a zip file of members.
@@ -242,7 +243,7 @@ func TestBombs(t *testing.T) {
 					_, err = extracttest.Rows(t.Context(), s, tables[0])
 				}
 			}
-			if !errors.Is(err, errBomb) || !strings.Contains(err.Error(), "max-ratio") {
+			if !errors.Is(err, packed.ErrBomb) || !strings.Contains(err.Error(), "max-ratio") {
 				t.Errorf("a small bound: %v", err)
 			}
 		})

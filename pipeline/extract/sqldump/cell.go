@@ -2,7 +2,6 @@ package sqldump
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/hex"
 	"math/big"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
 
 // renderer turns the values of a tuple into the cells of a record.
@@ -42,7 +42,7 @@ func (r *renderer) row(v *values, at []int, se *session) (rule string, col int) 
 		r.spans[i] = span{}
 	}
 	raw := v.arena
-	plain := se.charset.table == nil && bytes.IndexByte(raw, 0) < 0 && ascii(raw)
+	plain := se.charset.Table == nil && bytes.IndexByte(raw, 0) < 0 && charset.IndexHigh(raw) == len(raw)
 	for i, x := range v.list {
 		c := at[i]
 		if c < 0 {
@@ -76,33 +76,16 @@ func (r *renderer) row(v *values, at []int, se *session) (rule string, col int) 
 	return "", -1
 }
 
-// ascii says whether no byte is above 0x7F.
-func ascii(b []byte) bool {
-	const high = 0x8080808080808080
-	for len(b) >= 8 {
-		if binary.LittleEndian.Uint64(b)&high != 0 {
-			return false
-		}
-		b = b[8:]
-	}
-	for _, c := range b {
-		if c >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
-
 // text checks a text, and decodes it if need be; then the value lies elsewhere in the arena.
 func (r *renderer) text(v *values, x *value, se *session) string {
 	b := v.arena[x.start:x.end]
 	if bytes.IndexByte(b, 0) >= 0 {
 		return extract.RuleNULByte
 	}
-	if ascii(b) {
+	if charset.IndexHigh(b) == len(b) {
 		return ""
 	}
-	table := se.charset.table
+	table := se.charset.Table
 	if table == nil {
 		if !utf8.Valid(b) {
 			return extract.RuleInvalidEncoding

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
 
 // made is a made-up table: its rows hold a *string (nil: NULL) each, in the form of a neutral literal.
@@ -355,7 +356,7 @@ func sqlServerScript(tables []made) string {
 }
 
 func utf16le(s string) string {
-	b := []byte(markLittle)
+	b := []byte(charset.MarkLittle)
 	for _, u := range utf16.Encode([]rune(s)) {
 		b = append(b, byte(u), byte(u>>8))
 	}

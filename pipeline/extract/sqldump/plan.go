@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
+	"github.com/chartlift/chartlift/pipeline/internal/packed"
 )
 
 const (
@@ -35,7 +37,7 @@ type plan struct {
 // planned is a file as it was found.
 type planned struct {
 	stamp stamp
-	text  *charset
+	text  *charset.Charset
 	size  int64 // unpacked
 	lines int64
 	kept  []byte // its unpacked bytes, if it is packed and small
@@ -100,20 +102,20 @@ func (s *Source) planFile(ctx context.Context, p *plan, i int) error {
 	found := &ends{r: in.bytes}
 	keep := &keeper{r: found, left: maxKept - p.kept}
 	var raw io.Reader = found
-	if f.packing() != plain {
+	if f.packed != packed.Plain {
 		raw = keep
 	}
 	text, begin, stream, err := s.decode(raw)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", f.shown, pathless(err))
+		return fmt.Errorf("read %s: %w", f.Shown, extract.Pathless(err))
 	}
 	w := newWalker(s.dialect, stream, s.declared, s.options)
 	w.session = initial(s.dialect, text)
-	w.wide, w.offset, w.whole, w.builds = text.wide != narrow, begin, true, true
-	w.catalog, w.file, w.shown = p.catalog, i, f.shown
-	w.fault = func(at mark, text string) { p.fault(fmt.Errorf("%s:%d: %s", f.shown, at.line, text)) }
+	w.wide, w.offset, w.whole, w.builds = text.Wide(), begin, true, true
+	w.catalog, w.file, w.shown = p.catalog, i, f.Shown
+	w.fault = func(at mark, text string) { p.fault(fmt.Errorf("%s:%d: %s", f.Shown, at.line, text)) }
 	gap, size := int64(minGap), s.options.ShardSize
-	if f.packing() == plain {
+	if f.packed == packed.Plain {
 		gap = max(gap, in.stamp.size/maxPieces)
 	}
 	w.rows = func(r *row) bool {
@@ -124,7 +126,7 @@ func (s *Source) planFile(ctx context.Context, p *plan, i int) error {
 	w.walk(insertion{})
 	end := w.here()
 	if w.err != nil {
-		return fmt.Errorf("read %s: %w", f.shown, pathless(w.err))
+		return fmt.Errorf("read %s: %w", f.Shown, extract.Pathless(w.err))
 	}
 	if w.unclosed {
 		w.complain(end, "the file ends inside a string or a comment that no quote or */ closes")
@@ -132,9 +134,9 @@ func (s *Source) planFile(ctx context.Context, p *plan, i int) error {
 	if w.transaction {
 		w.complain(end, "the file ends inside a transaction: the database would take back what it wrote. The dump is not whole")
 	}
-	p.judgeOrigin(s.dialect, f.shown, found.first, found.last, end.line, before)
-	result := planned{stamp: in.stamp, text: text, size: in.bytes.n, lines: end.line}
-	if f.packing() != plain {
+	p.judgeOrigin(s.dialect, f.Shown, found.first, found.last, end.line, before)
+	result := planned{stamp: in.stamp, text: text, size: in.bytes.Bytes(), lines: end.line}
+	if f.packed != packed.Plain {
 		if keep.over {
 			for _, t := range p.catalog.tables {
 				t.mergePieces(i)
@@ -144,10 +146,10 @@ func (s *Source) planFile(ctx context.Context, p *plan, i int) error {
 			p.kept += len(keep.text)
 		}
 	}
-	if w.wide && in.bytes.n%2 != 0 { // half a code unit at the end, which was counted as a whole one
+	if w.wide && in.bytes.Bytes()%2 != 0 { // half a code unit at the end, which was counted as a whole one
 		for _, t := range p.catalog.tables {
 			for j := range t.segments {
-				t.segments[j].end = min(t.segments[j].end, max(in.bytes.n, t.segments[j].start))
+				t.segments[j].end = min(t.segments[j].end, max(in.bytes.Bytes(), t.segments[j].start))
 			}
 		}
 	}
@@ -177,9 +179,9 @@ func (e *ends) Read(b []byte) (int, error) {
 }
 
 // decode says what a file is written in and passes its mark, whose length it answers.
-func (s *Source) decode(raw io.Reader) (*charset, int64, io.Reader, error) {
+func (s *Source) decode(raw io.Reader) (*charset.Charset, int64, io.Reader, error) {
 	b := bufio.NewReaderSize(raw, 32<<10)
-	start, err := b.Peek(3)
+	start, err := b.Peek(charset.LongestMark)
 	if err != nil && err != io.EOF {
 		return nil, 0, nil, err
 	}
@@ -190,10 +192,7 @@ func (s *Source) decode(raw io.Reader) (*charset, int64, io.Reader, error) {
 	if _, err := b.Discard(n); err != nil {
 		return nil, 0, nil, err
 	}
-	if text.wide != narrow {
-		return text, int64(n), newWideReader(b, text.wide == wideBig), nil
-	}
-	return text, int64(n), b, nil
+	return text, int64(n), text.Reader(b), nil
 }
 
 // note adds a row to the pieces of its table.
@@ -235,7 +234,7 @@ func (p *plan) list(s *Source) {
 				name = t.schema + "." + t.name
 			}
 			if p.tables[name] != nil {
-				p.fault(fmt.Errorf("%s: two tables have the name %s", s.files[t.file].shown, name))
+				p.fault(fmt.Errorf("%s: two tables have the name %s", s.files[t.file].Shown, name))
 			}
 			p.tables[name] = t
 			p.listed = append(p.listed, p.describe(s, t, name))
@@ -253,11 +252,11 @@ func (p *plan) describe(s *Source, t *table, name string) *extract.Table {
 		d.Columns[i] = c.name
 		typed = typed || c.form != asFound
 		if strings.TrimSpace(c.name) == "" {
-			p.fault(fmt.Errorf("%s: table %s: column %d has no name", s.files[t.file].shown, name, i+1))
+			p.fault(fmt.Errorf("%s: table %s: column %d has no name", s.files[t.file].Shown, name, i+1))
 		}
 	}
 	if len(t.columns) > s.options.MaxColumns {
-		p.fault(fmt.Errorf("%s: table %s: %s: at most %d are allowed", s.files[t.file].shown, name, extract.RuleTooManyColumns,
+		p.fault(fmt.Errorf("%s: table %s: %s: at most %d are allowed", s.files[t.file].Shown, name, extract.RuleTooManyColumns,
 			s.options.MaxColumns))
 	}
 	if typed {
@@ -277,7 +276,7 @@ func (p *plan) describe(s *Source, t *table, name string) *extract.Table {
 			return d
 		}
 	}
-	d.File = s.files[file].shown
+	d.File = s.files[file].Shown
 	return d
 }
 

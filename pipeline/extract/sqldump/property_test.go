@@ -13,6 +13,7 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/extract/extracttest"
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
 
 // pack writes a file as its name says.
@@ -104,7 +105,7 @@ func TestContract(t *testing.T) {
 			"oracle":    "INSERT INTO \"z\" VALUES (1, SYSDATE);\nINSERT INTO \"z\" VALUES (2);\nINSERT INTO \"z\" VALUES (3, NULL);\n",
 		}[w.dialect]
 		if w.name == "script of SQL Server" {
-			faults = utf16le(faults)[len(markLittle):]
+			faults = utf16le(faults)[len(charset.MarkLittle):]
 		}
 		text := w.write(sample()) + faults
 		for _, file := range []string{"d.sql", "d.sql.gz"} {

@@ -21,11 +21,11 @@ func (s *Source) piece(ctx context.Context, shard extract.Shard) (p *plan, t *ta
 	}
 	pieces := t.pieces()
 	if shard.Index < 0 || shard.Index >= len(pieces) {
-		return nil, nil, g, fmt.Errorf("read table %s of %s: %w: it has no piece %d", shard.Table.Name, s.options.Name, errChanged, shard.Index)
+		return nil, nil, g, fmt.Errorf("read table %s of %s: %w: it has no piece %d", shard.Table.Name, s.options.Name, extract.ErrChanged, shard.Index)
 	}
 	g = pieces[shard.Index]
 	if known := p.shard(shard.Table, shard.Index, g); known.Position != shard.Position {
-		return nil, nil, g, fmt.Errorf("read %s: %w", s.files[g.file].shown, errChanged)
+		return nil, nil, g, fmt.Errorf("read %s: %w", s.files[g.file].Shown, extract.ErrChanged)
 	}
 	return p, t, g, nil
 }
@@ -39,7 +39,7 @@ func (s *Source) openPiece(ctx context.Context, p *plan, g segment, h hash.Hash)
 	}
 	if in.stamp != p.files[g.file].stamp {
 		in.close()
-		return nil, fmt.Errorf("read %s: %w", f.shown, errChanged)
+		return nil, fmt.Errorf("read %s: %w", f.Shown, extract.ErrChanged)
 	}
 	return in, nil
 }
@@ -51,13 +51,13 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 		return err
 	}
 	f := s.files[g.file]
-	fail := func(err error) error { return fmt.Errorf("read %s: %w", f.shown, pathless(err)) }
+	fail := func(err error) error { return fmt.Errorf("read %s: %w", f.Shown, extract.Pathless(err)) }
 	names := make([]string, len(t.columns))
 	for i, c := range t.columns {
 		names[i] = c.name
 	}
 	if !slices.Equal(names, shard.Table.Columns) {
-		return fail(fmt.Errorf("%w: table %s has other columns", errChanged, shard.Table.Name))
+		return fail(fmt.Errorf("%w: table %s has other columns", extract.ErrChanged, shard.Table.Name))
 	}
 	var sum hash.Hash
 	if done != nil {
@@ -70,15 +70,11 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 	}
 	defer in.close()
 	planned := p.files[g.file]
-	var text io.Reader = in.bytes
-	if planned.text.wide != narrow {
-		text = newWideReader(in.bytes, planned.text.wide == wideBig)
-	}
-	w := newWalker(s.dialect, text, s.declared, s.options)
+	w := newWalker(s.dialect, planned.text.Reader(in.bytes), s.declared, s.options)
 	w.session = g.session
-	w.wide, w.offset, w.line, w.whole = planned.text.wide != narrow, g.start, g.line, g.end == planned.size
+	w.wide, w.offset, w.line, w.whole = planned.text.Wide(), g.start, g.line, g.end == planned.size
 	w.crossed = g.in.where == inFile
-	w.catalog, w.file, w.shown = p.catalog, g.file, f.shown
+	w.catalog, w.file, w.shown = p.catalog, g.file, f.Shown
 	cells := newRenderer(s.dialect, s.options.Zone, s.options.MaxField, t.columns)
 	record := extract.Record{Table: shard.Table, Cells: cells.cells}
 	ordinal := g.ordinal - 1
@@ -97,7 +93,7 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 			record.Line, record.Ordinal, record.Bytes = r.start.line, ordinal, int(r.end-r.start.offset)
 			return yield(&record, nil)
 		}
-		fault := &extract.Fault{Place: extract.Place{Table: shard.Table.Name, Line: r.start.line, File: f.shown}, Ordinal: ordinal, Rule: rule}
+		fault := &extract.Fault{Place: extract.Place{Table: shard.Table.Name, Line: r.start.line, File: f.Shown}, Ordinal: ordinal, Rule: rule}
 		if column >= 0 {
 			fault.Column = names[column]
 		}
@@ -111,11 +107,11 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 		return fail(w.err)
 	case w.stopped:
 		return nil
-	case in.bytes.n != g.end-g.start:
-		return fail(errChanged)
+	case in.bytes.Bytes() != g.end-g.start:
+		return fail(extract.ErrChanged)
 	}
 	if done != nil {
-		done.Bytes, done.Records, done.Complete = in.bytes.n, ordinal-g.ordinal+1, true
+		done.Bytes, done.Records, done.Complete = in.bytes.Bytes(), ordinal-g.ordinal+1, true
 		sum.Sum(done.Sum[:0])
 	}
 	return nil
@@ -135,13 +131,13 @@ func (s *Source) Sum(ctx context.Context, shard extract.Shard) (extract.Digest, 
 	}
 	defer in.close()
 	_, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{in.bytes}, make([]byte, window))
-	if err == nil && in.bytes.n != g.end-g.start {
-		err = errChanged
+	if err == nil && in.bytes.Bytes() != g.end-g.start {
+		err = extract.ErrChanged
 	}
 	if err != nil {
-		return extract.Digest{}, fmt.Errorf("read %s: %w", s.files[g.file].shown, pathless(err))
+		return extract.Digest{}, fmt.Errorf("read %s: %w", s.files[g.file].Shown, extract.Pathless(err))
 	}
-	d := extract.Digest{Bytes: in.bytes.n, Complete: true}
+	d := extract.Digest{Bytes: in.bytes.Bytes(), Complete: true}
 	sum.Sum(d.Sum[:0])
 	return d, nil
 }

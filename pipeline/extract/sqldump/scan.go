@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
 
 // window is how much of a file is held at a time. It fits the second-level cache of common machines, and it does not
@@ -55,13 +57,13 @@ type mark struct {
 
 // session is what statements of a dump have set for those behind them. A shard begins with a copy.
 type session struct {
-	delimiter   string   // of statements; the mysql client can change it
-	noBackslash bool     // backslashes in strings are text
-	ansiQuotes  bool     // "x" is a name in MySQL too
-	zone        string   // offset that instants are written in, if the dump says; MySQL
-	charset     *charset // of text
-	schema      string   // that names without one belong to
-	blocks      uint64   // T-SQL: of each open BEGIN, innermost lowest, whether it is under a condition; a bit above marks the bottom
+	delimiter   string           // of statements; the mysql client can change it
+	noBackslash bool             // backslashes in strings are text
+	ansiQuotes  bool             // "x" is a name in MySQL too
+	zone        string           // offset that instants are written in, if the dump says; MySQL
+	charset     *charset.Charset // of text
+	schema      string           // that names without one belong to
+	blocks      uint64           // T-SQL: of each open BEGIN, innermost lowest, whether it is under a condition; a bit above marks the bottom
 }
 
 type tokenKind uint8
@@ -112,7 +114,7 @@ func (s *scanner) settle() {
 	passed := s.buf[s.counted:s.pos]
 	s.line += int64(bytes.Count(passed, []byte{'\n'}))
 	if s.wide {
-		s.offset += 2 * units(passed)
+		s.offset += 2 * charset.Units(passed)
 	} else {
 		s.offset += int64(len(passed))
 	}

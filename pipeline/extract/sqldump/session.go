@@ -2,10 +2,12 @@ package sqldump
 
 import (
 	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
 
 // initial is the session that each file of a dump begins with.
-func initial(d dialect, text *charset) session {
+func initial(d dialect, text *charset.Charset) session {
 	return session{delimiter: ";", noBackslash: d != mysql, charset: text}
 }
 

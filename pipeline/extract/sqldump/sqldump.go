@@ -45,17 +45,17 @@
 package sqldump
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"os"
-	"path/filepath"
-	"runtime"
-	"strings"
 	"time"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
+	"github.com/chartlift/chartlift/pipeline/internal/glob"
+	"github.com/chartlift/chartlift/pipeline/internal/packed"
 )
 
 // Defaults of Options, as for CSV.
@@ -86,7 +86,7 @@ type Options struct {
 type Source struct {
 	options  Options
 	dialect  dialect
-	declared *charset // nil if the plan declares none
+	declared *charset.Charset // nil if the plan declares none
 	files    []file
 
 	planning chan struct{} // held while planned is looked at
@@ -104,7 +104,7 @@ func Open(o Options) (*Source, error) {
 		faults = append(faults, err)
 	}
 	if o.Encoding != "" {
-		if s.declared, err = lookupCharset(o.Encoding); err != nil {
+		if s.declared, err = charset.Lookup(o.Encoding); err != nil {
 			faults = append(faults, err)
 		}
 	}
@@ -112,10 +112,10 @@ func Open(o Options) (*Source, error) {
 	if d.ShardSize < 0 || d.MaxField < 0 || d.MaxRecord < 0 || d.MaxColumns < 0 {
 		faults = append(faults, errors.New("sizes must not be negative"))
 	}
-	set(&d.ShardSize, DefaultShardSize)
-	set(&d.MaxField, DefaultMaxField)
-	set(&d.MaxRecord, DefaultMaxRecord)
-	set(&d.MaxColumns, DefaultMaxColumns)
+	d.ShardSize = cmp.Or(d.ShardSize, DefaultShardSize)
+	d.MaxField = cmp.Or(d.MaxField, DefaultMaxField)
+	d.MaxRecord = cmp.Or(d.MaxRecord, DefaultMaxRecord)
+	d.MaxColumns = cmp.Or(d.MaxColumns, DefaultMaxColumns)
 	if err := s.find(); err != nil {
 		faults = append(faults, err)
 	}
@@ -123,13 +123,6 @@ func Open(o Options) (*Source, error) {
 		return nil, fmt.Errorf("sql dump %s: %w", o.Name, errors.Join(faults...))
 	}
 	return s, nil
-}
-
-func set[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
 }
 
 // find expands the globs, in order. A file that two of them match is read once, where it comes first.
@@ -140,45 +133,22 @@ func (s *Source) find() error {
 	var faults []error
 	seen := map[string]bool{}
 	for _, pattern := range s.options.Files {
-		full := filepath.FromSlash(pattern)
-		absolute := filepath.IsAbs(full)
-		if !absolute {
-			full = filepath.Join(escapeGlob(s.options.Dir), full)
+		found, err := glob.Find(s.options.Dir, pattern)
+		if err == nil && len(found) == 0 {
+			err = errors.New("no such file")
 		}
-		found, err := filepath.Glob(full)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", pattern, err))
-			continue
 		}
-		n := 0
-		for _, path := range found {
-			if info, err := os.Stat(path); err == nil && info.IsDir() {
-				continue
+		for _, f := range found {
+			if !seen[f.Path] {
+				seen[f.Path] = true
+				kind, _ := packed.By(f.Path)
+				s.files = append(s.files, file{f, kind})
 			}
-			n++
-			if seen[path] {
-				continue
-			}
-			seen[path] = true
-			shown := path
-			if rel, err := filepath.Rel(filepath.Join(s.options.Dir, "."), path); err == nil && !absolute {
-				shown = rel
-			}
-			s.files = append(s.files, file{path: path, shown: filepath.ToSlash(shown)})
-		}
-		if n == 0 {
-			faults = append(faults, fmt.Errorf("%s: no such file", pattern))
 		}
 	}
 	return errors.Join(faults...)
-}
-
-// escapeGlob makes a folder's name match only itself.
-func escapeGlob(dir string) string {
-	if runtime.GOOS == "windows" { // no escape there, and [ is rare in a folder's name
-		return dir
-	}
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
 // Tables reads all files, once, and answers the tables that the database has behind the last of them. The error lists

@@ -273,14 +273,14 @@ func TestChangedFileIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	write("CREATE TABLE t (a int);INSERT INTO t VALUES (1),(2),(3);")
-	if rows, err := extracttest.ShardRows(t.Context(), s, shards[0], nil); !errors.Is(err, errChanged) {
+	if rows, err := extracttest.ShardRows(t.Context(), s, shards[0], nil); !errors.Is(err, extract.ErrChanged) {
 		t.Errorf("%d rows, %v", len(rows), err)
 	}
 	again, err := Open(Options{Name: "x", Files: []string{path}, Dialect: "mysql"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rows, err := extracttest.ShardRows(t.Context(), again, shards[0], nil); !errors.Is(err, errChanged) {
+	if rows, err := extracttest.ShardRows(t.Context(), again, shards[0], nil); !errors.Is(err, extract.ErrChanged) {
 		t.Errorf("another source: %d rows, %v", len(rows), err)
 	}
 }

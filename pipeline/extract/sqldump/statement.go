@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
 
 // walker goes from statement to statement of one file, or of a piece of one, and reports each row. The planning pass and
@@ -14,11 +15,11 @@ type walker struct {
 	*scanner
 	values   values
 	catalog  *catalog
-	builds   bool     // statements that change the catalog do so: the planning pass
-	file     int      // of the source
-	shown    string   // its name
-	declared *charset // of the plan; then the dump's own declarations count for nothing
-	whole    bool     // the stream ends where the file does
+	builds   bool             // statements that change the catalog do so: the planning pass
+	file     int              // of the source
+	shown    string           // its name
+	declared *charset.Charset // of the plan; then the dump's own declarations count for nothing
+	whole    bool             // the stream ends where the file does
 	rows     func(*row) bool
 	fault    func(at mark, text string) // what is wrong with the dump itself; not nil in the planning pass
 	stopped  bool                       // rows asked for no more
@@ -64,7 +65,7 @@ type insertion struct {
 	conditional bool
 }
 
-func newWalker(d dialect, in io.Reader, declared *charset, o Options) *walker {
+func newWalker(d dialect, in io.Reader, declared *charset.Charset, o Options) *walker {
 	w := &walker{scanner: newScanner(d, in, make([]byte, window)), declared: declared}
 	w.values = values{s: w.scanner, most: o.MaxColumns, limit: o.MaxRecord}
 	return w

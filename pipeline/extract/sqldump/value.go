@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"unicode/utf8"
+
+	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
 
 // valueKind is what a literal is, before its column is asked.
@@ -81,7 +83,7 @@ func (v *values) addByte(c byte) {
 func (v *values) addRune(r rune) {
 	var text [utf8.UTFMax]byte
 	if !utf8.ValidRune(r) {
-		v.addByte(invalid) // the record is refused; U+FFFD would hide it
+		v.addByte(charset.Invalid) // the record is refused; U+FFFD would hide it
 		return
 	}
 	v.add(text[:utf8.EncodeRune(text[:], r)])

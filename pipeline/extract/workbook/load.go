@@ -34,7 +34,7 @@ func (s *Source) load(ctx context.Context) (*catalog, error) {
 			if ctx.Err() != nil {
 				return nil, fmt.Errorf("read workbooks of %s: %w", s.options.Name, ctx.Err())
 			}
-			l.faults = append(l.faults, fmt.Errorf("%s: %w", f.shown, err))
+			l.faults = append(l.faults, fmt.Errorf("%s: %w", f.Shown, err))
 		}
 	}
 	readable := len(l.faults) == 0 // else the sheet may be in a file that could not be read
@@ -70,7 +70,7 @@ type loader struct {
 // file reads one workbook. Its error is one of the whole file.
 func (l *loader) file(ctx context.Context, f file) error {
 	o := l.source.options
-	p, err := openPack(f.path, o.MaxUnpacked)
+	p, err := openPack(f.Path, o.MaxUnpacked)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (l *loader) file(ctx context.Context, f file) error {
 		part := p.parts[strings.ToLower(sheet.part)]
 		plans, named := l.plans(sheet.name)
 		notice := func(rule string, detail string) {
-			l.catalog.notices = append(l.catalog.notices, Notice{File: f.shown, Sheet: sheet.name, Rule: rule, Count: 1, Detail: detail})
+			l.catalog.notices = append(l.catalog.notices, Notice{File: f.Shown, Sheet: sheet.name, Rule: rule, Count: 1, Detail: detail})
 		}
 		if len(plans) == 0 {
 			notice(NoticeNotRead, "")
@@ -98,7 +98,7 @@ func (l *loader) file(ctx context.Context, f file) error {
 		}
 		if part == nil {
 			if named {
-				l.faults = append(l.faults, fmt.Errorf("%s: sheet %q is no worksheet", f.shown, sheet.name))
+				l.faults = append(l.faults, fmt.Errorf("%s: sheet %q is no worksheet", f.Shown, sheet.name))
 			} else {
 				notice(NoticeNoTable, "it is no worksheet")
 			}
@@ -113,7 +113,7 @@ func (l *loader) file(ctx context.Context, f file) error {
 			}
 			var all []error
 			for _, fault := range faults {
-				all = append(all, fmt.Errorf("%s: sheet %q: %s", f.shown, sheet.name, fault))
+				all = append(all, fmt.Errorf("%s: sheet %q: %s", f.Shown, sheet.name, fault))
 			}
 			switch {
 			case st.empty && !named:
@@ -135,7 +135,7 @@ func (l *loader) file(ctx context.Context, f file) error {
 func (l *loader) missing(f file, listed map[string]bool) {
 	for _, so := range l.source.options.Sheets {
 		if !listed[so.Sheet] {
-			l.catalog.notices = append(l.catalog.notices, Notice{File: f.shown, Sheet: so.Sheet, Rule: NoticeNoSheet, Count: 1})
+			l.catalog.notices = append(l.catalog.notices, Notice{File: f.Shown, Sheet: so.Sheet, Rule: NoticeNoSheet, Count: 1})
 		}
 	}
 }
@@ -157,14 +157,14 @@ func (l *loader) plans(sheet string) (plans []SheetOptions, named bool) {
 func (l *loader) add(f file, st *sheetTable) {
 	name := f.prefix + tableName(st.plan)
 	if other := l.catalog.tables[name]; other != nil {
-		l.faults = append(l.faults, fmt.Errorf("table %q is in %s and in %s; give the files other names, or read them as two sources", name, other.file.shown, f.shown))
+		l.faults = append(l.faults, fmt.Errorf("table %q is in %s and in %s; give the files other names, or read them as two sources", name, other.file.Shown, f.Shown))
 		return
 	}
-	st.table = &extract.Table{Source: l.source.options.Name, Name: name, File: f.shown, Columns: st.names}
+	st.table = &extract.Table{Source: l.source.options.Name, Name: name, File: f.Shown, Columns: st.names}
 	l.catalog.tables[name] = st
 	l.catalog.list = append(l.catalog.list, st.table)
 	for _, n := range st.notices {
-		n.File, n.Sheet, n.Table = f.shown, st.sheet.name, name
+		n.File, n.Sheet, n.Table = f.Shown, st.sheet.name, name
 		l.catalog.notices = append(l.catalog.notices, n)
 	}
 }

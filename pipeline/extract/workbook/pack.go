@@ -17,6 +17,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/xuri/excelize/v2"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
 )
 
 const (
@@ -45,7 +47,7 @@ func (p *pack) close() { _ = p.file.Close() } // nothing was written
 func openPack(name string, most int64) (*pack, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, pathless(err)
+		return nil, extract.Pathless(err)
 	}
 	p, err := checkPack(f, most)
 	if err != nil {
@@ -58,12 +60,12 @@ func openPack(name string, most int64) (*pack, error) {
 func checkPack(f *os.File, most int64) (*pack, error) {
 	info, err := f.Stat()
 	if err != nil {
-		return nil, pathless(err)
+		return nil, extract.Pathless(err)
 	}
 	magic := make([]byte, 8)
 	n, err := f.ReadAt(magic, 0)
 	if err != nil && err != io.EOF {
-		return nil, pathless(err)
+		return nil, extract.Pathless(err)
 	}
 	switch magic = magic[:n]; {
 	case bytes.HasPrefix(magic, []byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")):

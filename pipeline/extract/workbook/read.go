@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -12,10 +11,8 @@ import (
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/digest"
 )
-
-// errChanged: what Tables read is not what is being read. The run stops; nothing of it may be mixed.
-var errChanged = errors.New("the file has changed while it was being read")
 
 // position says which bytes the shard is: a part with its size and checksum. If the file holds another part by then, it
 // has changed.
@@ -26,35 +23,18 @@ func (st *sheetTable) position() string {
 // open opens the file of a table anew and sees that it is still the one that Tables read.
 func (s *Source) open(st *sheetTable, shard extract.Shard) (*pack, *zip.File, error) {
 	if shard.Position != st.position() || !slices.Equal(shard.Table.Columns, st.names) {
-		return nil, nil, fmt.Errorf("%w since it was cut into shards", errChanged)
+		return nil, nil, fmt.Errorf("%w since it was cut into shards", extract.ErrChanged)
 	}
-	p, err := openPack(st.file.path, s.options.MaxUnpacked)
+	p, err := openPack(st.file.Path, s.options.MaxUnpacked)
 	if err != nil {
 		return nil, nil, err
 	}
 	part := p.parts[strings.ToLower(st.part)]
 	if part == nil || part.CRC32 != st.crc || int64(part.UncompressedSize64) != st.size || !st.structure.same(p) {
 		p.close()
-		return nil, nil, errChanged
+		return nil, nil, extract.ErrChanged
 	}
 	return p, part, nil
-}
-
-// counter counts what passes, and hashes it if there is a hash.
-type counter struct {
-	r    io.Reader
-	hash hash.Hash
-	n    int64
-}
-
-// Read implements io.Reader.
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	if c.hash != nil {
-		c.hash.Write(p[:n])
-	}
-	return n, err
 }
 
 // newHash starts a digest. It covers all that decides the records: the sheet, and what the workbook says about styles
@@ -73,7 +53,7 @@ func (s *Source) Sum(ctx context.Context, shard extract.Shard) (extract.Digest, 
 		return extract.Digest{}, err
 	}
 	fail := func(err error) (extract.Digest, error) {
-		return extract.Digest{}, fmt.Errorf("read %s: sheet %q: %w", st.file.shown, st.sheet.name, err)
+		return extract.Digest{}, fmt.Errorf("read %s: sheet %q: %w", st.file.Shown, st.sheet.name, err)
 	}
 	p, part, err := s.open(st, shard)
 	if err != nil {
@@ -98,7 +78,7 @@ func (s *Source) Sum(ctx context.Context, shard extract.Shard) (extract.Digest, 
 // read yields the records of a sheet. It returns nil if the consumer broke off.
 func (s *Source) read(ctx context.Context, st *sheetTable, shard extract.Shard, done *extract.Digest,
 	yield func(*extract.Record, error) bool) error {
-	fail := func(err error) error { return fmt.Errorf("read %s: sheet %q: %w", st.file.shown, st.sheet.name, err) }
+	fail := func(err error) error { return fmt.Errorf("read %s: sheet %q: %w", st.file.Shown, st.sheet.name, err) }
 	p, part, err := s.open(st, shard)
 	if err != nil {
 		return fail(err)
@@ -109,10 +89,11 @@ func (s *Source) read(ctx context.Context, st *sheetTable, shard extract.Shard, 
 		return fail(err)
 	}
 	defer r.Close()
-	in := &counter{r: r}
+	var sum hash.Hash
 	if done != nil {
-		in.hash = st.newHash()
+		sum = st.newHash()
 	}
+	in := digest.NewReader(ctx, r, sum)
 	rows := newSheetReader(in, st.maxField)
 	w := newWriter(st, shard.Table, yield)
 	for {
@@ -132,8 +113,8 @@ func (s *Source) read(ctx context.Context, st *sheetTable, shard extract.Shard, 
 		}
 	}
 	if done != nil {
-		done.Bytes, done.Records, done.Complete = in.n, w.record.Ordinal, true
-		in.hash.Sum(done.Sum[:0])
+		done.Bytes, done.Records, done.Complete = in.Bytes(), w.record.Ordinal, true
+		sum.Sum(done.Sum[:0])
 	}
 	return nil
 }

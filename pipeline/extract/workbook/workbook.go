@@ -58,18 +58,18 @@
 package workbook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/glob"
 )
 
 // Defaults of Options.
@@ -134,8 +134,7 @@ type Source struct {
 
 // file is one workbook.
 type file struct {
-	path   string // to open it
-	shown  string // as people see it: relative to Options.Dir if the glob was
+	glob.File
 	prefix string // of its tables' names
 }
 
@@ -145,10 +144,11 @@ var _ extract.Source = (*Source)(nil)
 // the options and with the kinds of files.
 func Open(o Options) (*Source, error) {
 	s := &Source{options: o}
-	set(&s.options.MaxField, DefaultMaxField)
-	set(&s.options.MaxColumns, DefaultMaxColumns)
-	set(&s.options.MaxUnpacked, DefaultMaxUnpacked)
-	set(&s.options.MaxShared, DefaultMaxShared)
+	d := &s.options
+	d.MaxField = cmp.Or(d.MaxField, DefaultMaxField)
+	d.MaxColumns = cmp.Or(d.MaxColumns, DefaultMaxColumns)
+	d.MaxUnpacked = cmp.Or(d.MaxUnpacked, DefaultMaxUnpacked)
+	d.MaxShared = cmp.Or(d.MaxShared, DefaultMaxShared)
 	faults := checkOptions(s.options)
 	if len(faults) == 0 {
 		faults = s.find()
@@ -157,12 +157,6 @@ func Open(o Options) (*Source, error) {
 		return nil, fmt.Errorf("workbook source %s: %w", o.Name, errors.Join(faults...))
 	}
 	return s, nil
-}
-
-func set[T int | int64](v *T, def T) {
-	if *v == 0 {
-		*v = def
-	}
 }
 
 // refused are the kinds of files that are no workbooks of this package, by extension.
@@ -179,69 +173,39 @@ func (s *Source) find() (faults []error) {
 	}
 	seen := map[string]bool{}
 	for _, pattern := range s.options.Files {
-		full := filepath.FromSlash(pattern)
-		relative := !filepath.IsAbs(full)
-		if relative {
-			full = filepath.Join(escapeGlob(s.options.Dir), full)
-		}
-		found, err := filepath.Glob(full)
+		found, err := glob.Find(s.options.Dir, pattern)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", pattern, err))
 			continue
 		}
 		n := 0
-		for _, path := range found {
-			// Excel's own lock file lies beside a workbook that is open somewhere.
-			if info, err := os.Stat(path); err == nil && info.IsDir() || strings.HasPrefix(filepath.Base(path), "~$") {
+		for _, f := range found {
+			base := filepath.Base(f.Path)
+			if strings.HasPrefix(base, "~$") { // Excel's own lock file, beside a workbook that is open somewhere
 				continue
 			}
 			n++
-			if seen[path] {
+			if seen[f.Path] {
 				continue
 			}
-			seen[path] = true
-			shown := path
-			if relative {
-				if rel, err := filepath.Rel(filepath.Clean(s.options.Dir), path); err == nil {
-					shown = rel
-				}
-			}
-			shown = filepath.ToSlash(shown)
-			switch ext := strings.ToLower(filepath.Ext(path)); {
+			seen[f.Path] = true
+			switch ext := strings.ToLower(filepath.Ext(base)); {
 			case refused[ext] != "":
-				faults = append(faults, fmt.Errorf("%s is %s; %s", shown, refused[ext], adviceSave))
+				faults = append(faults, fmt.Errorf("%s is %s; %s", f.Shown, refused[ext], adviceSave))
 			case ext != ".xlsx" && ext != ".xlsm":
-				faults = append(faults, fmt.Errorf("%s is neither .xlsx nor .xlsm; %s, or name it so in the plan that it is not found", shown, adviceSave))
+				faults = append(faults, fmt.Errorf("%s is neither .xlsx nor .xlsm; %s, or name it so in the plan that it is not found", f.Shown, adviceSave))
 			}
-			base := filepath.Base(path)
-			s.files = append(s.files, file{path: path, shown: shown, prefix: strings.TrimSuffix(base, filepath.Ext(base)) + "."})
+			s.files = append(s.files, file{File: f, prefix: strings.TrimSuffix(base, filepath.Ext(base)) + "."})
 		}
 		if n == 0 {
 			faults = append(faults, fmt.Errorf("%s: no such file", pattern))
 		}
 	}
-	slices.SortFunc(s.files, func(a, b file) int { return strings.Compare(a.shown, b.shown) })
+	slices.SortFunc(s.files, func(a, b file) int { return strings.Compare(a.Shown, b.Shown) })
 	if len(s.files) == 1 {
 		s.files[0].prefix = ""
 	}
 	return faults
-}
-
-// escapeGlob makes a folder's name match only itself.
-func escapeGlob(dir string) string {
-	if runtime.GOOS == "windows" { // no escape there, and [ is rare in a folder's name
-		return dir
-	}
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
-}
-
-// pathless takes the folder out of an error of the file system: the caller names the file as the plan does.
-func pathless(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
 
 // Tables reads the sheets: names, columns, and what there is to notice. It reads every sheet to its end, once for a

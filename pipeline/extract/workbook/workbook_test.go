@@ -763,10 +763,10 @@ func TestAChangedFileStopsTheRun(t *testing.T) {
 		}
 		var done extract.Digest
 		rows, err := extracttest.ShardRows(t.Context(), s, shards[0], &done)
-		if len(rows) > 0 || !errors.Is(err, errChanged) || done.Complete {
+		if len(rows) > 0 || !errors.Is(err, extract.ErrChanged) || done.Complete {
 			t.Errorf("%d rows, %v", len(rows), err)
 		}
-		if _, err := s.Sum(t.Context(), shards[0]); !errors.Is(err, errChanged) {
+		if _, err := s.Sum(t.Context(), shards[0]); !errors.Is(err, extract.ErrChanged) {
 			t.Errorf("Sum: %v", err)
 		}
 		again, err := Open(o)
