@@ -1,11 +1,8 @@
 package sqldump
 
 import (
-	"bytes"
 	"encoding/binary"
-	"strconv"
 	"time"
-	"unicode/utf8"
 )
 
 // wordOperand reads an operand that begins with a word: a string with a prefix, a keyword, or a call.
@@ -20,7 +17,7 @@ func (v *values) wordOperand(nesting int) (value, flaw) {
 		case c == '\'' || c == '"' && s.dialect == mysql && s.word[0] == '_':
 			return v.literal(p)
 		case s.dialect == mysql && s.word[0] == '_': // _utf8mb4 'x', _binary 0x00
-			if d := s.blank(); d == '\'' || d == '"' && !s.ansiQuotes {
+			if d := s.solid(); d == '\'' || d == '"' && !s.ansiQuotes {
 				return v.literal(p)
 			} else if class[d]&isDigit != 0 {
 				y := v.number()
@@ -49,19 +46,21 @@ func (v *values) wordOperand(nesting int) (value, flaw) {
 	case s.isKeyword("DATE"), s.isKeyword("TIME"), s.isKeyword("TIMESTAMP"):
 		return v.typedLiteral()
 	}
-	name := string(bytes.ToUpper(s.word))
-	if s.blank() != '(' {
+	cast := s.isKeyword("CAST") || s.isKeyword("TRY_CAST")
+	convert := s.isKeyword("CONVERT") || s.isKeyword("TRY_CONVERT")
+	f := s.dialect.function(s.word)
+	if s.solid() != '(' {
 		return x, expression
 	}
 	s.pos++
 	v.open++
-	switch name {
-	case "CAST", "TRY_CAST":
+	switch {
+	case cast:
 		return v.cast(nesting)
-	case "CONVERT", "TRY_CONVERT":
+	case convert:
 		return v.convert(nesting)
 	}
-	return v.call(name, x, nesting)
+	return v.call(f, x, nesting)
 }
 
 // isKeyword says whether the word read last is the keyword.
@@ -71,14 +70,14 @@ func (s *scanner) isKeyword(keyword string) bool { return equalFold(s.word, keyw
 func (v *values) typedLiteral() (value, flaw) {
 	s := v.s
 	date := s.isKeyword("DATE")
-	for class[s.blank()]&isWordStart != 0 { // WITH TIME ZONE
+	for class[s.solid()]&isWordStart != 0 { // WITH TIME ZONE
 		s.word = s.word[:0]
 		s.readWord()
 		if !s.isKeyword("WITH") && !s.isKeyword("TIME") && !s.isKeyword("ZONE") && !s.isKeyword("WITHOUT") {
 			return value{}, expression
 		}
 	}
-	if s.blank() != '\'' {
+	if s.solid() != '\'' {
 		return value{}, expression
 	}
 	x, f := v.literal(prefixNone)
@@ -106,11 +105,11 @@ func (v *values) cast(nesting int) (value, flaw) {
 
 // operandBeforeWord reads an operand and the word behind it.
 func (v *values) operandBeforeWord(nesting int) (value, flaw) {
-	x, f := v.operand(v.s.blank(), nesting+1)
+	x, f := v.operand(v.s.solid(), nesting+1)
 	if f != flawless {
 		return x, f
 	}
-	if class[v.s.blank()]&isWordStart == 0 {
+	if class[v.s.solid()]&isWordStart == 0 {
 		return x, expression
 	}
 	v.s.word = v.s.word[:0]
@@ -135,7 +134,7 @@ func (v *values) convert(nesting int) (value, flaw) {
 		return value{}, expression
 	}
 	target := string(s.word)
-	if s.blank() != ',' {
+	if s.solid() != ',' {
 		return value{}, expression
 	}
 	s.pos++
@@ -143,7 +142,7 @@ func (v *values) convert(nesting int) (value, flaw) {
 	if f != flawless {
 		return x, f
 	}
-	if s.blank() == ',' {
+	if s.solid() == ',' {
 		s.pos++
 		style, f := v.value(nesting + 1)
 		if f != flawless {
@@ -249,167 +248,4 @@ func binaryTime(typ string, b []byte) (text []byte, ok bool) {
 		return t.AppendFormat(nil, form+" -07:00"), ok
 	}
 	return nil, true
-}
-
-// call reads the arguments of a call, behind its parenthesis, and does what little dumps call for: no tool leaves the
-// evaluation of anything else to the database. x is empty and begins where the arguments will.
-func (v *values) call(name string, x value, nesting int) (value, flaw) {
-	var args [16]value
-	n := 0
-	for v.s.blank() != ')' {
-		if n == len(args) {
-			return x, expression
-		}
-		arg, f := v.value(nesting + 1)
-		if f != flawless {
-			return x, f
-		}
-		args[n] = arg
-		n++
-		if v.s.blank() == ',' {
-			v.s.pos++
-		} else if v.s.blank() != ')' {
-			return x, expression
-		}
-	}
-	if f := v.close(); f != flawless {
-		return x, f
-	}
-	if v.over {
-		return x, flawless // refused anyway
-	}
-	if !v.evaluate(name, &x, args[:n]) {
-		return x, expression
-	}
-	return x, flawless
-}
-
-// evaluate puts the result of a call in the place of its arguments.
-func (v *values) evaluate(name string, x *value, args []value) bool {
-	text := func(i int) []byte { return v.arena[args[i].start:args[i].end] }
-	result := func(kind valueKind, b []byte) bool {
-		v.arena = append(v.arena[:x.start], b...)
-		x.end, x.kind = len(v.arena), kind
-		return true
-	}
-	for _, a := range args {
-		if a.kind == valueDefault || a.kind == valueNull {
-			return false
-		}
-	}
-	switch d := v.s.dialect; {
-	case d == oracle && len(args) == 0 && (name == "EMPTY_CLOB" || name == "EMPTY_BLOB"):
-		return result(valueNull, nil)
-	case d == oracle && len(args) == 1 && (name == "TO_CLOB" || name == "TO_NCLOB" || name == "TO_CHAR" || name == "TO_NCHAR" ||
-		name == "TO_BLOB" || name == "XMLTYPE" || name == "TO_NUMBER"):
-		*x = args[0]
-		return true
-	case d == oracle && len(args) == 1 && name == "HEXTORAW", d == mysql && len(args) == 1 && name == "UNHEX":
-		v.arena = v.arena[:args[0].end]
-		if !v.unhex(args[0].start) {
-			return false
-		}
-		*x = value{start: args[0].start, end: len(v.arena), kind: valueBytes}
-		return true
-	case d == oracle && len(args) >= 2 && (name == "TO_DATE" || name == "TO_TIMESTAMP" || name == "TO_TIMESTAMP_TZ"):
-		at, ok := parseOracle(text(0), string(text(1)))
-		return ok && result(valueText, at)
-	case d == oracle && len(args) == 1 && name == "UNISTR":
-		*x = args[0]
-		v.arena = v.arena[:x.end]
-		ok := v.unescape(x.start, '\\', false)
-		x.end = len(v.arena)
-		return ok
-	case d == sqlite && len(args) == 1 && name == "UNISTR":
-		*x = args[0]
-		v.arena = v.arena[:x.end]
-		ok := v.unescape(x.start, '\\', true)
-		x.end = len(v.arena)
-		return ok
-	case d == sqlite && len(args) == 3 && name == "REPLACE":
-		old, with := text(1), text(2)
-		if len(old) == 0 {
-			return result(valueText, text(0))
-		}
-		if more := bytes.Count(text(0), old) * (len(with) - len(old)); args[0].end-args[0].start+more > v.limit {
-			v.over = true
-			return true
-		}
-		return result(valueText, bytes.ReplaceAll(text(0), old, with))
-	case name == "CHAR" && (d == sqlite || d == mysql || d == sqlserver), name == "NCHAR" && d == sqlserver,
-		name == "CHR" && (d == oracle || d == postgres):
-		var out []byte
-		for i := range args {
-			r, err := strconv.ParseUint(string(text(i)), 10, 21)
-			if err != nil || !utf8.ValidRune(rune(r)) || r >= utf8.RuneSelf && d != sqlite && name != "NCHAR" && d != postgres {
-				return false // there it depends on a code page
-			}
-			out = utf8.AppendRune(out, rune(r))
-		}
-		return result(valueText, out)
-	}
-	return false
-}
-
-// unescape turns \xxxx in the arena from start on into characters. long: also \uXXXX, \UXXXXXXXX and \+XXXXXX, as
-// unistr() of SQLite and U&” have them. A doubled escape is one. Pairs of surrogates are one character.
-func (v *values) unescape(start int, escape byte, long bool) bool {
-	text := v.arena[start:]
-	out := make([]byte, 0, len(text))
-	var high rune
-	for i := 0; i < len(text); {
-		if text[i] != escape {
-			if high != 0 {
-				return false
-			}
-			out = append(out, text[i])
-			i++
-			continue
-		}
-		i++
-		if i < len(text) && text[i] == escape && high == 0 {
-			out = append(out, escape)
-			i++
-			continue
-		}
-		digits := 4
-		if long && i < len(text) {
-			switch text[i] {
-			case 'u':
-				i++
-			case 'U':
-				digits = 8
-				i++
-			case '+':
-				digits = 6
-				i++
-			}
-		}
-		if i+digits > len(text) {
-			return false
-		}
-		n, err := strconv.ParseUint(string(text[i:i+digits]), 16, 32)
-		if err != nil {
-			return false
-		}
-		i += digits
-		r := rune(n)
-		switch {
-		case high != 0:
-			if r < 0xDC00 || r > 0xDFFF {
-				return false
-			}
-			r = 0x10000 + (high-0xD800)<<10 + (r - 0xDC00)
-			high = 0
-		case r >= 0xD800 && r < 0xDC00:
-			high = r
-			continue
-		}
-		if n > utf8.MaxRune || !utf8.ValidRune(r) {
-			return false
-		}
-		out = utf8.AppendRune(out, r)
-	}
-	v.arena = append(v.arena[:start], out...)
-	return high == 0
 }

@@ -1,8 +1,6 @@
 package sqldump
 
-import (
-	"github.com/chartlift/chartlift/pipeline/extract"
-)
+import "github.com/chartlift/chartlift/pipeline/extract"
 
 // copy reads COPY of PostgreSQL, and the lines behind COPY … FROM stdin.
 func (w *walker) copy() {
@@ -110,10 +108,7 @@ func (v *values) line() flaw {
 	}
 	for {
 		b := s.buf[s.pos:s.end]
-		i := 0
-		for i < len(b) && class[b[i]]&endsField == 0 {
-			i++
-		}
+		i := indexAny(b, '\t', '\n', '\\')
 		if i > 0 {
 			v.add(b[:i])
 			cr = b[i-1] == '\r'

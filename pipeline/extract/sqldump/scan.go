@@ -2,7 +2,9 @@ package sqldump
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
+	"math/bits"
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/internal/charset"
@@ -158,7 +160,6 @@ const (
 	isDigit
 	isHex
 	startsComment
-	endsField // of COPY, or may
 )
 
 var class = func() (c [256]uint8) {
@@ -186,9 +187,6 @@ var class = func() (c [256]uint8) {
 	for _, b := range []byte("-/*#") {
 		c[b] |= startsComment
 	}
-	for _, b := range []byte("\t\n\\") {
-		c[b] |= endsField
-	}
 	return c
 }()
 
@@ -212,6 +210,28 @@ func (s *scanner) blank() byte {
 			return 0
 		}
 	}
+}
+
+// solid is what blank answers, at once where no blank or comment stands here.
+func (s *scanner) solid() byte {
+	if s.pos < s.end && class[s.buf[s.pos]]&(isBlank|startsComment) == 0 {
+		return s.buf[s.pos]
+	}
+	return s.blank()
+}
+
+// null passes NULL, if a tuple goes on or ends right behind it.
+func (s *scanner) null() bool {
+	const size = len("NULL,")
+	if s.end-s.pos < size {
+		return false
+	}
+	b := s.buf[s.pos : s.pos+size]
+	if string(b) != "NULL," && string(b) != "NULL)" {
+		return false
+	}
+	s.pos += size - 1
+	return true
 }
 
 // comment passes the comment that stands here, if one does.
@@ -376,7 +396,7 @@ func (s *scanner) token() tokenKind {
 		s.readName(c)
 		return tokenName
 	case c == '$' && s.dialect == postgres:
-		if tag := s.dollarTag(); tag != "" {
+		if tag := s.dollarTag(); tag != nil {
 			s.pos += len(tag)
 			s.until(tag, nil)
 			return tokenString
@@ -457,6 +477,17 @@ func equalFold(word []byte, keyword string) bool {
 		}
 	}
 	return true
+}
+
+// appendUpper appends a word in upper case.
+func appendUpper(dst, word []byte) []byte {
+	for _, c := range word {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst
 }
 
 // isOne says whether the last token is one of the keywords.
@@ -571,13 +602,7 @@ func (s *scanner) text(p prefix, v *values) bool {
 	s.pos++
 	for {
 		b := s.buf[s.pos:s.end]
-		i, short := 0, min(len(b), 32) // most strings are shorter than what a search costs to begin
-		for i < short && b[i] != quote && b[i] != stop {
-			i++
-		}
-		if i == short && i < len(b) {
-			i += indexEither(b[i:], quote, stop)
-		}
+		i := indexAny(b, quote, stop, stop)
 		v.add(b[:i])
 		s.pos += i
 		if i == len(b) {
@@ -603,26 +628,26 @@ func (s *scanner) text(p prefix, v *values) bool {
 	}
 }
 
-// indexEither is the place of the first of the two bytes, or the length. It searches piece by piece, so that a far
-// quote is not looked for again behind each of many backslashes.
-func indexEither(text []byte, a, b byte) int {
-	for at := 0; at < len(text); {
-		piece := text[at:min(at+512, len(text))]
-		i := bytes.IndexByte(piece, a)
-		if i < 0 {
-			i = len(piece)
-		}
-		if a != b {
-			if j := bytes.IndexByte(piece[:i], b); j >= 0 {
-				i = j
-			}
-		}
-		at += i
-		if i < len(piece) {
-			return at
+// indexAny is the place of the first of three bytes, or the length. It looks at eight bytes at a time: most strings are
+// shorter than what bytes.IndexByte costs to begin.
+func indexAny(text []byte, a, b, c byte) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	as, bs, cs := ones*uint64(a), ones*uint64(b), ones*uint64(c)
+	i := 0
+	for ; i+8 <= len(text); i += 8 {
+		w := binary.LittleEndian.Uint64(text[i:])
+		// A byte that is 0 in x has its high bit set in (x - ones) &^ x; another one only above such a byte.
+		x, y, z := w^as, w^bs, w^cs
+		if found := ((x-ones)&^x | (y-ones)&^y | (z-ones)&^z) & highs; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
 		}
 	}
-	return len(text)
+	for ; i < len(text); i++ {
+		if t := text[i]; t == a || t == b || t == c {
+			return i
+		}
+	}
+	return i
 }
 
 // escape reads what a backslash, already passed, escapes. It answers false at the end of the stream.
@@ -712,36 +737,36 @@ func hexValue(c byte) int {
 	return -1
 }
 
-// openQuote passes the start of q'[…]' and answers what ends it.
-func (s *scanner) openQuote() string {
+// openQuote passes the start of q'[…]' and answers what ends it, valid until the next.
+func (s *scanner) openQuote() []byte {
 	open := s.at(1)
 	s.pos += 2
 	s.pos = min(s.pos, s.end)
 	if i := strings.IndexByte("[{(<", open); i >= 0 {
 		open = "]})>"[i]
 	}
-	return string([]byte{open, '\''})
+	return append(s.tagBuf[:0], open, '\'')
 }
 
-// dollarTag is the tag of a dollar-quoted string that begins here, with its dollars, or "".
-func (s *scanner) dollarTag() string {
+// dollarTag is the tag of a dollar-quoted string that begins here, with its dollars, valid until the next; or nil.
+func (s *scanner) dollarTag() []byte {
 	for i := 1; i < len(s.tagBuf); i++ {
 		c := s.at(i)
 		if c == '$' {
-			return string(s.buf[s.pos : s.pos+i+1])
+			return append(s.tagBuf[:0], s.buf[s.pos:s.pos+i+1]...)
 		}
 		if class[c]&isWordPart == 0 || i == 1 && class[c]&isDigit != 0 {
-			return ""
+			return nil
 		}
 	}
-	return ""
+	return nil
 }
 
 // until reads everything up to the text into v and passes the text too; it says whether it was found.
-func (s *scanner) until(text string, v *values) bool {
+func (s *scanner) until(text []byte, v *values) bool {
 	for {
 		b := s.buf[s.pos:s.end]
-		if i := bytes.Index(b, []byte(text)); i >= 0 {
+		if i := bytes.Index(b, text); i >= 0 {
 			v.add(b[:i])
 			s.pos += i + len(text)
 			return true

@@ -284,3 +284,51 @@ func TestChangedFileIsRefused(t *testing.T) {
 		t.Errorf("another source: %d rows, %v", len(rows), err)
 	}
 }
+
+// Models of TO_DATE that a reader meets again are not taken apart again; they must not be taken for each other, however
+// many there are.
+func TestManyDateModels(t *testing.T) {
+	var text, want strings.Builder
+	text.WriteString("CREATE TABLE T (D DATE);\n")
+	for i := range 40 {
+		punctuation := []string{"-", "/", ".", " ", ":", ";", ",", "_", "~", "="}[i%10]
+		text.WriteString("INSERT INTO T VALUES (TO_DATE('03" + punctuation + "02" + punctuation + "2021', 'DD" + punctuation + "MM" + punctuation + "YYYY'));\n" +
+			"INSERT INTO T VALUES (TO_DATE('03" + punctuation + "02" + punctuation + "2021', 'mm" + punctuation + "dd" + punctuation + "yyyy'));\n")
+		if punctuation == "_" { // part of a word
+			want.WriteString("!sql-expression\n!sql-expression\n")
+			continue
+		}
+		want.WriteString("2021-02-03T00:00:00\n2021-03-02T00:00:00\n")
+	}
+	path := filepath.Join(t.TempDir(), "d.sql")
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(Options{Files: []string{path}, Dialect: "oracle"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := s.Tables(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shards, err := s.Shards(t.Context(), tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := extracttest.ShardRows(t.Context(), s, shards[0], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	for _, r := range rows {
+		if r.Rule != "" {
+			got.WriteString("!" + r.Rule + "\n")
+			continue
+		}
+		got.WriteString(r.Cells[0] + "\n")
+	}
+	if d := cmp.Diff(want.String(), got.String()); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}

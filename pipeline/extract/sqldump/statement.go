@@ -25,12 +25,34 @@ type walker struct {
 	stopped  bool                       // rows asked for no more
 
 	row         row
-	conditional bool   // the next statement is under an IF of T-SQL
-	transaction bool   // BEGIN without COMMIT so far
-	header      []byte // the last INSERT up to its VALUES, since mostly the next one begins the same
-	cached      insertion
+	conditional bool // the next statement is under an IF of T-SQL
+	transaction bool // BEGIN without COMMIT so far
+	insertHead  head
+	intoHead    head // of INSERT ALL
 	behind      bool // of the next row
 	several     bool // within INSERT ALL
+}
+
+// head is the start of the last INSERT, or INTO, up to and with its VALUES: mostly the next one begins the same.
+type head struct {
+	text []byte
+	in   insertion
+}
+
+// beginning is where in the window a head begins: at the word that was read last.
+func (w *walker) beginning() (first, moves int) {
+	first = w.pos - len(w.word)
+	if first < 0 || !bytes.Equal(w.buf[first:w.pos], w.word) { // the window has moved within the word
+		return 0, -1
+	}
+	return first, w.moves
+}
+
+// keep remembers a head that began there and ends here, if it is still in the window.
+func (w *walker) keep(h *head, first, moves int, in insertion) {
+	if w.moves == moves && !w.held {
+		h.text, h.in = append(h.text[:0], w.buf[first:w.pos]...), in
+	}
 }
 
 // row is a record as the walker finds it. Its values are the walker's, unless a rule refuses it.
@@ -88,12 +110,12 @@ func (w *walker) walk(in insertion) {
 
 // statement reads one statement. It answers false at the end of the stream.
 func (w *walker) statement() bool {
-	if !w.held && w.headed() {
+	if !w.held && w.headed(&w.insertHead) {
 		w.start = w.here()
-		w.pos += len(w.header)
-		w.cached.conditional = w.underCondition()
+		w.pos += len(w.insertHead.text)
+		w.insertHead.in.conditional = w.underCondition()
 		w.conditional = false
-		w.tuples(w.cached)
+		w.tuples(w.insertHead.in)
 		return true
 	}
 	switch w.next() {
@@ -133,13 +155,13 @@ func (w *walker) statement() bool {
 	return true
 }
 
-// headed says whether an INSERT begins here as the last one did.
-func (w *walker) headed() bool {
-	if len(w.header) == 0 {
+// headed says whether the head stands here again.
+func (w *walker) headed(h *head) bool {
+	if len(h.text) == 0 {
 		return false
 	}
 	w.blank()
-	return w.ahead(view(w.header))
+	return w.ahead(view(h.text))
 }
 
 // includes reports a command that reads another file.
@@ -214,7 +236,7 @@ func (w *walker) keyword() {
 		w.conditional = w.conditional && !conditional
 		return
 	}
-	w.header = w.header[:0] // it may mean another table from here on
+	w.insertHead.text, w.intoHead.text = w.insertHead.text[:0], w.intoHead.text[:0] // they may mean other tables from here on
 	switch {
 	case w.isWord("COPY") && w.dialect == postgres:
 		w.copy()
@@ -396,9 +418,8 @@ func (w *walker) name() (schema, name string, ok bool) {
 // insert reads INSERT or REPLACE.
 func (w *walker) insert() {
 	begin := w.start
-	first, moves := w.pos-len(w.word), w.moves
-	whole := first >= 0 && bytes.Equal(w.buf[first:w.pos], w.word) // the window may have moved since
-	if w.accept("OR") {                                            // REPLACE, IGNORE, … of SQLite
+	first, moves := w.beginning()
+	if w.accept("OR") { // REPLACE, IGNORE, … of SQLite
 		w.next()
 	}
 	for w.next() == tokenWord && w.isOne("LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO") {
@@ -413,10 +434,7 @@ func (w *walker) insert() {
 		return
 	}
 	in.where = inValues
-	if whole && w.moves == moves && !w.held {
-		w.header = append(w.header[:0], w.buf[first:w.pos]...)
-		w.cached = in
-	}
+	w.keep(&w.insertHead, first, moves, in)
 	w.tuples(in)
 }
 
@@ -621,7 +639,7 @@ func (w *walker) tuples(in insertion) {
 			w.pos++
 			continue
 		}
-		if w.crossed && w.headed() { // nothing need stand between statements of T-SQL
+		if w.crossed && w.headed(&w.insertHead) { // nothing need stand between statements of T-SQL
 			return
 		}
 		w.afterTuples(in)
@@ -727,8 +745,16 @@ func (w *walker) afterTuples(in insertion) {
 // insertAll reads INTO t (…) VALUES (…) INTO … SELECT … of Oracle.
 func (w *walker) insertAll(conditional bool) {
 	for !w.stopped {
+		if !w.held && w.headed(&w.intoHead) {
+			w.start = w.here()
+			w.pos += len(w.intoHead.text)
+			w.intoHead.in.conditional = w.underCondition() || conditional
+			w.tuples(w.intoHead.in)
+			continue
+		}
 		switch {
 		case w.accept("INTO"):
+			first, moves := w.beginning()
 			w.several = true
 			in, ok := w.target(w.start)
 			w.several = false
@@ -737,6 +763,7 @@ func (w *walker) insertAll(conditional bool) {
 			}
 			in.where = inAll
 			in.conditional = in.conditional || conditional
+			w.keep(&w.intoHead, first, moves, in)
 			w.tuples(in)
 		case w.accept("WHEN"): // … THEN INTO
 			conditional = true
@@ -757,13 +784,16 @@ func (w *walker) insertAll(conditional bool) {
 // has rows.
 func (w *walker) insertAllSource() {
 	begin := w.start
-	var words []string
+	words, dual := 0, true
 	for w.next() != tokenEOF && w.last != tokenEnd {
-		if len(words) < 4 {
-			words = append(words, strings.ToUpper(string(w.word)))
+		switch words++; words {
+		case 2:
+			dual = dual && equalFold(w.word, "FROM")
+		case 3:
+			dual = dual && equalFold(w.word, "DUAL")
 		}
 	}
-	if len(words) != 3 || words[1] != "FROM" || words[2] != "DUAL" {
+	if words != 3 || !dual {
 		w.complain(begin, "an INSERT ALL takes its rows from a query other than `SELECT … FROM dual`; its rows are not written in the dump")
 	}
 }

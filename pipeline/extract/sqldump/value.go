@@ -1,8 +1,8 @@
 package sqldump
 
 import (
-	"bytes"
 	"encoding/hex"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/chartlift/chartlift/pipeline/internal/charset"
@@ -51,6 +51,10 @@ type values struct {
 	limit int // cap on len(arena)
 	over  bool
 	open  int // parentheses open, for the way out of an expression
+
+	args    []value // of the calls that are being read
+	scratch []byte  // for the results of calls
+	models  dateModels
 }
 
 func (v *values) reset() {
@@ -103,15 +107,15 @@ func (v *values) tuple() flaw {
 	v.reset()
 	s.pos++
 	v.open = 1
-	if s.blank() == ')' {
+	if s.solid() == ')' {
 		s.pos++
 		return flawless
 	}
 	for {
 		var x value
 		var f flaw
-		// The two most frequent forms, at once.
-		switch c := s.blank(); {
+		// The most frequent forms, at once.
+		switch c := s.solid(); {
 		case c == '\'':
 			x.kind, x.start = valueText, len(v.arena)
 			if !s.text(prefixNone, v) {
@@ -120,24 +124,15 @@ func (v *values) tuple() flaw {
 			x.end = len(v.arena)
 		case class[c]&isDigit != 0:
 			x = v.number()
+		case c == 'N' && s.null():
 		default:
 			x, f = v.operand(c, 0)
 		}
-		if f == flawless {
-			switch s.blank() {
-			case ',':
-				s.pos++
-				v.push(x)
-				continue
-			case ')':
-				s.pos++
-				v.push(x)
-				return flawless
-			}
+		if c := s.solid(); f == flawless && c != ',' && c != ')' {
 			x, f = v.suffixes(x, 0)
 		}
 		if f == flawless {
-			switch s.blank() {
+			switch s.solid() {
 			case ',':
 				s.pos++
 				v.push(x)
@@ -179,8 +174,8 @@ func (v *values) leave() flaw {
 
 // value reads an operand and what stands behind it.
 func (v *values) value(nesting int) (value, flaw) {
-	x, f := v.operand(v.s.blank(), nesting)
-	if f != flawless {
+	x, f := v.operand(v.s.solid(), nesting)
+	if c := v.s.solid(); f != flawless || c == ',' || c == ')' {
 		return x, f
 	}
 	return v.suffixes(x, nesting)
@@ -202,7 +197,7 @@ func (v *values) operand(c byte, nesting int) (value, flaw) {
 		if c == '-' {
 			v.addByte(c)
 		}
-		if d := s.blank(); class[d]&isDigit == 0 && d != '.' {
+		if d := s.solid(); class[d]&isDigit == 0 && d != '.' {
 			return x, expression
 		}
 		y := v.number()
@@ -221,7 +216,7 @@ func (v *values) operand(c byte, nesting int) (value, flaw) {
 		return x, f
 	case c == '$' && s.dialect == postgres:
 		tag := s.dollarTag()
-		if tag == "" {
+		if tag == nil {
 			return x, expression
 		}
 		s.pos += len(tag)
@@ -239,7 +234,7 @@ func (v *values) operand(c byte, nesting int) (value, flaw) {
 
 // close reads the closing parenthesis of a call.
 func (v *values) close() flaw {
-	if v.s.blank() != ')' {
+	if v.s.solid() != ')' {
 		return expression
 	}
 	v.s.pos++
@@ -253,37 +248,38 @@ func (v *values) literal(p prefix) (value, flaw) {
 	if !v.s.text(p, v) {
 		return x, unclosed
 	}
+	x.end = len(v.arena)
+	ok := true
 	switch p {
 	case prefixBytes:
 		x.kind = valueBytes
 	case prefixBits:
 		x.kind = valueBits
 	case prefixHex:
-		x.kind = valueBytes
-		if !v.unhex(x.start) {
-			return x, expression
-		}
+		ok = v.unhex(&x)
 	case prefixUnicode:
-		if !v.unescape(x.start, '\\', true) {
-			return x, expression
-		}
+		ok = v.unescape(&x, true)
 	}
-	x.end = len(v.arena)
+	if !ok {
+		return x, expression
+	}
 	return x, flawless
 }
 
-// unhex turns the digits in the arena from start on into bytes.
-func (v *values) unhex(start int) bool {
+// unhex turns hexadecimal digits, the last in the arena, into bytes.
+func (v *values) unhex(x *value) bool {
+	x.kind = valueBytes
 	if v.over {
 		return true // refused anyway
 	}
-	if (len(v.arena)-start)%2 != 0 {
-		v.arena = append(v.arena, 0)
-		copy(v.arena[start+1:], v.arena[start:])
-		v.arena[start] = '0'
+	v.arena = v.arena[:x.end]
+	if (x.end-x.start)%2 != 0 {
+		v.arena = slices.Insert(v.arena, x.start, '0')
 	}
-	n, err := hex.Decode(v.arena[start:], v.arena[start:])
-	v.arena = v.arena[:start+n]
+	digits := v.arena[x.start:]
+	n, err := hex.Decode(digits, digits)
+	x.end = x.start + n
+	v.arena = v.arena[:x.end]
 	return err == nil
 }
 
@@ -296,9 +292,8 @@ func (v *values) number() value {
 		case c == 'x' && s.dialect != oracle:
 			s.pos += 2
 			v.run(isHex)
-			x.kind = valueBytes
-			v.unhex(x.start)
 			x.end = len(v.arena)
+			v.unhex(&x) // there is nothing else
 			return x
 		case c == 'b' && s.dialect == mysql:
 			s.pos += 2
@@ -353,7 +348,7 @@ func (v *values) run(of uint8) {
 func (v *values) suffixes(x value, nesting int) (value, flaw) {
 	s := v.s
 	for {
-		c := s.blank()
+		c := s.solid()
 		switch {
 		case c == ':' && s.dialect == postgres && s.at(1) == ':':
 			s.pos += 2
@@ -362,7 +357,7 @@ func (v *values) suffixes(x value, nesting int) (value, flaw) {
 			}
 		case c == '|' && s.dialect != mysql && s.dialect != sqlserver && s.at(1) == '|':
 			s.pos += 2
-			y, f := v.operand(s.blank(), nesting+1)
+			y, f := v.operand(s.solid(), nesting+1)
 			if f != flawless {
 				return x, f
 			}
@@ -371,7 +366,7 @@ func (v *values) suffixes(x value, nesting int) (value, flaw) {
 			}
 		case c == '+' && s.dialect == sqlserver && x.kind == valueText:
 			s.pos++
-			y, f := v.operand(s.blank(), nesting+1)
+			y, f := v.operand(s.solid(), nesting+1)
 			if f != flawless {
 				return x, f
 			}
@@ -425,33 +420,34 @@ func (v *values) join(x *value, y value) bool {
 // typeName passes the name of a type, all words of it, and leaves the first in scanner.word.
 func (v *values) typeName() bool {
 	s := v.s
-	var name []byte
+	name := v.scratch[:0]
+	defer func() { v.scratch = name }()
 	for {
-		c := s.blank()
+		c := s.solid()
 		switch {
 		case class[c]&isWordStart != 0, c == '"', c == '`', c == '[' && s.dialect == sqlserver:
 			if s.next() != tokenWord && s.last != tokenName {
 				return false
 			}
-			if name == nil {
-				name = bytes.ToUpper(s.word)
+			if len(name) == 0 {
+				name = appendUpper(name, s.word)
 			}
-		case c == '.' && name != nil:
+		case c == '.' && len(name) > 0:
 			s.pos++
-			name = nil // a schema; the type is named next
-		case c == '(' && name != nil:
+			name = name[:0] // a schema; the type is named next
+		case c == '(' && len(name) > 0:
 			s.pos++
-			for s.blank() != ')' {
+			for s.solid() != ')' {
 				if s.next() != tokenWord && !s.isPunct(',') {
 					return false
 				}
 			}
 			s.pos++
-		case c == '[' && name != nil && s.at(1) == ']':
+		case c == '[' && len(name) > 0 && s.at(1) == ']':
 			s.pos += 2
 		default:
 			s.word = append(s.word[:0], name...)
-			return name != nil
+			return len(name) > 0
 		}
 	}
 }
