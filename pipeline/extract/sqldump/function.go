@@ -11,24 +11,28 @@ import (
 // on, and the result takes their place. It answers false for arguments that it does not take.
 type function func(v *values, at int, args []value) (value, bool)
 
-// functions by name, in upper case.
-var functions = [...]map[string]function{
-	mysql:     {"UNHEX": fromHex, "CHAR": fromASCII},
-	postgres:  {"CHR": fromCode},
-	sqlserver: {"CHAR": fromASCII, "NCHAR": fromCode},
-	sqlite:    {"UNISTR": unistrLong, "REPLACE": replace, "CHAR": fromCode},
-	oracle: {"EMPTY_CLOB": empty, "EMPTY_BLOB": empty, "TO_CLOB": same, "TO_NCLOB": same, "TO_CHAR": same, "TO_NCHAR": same,
-		"TO_BLOB": same, "XMLTYPE": same, "TO_NUMBER": same, "HEXTORAW": fromHex, "TO_DATE": toDate, "TO_TIMESTAMP": toDate,
-		"TO_TIMESTAMP_TZ": toDate, "UNISTR": unistr, "CHR": fromASCII},
+// functions are those of each dialect, by their names in upper case.
+var functions = [...][]struct {
+	name string
+	do   function
+}{
+	mysql:     {{"UNHEX", fromHex}, {"CHAR", fromASCII}},
+	postgres:  {{"CHR", fromCode}},
+	sqlserver: {{"CHAR", fromASCII}, {"NCHAR", fromCode}},
+	sqlite:    {{"UNISTR", unistrLong}, {"REPLACE", replace}, {"CHAR", fromCode}},
+	oracle: {{"EMPTY_CLOB", empty}, {"EMPTY_BLOB", empty}, {"TO_CLOB", same}, {"TO_NCLOB", same}, {"TO_CHAR", same},
+		{"TO_NCHAR", same}, {"TO_BLOB", same}, {"XMLTYPE", same}, {"TO_NUMBER", same}, {"HEXTORAW", fromHex}, {"TO_DATE", toDate},
+		{"TO_TIMESTAMP", toDate}, {"TO_TIMESTAMP_TZ", toDate}, {"UNISTR", unistr}, {"CHR", fromASCII}},
 }
 
 // function finds a function by its name; nil if there is none.
 func (d dialect) function(name []byte) function {
-	var upper [16]byte // no name is longer
-	if len(name) > len(upper) {
-		return nil
+	for _, f := range functions[d] {
+		if equalFold(name, f.name) {
+			return f.do
+		}
 	}
-	return functions[d][string(appendUpper(upper[:0], name))]
+	return nil
 }
 
 // call reads the arguments of a call, behind its parenthesis, and does it. x is empty and begins where the arguments will.

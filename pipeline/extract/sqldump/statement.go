@@ -155,13 +155,13 @@ func (w *walker) statement() bool {
 	return true
 }
 
-// headed says whether the head stands here again.
+// headed says whether the head stands here again, and not only the first letters of its last word: VALUE, VALUES.
 func (w *walker) headed(h *head) bool {
 	if len(h.text) == 0 {
 		return false
 	}
 	w.blank()
-	return w.ahead(view(h.text))
+	return w.ahead(view(h.text)) && class[w.at(len(h.text))]&isWordPart == 0
 }
 
 // includes reports a command that reads another file.
