@@ -127,11 +127,9 @@ func (r *renderer) cell(v *values, x value, form form, se *session) string {
 	b = v.arena[x.start:x.end]
 	switch form {
 	case asDate:
-		r.scratch = r.dashed(b)
-		v.arena = append(v.arena, r.scratch...)
+		v.arena = append(v.arena, r.dashed(b)...)
 	case asDateTime:
-		r.scratch = r.dashed(b)
-		v.arena = extract.AppendDateTime(v.arena, r.scratch, r.zone)
+		v.arena = extract.AppendDateTime(v.arena, r.dashed(b), r.zone)
 	case asInstant:
 		r.instant(v, b, se)
 	case asTime:
@@ -151,18 +149,18 @@ func (r *renderer) cell(v *values, x value, form form, se *session) string {
 
 // dashed is the text of a date; SQL Server also takes it without dashes, whatever the language of the session.
 func (r *renderer) dashed(b []byte) []byte {
-	r.scratch = append(r.scratch[:0], b...)
 	if r.dialect != sqlserver || len(b) < 8 || len(b) > 8 && b[8] != ' ' {
-		return r.scratch
+		return b
 	}
 	for _, c := range b[:8] {
 		if class[c]&isDigit == 0 {
-			return r.scratch
+			return b
 		}
 	}
 	r.scratch = append(r.scratch[:0], b[:4]...)
 	r.scratch = append(r.scratch, '-', b[4], b[5], '-')
-	return append(r.scratch, b[6:]...)
+	r.scratch = append(r.scratch, b[6:]...)
+	return r.scratch
 }
 
 // instant appends a moment. Where its text has no offset, the zone that the dump has set is its; if it has set none it is

@@ -45,7 +45,7 @@ func (in *input) close() {
 
 // open opens a file from a place in its unpacked bytes on, up to another (-1: its end). Of a packed file that is not
 // kept in memory, all before the place is unpacked and dropped.
-func (f file) open(ctx context.Context, start, end int64, kept []byte, h hash.Hash) (_ *input, err error) {
+func (s *Source) open(ctx context.Context, f file, start, end int64, kept []byte, h hash.Hash) (_ *input, err error) {
 	in := &input{}
 	defer func() {
 		if err != nil {
@@ -77,7 +77,7 @@ func (f file) open(ctx context.Context, start, end int64, kept []byte, h hash.Ha
 			return nil, err
 		}
 		in.closes = append(in.closes, z.Close)
-		raw = z
+		raw = packed.Limit{Unpacked: s.options.MaxUnpacked, Ratio: s.options.MaxRatio}.Reader(z, info.Size())
 		if _, err := io.CopyN(io.Discard, digest.NewReader(ctx, raw, nil), start); err != nil {
 			return nil, err
 		}

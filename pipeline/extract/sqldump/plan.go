@@ -94,7 +94,7 @@ func (p *plan) fault(err error) {
 // planFile reads one file.
 func (s *Source) planFile(ctx context.Context, p *plan, i int) error {
 	f := s.files[i]
-	in, err := f.open(ctx, 0, -1, nil, nil)
+	in, err := s.open(ctx, f, 0, -1, nil, nil)
 	if err != nil {
 		return err
 	}

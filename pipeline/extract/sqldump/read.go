@@ -33,7 +33,7 @@ func (s *Source) piece(ctx context.Context, shard extract.Shard) (p *plan, t *ta
 // openPiece opens the bytes of a piece.
 func (s *Source) openPiece(ctx context.Context, p *plan, g segment, h hash.Hash) (*input, error) {
 	f := s.files[g.file]
-	in, err := f.open(ctx, g.start, g.end, p.files[g.file].kept, h)
+	in, err := s.open(ctx, f, g.start, g.end, p.files[g.file].kept, h)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,8 @@
 //
 // Files that end in .gz and .zst are unpacked while they are read. Up to 64 MiB of unpacked text stay in memory, so a
 // table of a small packed dump costs no second unpacking. A larger packed file is one shard for each table, and reading
-// it unpacks what lies before; plaintext is never written to disk. A large dump is read faster unpacked.
+// it unpacks what lies before; plaintext is never written to disk. A large dump is read faster unpacked. What unpacks to more than Options.MaxUnpacked bytes, and to more than Options.MaxRatio times its
+// size, is an error where the bound is reached.
 package sqldump
 
 import (
@@ -64,6 +65,9 @@ const (
 	DefaultMaxField   = 1 << 20
 	DefaultMaxRecord  = 16 << 20
 	DefaultMaxColumns = 4096
+
+	DefaultMaxUnpacked = 2 << 30
+	DefaultMaxRatio    = 500
 )
 
 // Options of one dump. The zero value of each is its default, but for Dialect, which has none.
@@ -80,6 +84,9 @@ type Options struct {
 	MaxField   int   // bytes of one value
 	MaxRecord  int   // bytes of one row; also about the most that the reader holds
 	MaxColumns int   // columns of a table, and values of a row
+
+	MaxUnpacked int64 // bytes that a packed file may unpack to, however small it is
+	MaxRatio    int64 // beyond that: how many times its own size
 }
 
 // Source reads the files of one dump. It implements extract.Source.
@@ -109,13 +116,15 @@ func Open(o Options) (*Source, error) {
 		}
 	}
 	d := &s.options
-	if d.ShardSize < 0 || d.MaxField < 0 || d.MaxRecord < 0 || d.MaxColumns < 0 {
+	if d.ShardSize < 0 || d.MaxField < 0 || d.MaxRecord < 0 || d.MaxColumns < 0 || d.MaxUnpacked < 0 || d.MaxRatio < 0 {
 		faults = append(faults, errors.New("sizes must not be negative"))
 	}
 	d.ShardSize = cmp.Or(d.ShardSize, DefaultShardSize)
 	d.MaxField = cmp.Or(d.MaxField, DefaultMaxField)
 	d.MaxRecord = cmp.Or(d.MaxRecord, DefaultMaxRecord)
 	d.MaxColumns = cmp.Or(d.MaxColumns, DefaultMaxColumns)
+	d.MaxUnpacked = cmp.Or(d.MaxUnpacked, DefaultMaxUnpacked)
+	d.MaxRatio = cmp.Or(d.MaxRatio, DefaultMaxRatio)
 	if err := s.find(); err != nil {
 		faults = append(faults, err)
 	}
