@@ -299,14 +299,7 @@ func checkAgainstSpec(t interface {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tables, err := s.Tables(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		shards, err := s.Shards(t.Context(), tables[0])
-		if err != nil {
-			t.Fatal(err)
-		}
+		shards := extracttest.Shards(t, s)
 		var got []extracttest.Row
 		var bytesRead int64
 		for _, shard := range shards {
@@ -448,14 +441,7 @@ func TestAnyUTF16IsReadInShards(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tables, err := s.Tables(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			shards, err := s.Shards(t.Context(), tables[0])
-			if err != nil {
-				t.Fatal(err)
-			}
+			shards := extracttest.Shards(t, s)
 			var got []extracttest.Row
 			var read int64
 			for _, shard := range shards {

@@ -9,6 +9,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/extract/extracttest"
 )
 
 // Sum tells what Read tells, for every shard, also where the file is packed or in UTF-16.
@@ -35,14 +36,7 @@ func TestSumIsThatOfRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tables, err := s.Tables(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		shards, err := s.Shards(t.Context(), tables[0])
-		if err != nil {
-			t.Fatal(err)
-		}
+		shards := extracttest.Shards(t, s)
 		for _, shard := range shards {
 			var read extract.Digest
 			for _, err := range s.Read(t.Context(), shard, &read) {

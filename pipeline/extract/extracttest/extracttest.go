@@ -42,6 +42,22 @@ func Rows(ctx context.Context, s extract.Source, t *extract.Table) ([]Row, error
 	return rows, nil
 }
 
+// Shards lists those of the first table. If there is an error the test ends; t is one of testing or of rapid.
+func Shards(t interface {
+	Context() context.Context
+	Fatal(...any)
+}, s extract.Source) []extract.Shard {
+	tables, err := s.Tables(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shards, err := s.Shards(t.Context(), tables[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shards
+}
+
 // ShardRows reads one shard and copies what comes.
 func ShardRows(ctx context.Context, s extract.Source, shard extract.Shard, done *extract.Digest) ([]Row, error) {
 	var rows []Row

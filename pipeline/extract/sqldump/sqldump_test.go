@@ -264,14 +264,7 @@ func TestChangedFileIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tables, err := s.Tables(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	shards, err := s.Shards(t.Context(), tables[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	shards := extracttest.Shards(t, s)
 	write("CREATE TABLE t (a int);INSERT INTO t VALUES (1),(2),(3);")
 	if rows, err := extracttest.ShardRows(t.Context(), s, shards[0], nil); !errors.Is(err, extract.ErrChanged) {
 		t.Errorf("%d rows, %v", len(rows), err)
@@ -308,14 +301,7 @@ func TestManyDateModels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tables, err := s.Tables(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	shards, err := s.Shards(t.Context(), tables[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	shards := extracttest.Shards(t, s)
 	rows, err := extracttest.ShardRows(t.Context(), s, shards[0], nil)
 	if err != nil {
 		t.Fatal(err)

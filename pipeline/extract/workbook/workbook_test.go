@@ -741,14 +741,7 @@ func TestAChangedFileStopsTheRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tables, err := s.Tables(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	shards, err := s.Shards(t.Context(), tables[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	shards := extracttest.Shards(t, s)
 	var was extract.Digest
 	if _, err := extracttest.ShardRows(t.Context(), s, shards[0], &was); err != nil {
 		t.Fatal(err)
