@@ -138,7 +138,7 @@ func (m *dateModel) append(dst, text []byte) ([]byte, bool) {
 	var sign byte
 	var afternoon, zoneMinutes bool
 	rest := text
-	ok := true
+	ok, padded := true, false
 	for _, s := range m.steps {
 		switch s.element {
 		case elementYear:
@@ -154,7 +154,11 @@ func (m *dateModel) append(dst, text []byte) ([]byte, bool) {
 			month, rest, ok = cutNumber(rest, 2)
 		case elementMonthName:
 			month, rest = cutMonth(rest)
-			ok = month > 0
+			if month == 0 {
+				return dst, false
+			}
+			padded = text[len(text)-len(rest)-1] == ' '
+			continue
 		case elementDay:
 			day, rest, ok = cutNumber(rest, 2)
 		case elementHour:
@@ -194,12 +198,13 @@ func (m *dateModel) append(dst, text []byte) ([]byte, bool) {
 			if len(rest) > 0 && class[rest[0]]&isWordPart == 0 {
 				rest = rest[1:]
 			} else {
-				ok = s.last
+				ok = s.last || padded // the blank behind the month was passed with its padding
 			}
 		}
 		if !ok {
 			return dst, false
 		}
+		padded = false
 	}
 	if m.halfDay {
 		hour %= 12
