@@ -128,7 +128,19 @@ func (e EncodingEvidence) rank(c *charset.Charset) int {
 // strange counts what an export hardly holds.
 func strange(text string) (n int) {
 	var before rune
-	for _, r := range text {
+	mojibake := false // before is the Ã of a pair such as Ã©
+	for i, r := range text {
+		if mojibake {
+			mojibake, before = false, ' '
+			continue
+		}
+		if r == 'Ã' || r == 'Â' {
+			// UTF-8 that was read as Windows-1252 somewhere before: exports have it, and only that encoding shows it so.
+			next, _ := utf8.DecodeRuneInString(text[i+2:])
+			if mojibake = next >= 0xA0 && next <= 0xBF || next >= 0x2000 && next < 0x2200; mojibake {
+				continue
+			}
+		}
 		switch {
 		case r < utf8.RuneSelf:
 			if r < ' ' && r != '\t' && r != '\r' && r != '\n' {

@@ -192,3 +192,10 @@ func FuzzSuggest(f *testing.F) {
 		}
 	})
 }
+
+func TestMojibakeIsThatOfWindows1252(t *testing.T) {
+	sample := []byte("p1;Jer\xf3nimo;Bayam\xf3n\np2;\xc3\xa9lise Mu\xc3\xb1oz;Perp\xc3\xa9tua\np3;Zo\xeb;\x93Main\x94\n")
+	if got, _ := SuggestEncoding(sample); got[0].Encoding != "windows-1252" {
+		t.Errorf("the likeliest encoding is %v", got[:3])
+	}
+}
