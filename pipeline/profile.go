@@ -72,7 +72,7 @@ func profileSources(ctx context.Context, plan *Plan, o profile.Options) (p *prof
 			return nil, ctx.Err()
 		}
 		if err != nil {
-			faults = append(faults, fmt.Errorf("source %s: %w", p.Name, err))
+			faults = append(faults, err) // it names the source
 		}
 	}
 	if len(faults) > 0 {
