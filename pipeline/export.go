@@ -488,7 +488,7 @@ func (c *childPlaces) rest(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		w := &tableWork{table: b.table, source: c.sources[b.table.Source], cutTable: c.cuts[b.table]}
+		w := c.work(b.table)
 		for _, shard := range w.shards {
 			for rec, err := range w.read(ctx, shard) {
 				var fault *extract.Fault

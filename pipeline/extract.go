@@ -12,7 +12,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
-	"github.com/chartlift/chartlift/pipeline/extract/csv"
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/mapping"
@@ -39,15 +38,14 @@ type tableWork struct {
 
 // planTables lists the tables that mappings read, with their shards. They are the same for any number of workers.
 func (r *runner) planTables(ctx context.Context) error {
-	cuts, err := r.cut(ctx)
-	if err != nil {
+	if _, err := r.cut(ctx); err != nil {
 		return err
 	}
 	for _, t := range r.usedTables() {
 		if len(r.mappingsOf(t)) == 0 {
 			continue // read beside others only
 		}
-		w := &tableWork{table: t, source: r.sources[t.Source], cutTable: cuts[t], numbers: map[*mapping.Mapping]ordinals{}}
+		w := r.work(t)
 		for _, m := range r.mappingsOf(t) {
 			if m.Grouped {
 				w.groups = append(w.groups, m)
@@ -58,6 +56,11 @@ func (r *runner) planTables(ctx context.Context) error {
 		r.tables = append(r.tables, w)
 	}
 	return r.number(ctx)
+}
+
+// work is a table that has been cut, before it is known which mappings read it.
+func (s *Session) work(t *extract.Table) *tableWork {
+	return &tableWork{table: t, source: s.sources[t.Source], cutTable: s.cuts[t], numbers: map[*mapping.Mapping]ordinals{}}
 }
 
 func tableBytes(tables ...*tableWork) (n int64) {
@@ -115,13 +118,18 @@ func (r *runner) extract(ctx context.Context) error {
 	}
 	err := p.Wait()
 	for _, w := range r.tables {
-		if source, ok := w.source.(*csv.Source); ok {
+		if source, ok := w.source.(commented); ok {
 			if n := source.Comments(w.table.Name); n > 0 {
-				r.log.Info("comment lines were left out", zap.String("table", w.table.Name), zap.Int64("lines", n))
+				r.log.Warn("comment lines were left out", zap.String("table", w.table.Name), zap.Int64("lines", n))
 			}
 		}
 	}
 	return err
+}
+
+// commented is a source that leaves comments out: they are no records, so only their count says that they were there.
+type commented interface {
+	Comments(table string) int64
 }
 
 // extractor is one goroutine's tools: a mapping worker, a sealer, and the batches it is writing.

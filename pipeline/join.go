@@ -23,7 +23,7 @@ const DefaultMemory = 512 << 20
 
 // Names of what became of the rows of a table that no mapping reads by itself.
 const (
-	skippedLookup = "looked up" // a dictionary: lookup() found in it what it was asked for
+	skippedLookup = "looked-up" // a dictionary: lookup() found in it what it was asked for
 	skippedOrphan = "never-joined"
 )
 
@@ -72,6 +72,7 @@ func (s *Session) openJoined(ctx context.Context, indexes []*mapping.Index, dir 
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, j.Close())
+			j = nil // nobody is to close it again
 		}
 	}()
 	n := 0
@@ -241,7 +242,7 @@ func (r *runner) readBeside(ctx context.Context) error {
 	}
 	r.Session.options.Progress.Stage("join", "bytes", total)
 	r.joined, err = r.openJoined(ctx, r.Program.Indexes, r.dir, r.memory(), r.workers, func(b *beside) ([]extract.Shard, reading, error) {
-		w := &tableWork{table: b.table, source: r.sources[b.table.Source], cutTable: cuts[b.table]}
+		w := r.work(b.table)
 		return w.shards, func(ctx context.Context, shard extract.Shard) iter.Seq2[*extract.Record, error] {
 			return func(yield func(*extract.Record, error) bool) {
 				for rec, err := range w.read(ctx, shard) {
@@ -321,7 +322,7 @@ func (r *runner) orphans(ctx context.Context, b *beside) (lines []int64, severit
 	if !joins {
 		return nil, "", "", false, nil
 	}
-	w := &tableWork{table: b.table, source: r.sources[b.table.Source], cutTable: r.cuts[b.table]}
+	w := r.work(b.table)
 	left := b.read - int64(len(b.faults))
 	for _, word := range marks {
 		for ; word != 0; word &= word - 1 {

@@ -126,7 +126,8 @@
 // `on:` names the columns of the child and, for each, the column of the record (of the group, under `group by`) that it
 // must equal, character by character; keys that are blank as a whole join nothing. In formulas the collection goes by
 // its name: notes.where(kind = 'public').text, or forEach: = notes. `skip:` is asked before the rows are joined. Rows
-// that join nothing are counted, and each is the finding `never-joined` unless `orphans:` gives a reason.
+// that join nothing are counted (those of a table that is only looked up are `looked-up`), and each is the finding
+// `never-joined` unless `orphans:` gives a reason.
 //
 // lookup(table, column, value) answers the rows of a table that have the value in the column, for code lists and
 // dictionaries: lookup('concept', 'concept_id', GENDER).concept_name. Where several columns decide, write them on:

@@ -1,0 +1,20 @@
+package pipeline
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/mapping"
+)
+
+// TestTablesThatCannotBeReadAreClosedOnce: what a run holds it closes at its end, so a failure must leave nothing.
+func TestTablesThatCannotBeReadAreClosedOnce(t *testing.T) {
+	s := &Session{tables: []*extract.Table{{Source: "s", Name: "notes"}}}
+	broken := errors.New("broken")
+	j, err := s.openJoined(t.Context(), []*mapping.Index{{Source: "s", Table: "notes"}}, t.TempDir(), 1<<20, 1,
+		func(*beside) ([]extract.Shard, reading, error) { return nil, nil, broken })
+	if !errors.Is(err, broken) || j != nil {
+		t.Errorf("%v, %v", j, err)
+	}
+}
