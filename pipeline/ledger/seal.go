@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
@@ -84,6 +85,18 @@ func fileSum(path string) ([]byte, error) {
 func breakSeal(path string) error {
 	if err := os.Remove(path + sealSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("open ledger: %w", err)
+	}
+	// What a process was writing when it was killed is of no use to anyone; the lock says that nobody writes now.
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("open ledger: %w", err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), filepath.Base(path)+sealSuffix+".") && strings.HasSuffix(e.Name(), ".tmp") {
+			if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil {
+				return fmt.Errorf("open ledger: %w", err)
+			}
+		}
 	}
 	return stage.SyncFolder(filepath.Dir(path))
 }

@@ -116,3 +116,17 @@ func TestAnOpenLedgerHasNoSum(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestHalfASumIsSweptAtTheNextOpening(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	half := path + sealSuffix + ".7ba54173e5f1.tmp"
+	if err := os.WriteFile(half, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := breakSeal(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(half); !os.IsNotExist(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
