@@ -39,7 +39,7 @@ bench: build ## the engine beside the yardstick, interleaved, one core
 golden: ## rewrite the expected files; review the diff like code
 	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update
 
-definitions: ## HL7's R4 definitions, packed anew
+definitions: ## HL7's R4 definitions, the two files that package fhir embeds, packed anew
 	go run ./scripts/definitions
 
 hospital: ## the made-up hospital of the demo, made anew

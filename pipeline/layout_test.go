@@ -34,7 +34,7 @@ var edges = map[string][]string{
 	"github.com/google/go-cmp":             {"extract/extracttest"},
 	"pgregory.net/rapid":                   {},
 	"github.com/rogpeppe/go-internal/":     {},
-	"github.com/klauspost/compress":        {"phi", "stage", "sandbox", "internal/packed"},
+	"github.com/klauspost/compress":        {"fhir", "phi", "stage", "sandbox", "internal/packed"},
 	"github.com/go-sql-driver/mysql":       {"extract/sqldb"},
 	"github.com/microsoft/go-mssqldb":      {"extract/sqldb"},
 	"github.com/sijms/go-ora/v2":           {"extract/sqldb"},

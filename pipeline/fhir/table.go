@@ -57,11 +57,12 @@ var definitions = sync.OnceValues(func() (*table, error) {
 	return t, nil
 })
 
-// LoadDefinitions decodes the embedded definitions now instead of on first use. The error is one of the program's
-// making: the embedded table is damaged.
+// LoadDefinitions decodes the embedded definitions, and opens the package of [Core], now instead of on first use. The
+// error is one of the program's making: what is embedded is damaged.
 func LoadDefinitions() error {
-	_, err := definitions()
-	return err
+	_, table := definitions()
+	_, pack := core()
+	return errors.Join(table, pack)
 }
 
 // Lookup finds a type by its name: "Patient", "HumanName", "code", "Patient.contact". Nil if R4 has none of that name.

@@ -1,0 +1,330 @@
+package fhir
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Package is a set of conformance resources: a FHIR package of the registry, or the standard's own ([Core]). It is
+// immutable and may be used by many goroutines. The nil package has nothing in it.
+type Package struct {
+	Name, Version string // "hl7.fhir.us.core", "6.1.0"
+
+	digest string
+	byType map[string]map[string][]*definition // type → url without version → definitions, newest last
+}
+
+// definition is one resource, parsed when it is asked for.
+type definition struct {
+	version     string
+	packed      []byte // zstd
+	start, size int    // of the resource in what packed unpacks to
+
+	once sync.Once
+	node *Node
+}
+
+// The types of resources that a package is read for.
+var definitionTypes = []string{"StructureDefinition", "ValueSet", "CodeSystem", "ConceptMap"}
+
+// Limits of a package. The largest of the registry have some ten thousand files and a gigabyte.
+const (
+	mostEntries  = 200_000
+	mostUnpacked = 4 << 30
+	mostFile     = 128 << 20
+	freeUnpacked = 64 << 20 // so much any package may unpack to, however small it is
+	mostRatio    = 200      // beyond, so many times its own size
+)
+
+// ReadPackage reads a FHIR package as the registry publishes it (confluence.hl7.org/display/FHIR/NPM+Package+Specification):
+// a gzipped tar whose resources are the files package/*.json. Those of its subfolders, examples among them, are no
+// definitions and are not read; of the rest the StructureDefinitions, ValueSets, CodeSystems and ConceptMaps are kept.
+//
+// An error, which begins with name, says what is wrong with which file of the archive: a path that leaves the archive,
+// a link, JSON that cannot be read, two definitions of one canonical and version that differ, a package of another
+// version of FHIR, or a size beyond what any package has.
+func ReadPackage(r io.Reader, name string) (*Package, error) {
+	p, err := readPackage(r)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return p, nil
+}
+
+func readPackage(r io.Reader) (*Package, error) {
+	in := &counted{r: r}
+	zip, err := gzip.NewReader(in)
+	if err != nil {
+		return nil, fmt.Errorf("is no gzipped archive: %w", err)
+	}
+	pack, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	defer pack.Close()
+	b := &packageReader{p: &Package{}, pack: pack, texts: map[string][sha256.Size]byte{}, sums: map[string][sha256.Size]byte{}}
+	unpacked := &bounded{r: zip, in: in}
+	archive := tar.NewReader(unpacked)
+	for entries := 0; ; entries++ {
+		head, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot be read as an archive: %w", err)
+		}
+		if entries == mostEntries {
+			return nil, fmt.Errorf("has more than %d files", mostEntries)
+		}
+		if err := b.entry(head, archive); err != nil {
+			return nil, fmt.Errorf("%s: %w", head.Name, err)
+		}
+	}
+	if _, err := io.Copy(io.Discard, unpacked); err != nil { // the check sum stands at the end
+		return nil, fmt.Errorf("cannot be read to its end: %w", err)
+	}
+	return b.finish()
+}
+
+// packageReader collects what a package is made of.
+type packageReader struct {
+	p     *Package
+	pack  *zstd.Encoder
+	head  bool                         // package.json was there
+	texts map[string][sha256.Size]byte // type, url and version → digest of the text
+	sums  map[string][sha256.Size]byte // file → digest of its text, of the definitions
+}
+
+func (b *packageReader) entry(head *tar.Header, r io.Reader) error {
+	name := path.Clean(head.Name)
+	if path.IsAbs(name) || name == ".." || strings.HasPrefix(name, "../") || strings.ContainsAny(head.Name, "\\\x00") {
+		return errors.New("the path leaves the archive")
+	}
+	switch head.Typeflag {
+	case tar.TypeLink, tar.TypeSymlink:
+		return errors.New("is a link, which no FHIR package has")
+	case tar.TypeReg:
+	default:
+		return nil // a folder, or a remark of the archive's form
+	}
+	dir, file := path.Split(name)
+	if dir != "package/" || path.Ext(file) != ".json" || strings.HasPrefix(file, ".") {
+		return nil
+	}
+	if head.Size > mostFile {
+		return fmt.Errorf("has %d bytes, and at most %d are read", head.Size, mostFile)
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
+	node, err := Parse(data)
+	if err != nil {
+		return fmt.Errorf("is not valid JSON: %w", err)
+	}
+	if file == "package.json" {
+		return b.manifest(node)
+	}
+	return b.definition(name, node, data)
+}
+
+// manifest reads package.json.
+func (b *packageReader) manifest(n *Node) error {
+	b.head = true
+	b.p.Name, b.p.Version = n.Get("name").Str(), n.Get("version").Str()
+	if b.p.Name == "" {
+		return errors.New("gives the package no name")
+	}
+	versions := n.Get("fhirVersions")
+	if versions == nil {
+		versions = n.Get("fhir-version-list") // as packages of before 2019 call it
+	}
+	if versions == nil || len(versions.Items) == 0 {
+		return nil
+	}
+	var given []string
+	for _, v := range versions.Items {
+		if strings.HasPrefix(v.Str(), "4.0") {
+			return nil
+		}
+		given = append(given, v.Str())
+	}
+	return fmt.Errorf("the package is for FHIR %s, not for R4 (%s)", strings.Join(given, ", "), Version)
+}
+
+func (b *packageReader) definition(file string, n *Node, text []byte) error {
+	typ, url, version := n.ResourceType(), n.Get("url").Str(), n.Get("version").Str()
+	if !slices.Contains(definitionTypes, typ) || url == "" {
+		return nil
+	}
+	sum := sha256.Sum256(text)
+	b.sums[file] = sum
+	key := typ + " " + url + "|" + version
+	if before, ok := b.texts[key]; ok {
+		if before != sum {
+			return fmt.Errorf("defines %s %s another time, and otherwise", typ, url)
+		}
+		return nil
+	}
+	b.texts[key] = sum
+	b.p.add(typ, url, &definition{version: version, packed: b.pack.EncodeAll(text, nil), size: len(text)})
+	return nil
+}
+
+func (b *packageReader) finish() (*Package, error) {
+	if !b.head {
+		return nil, errors.New("has no package/package.json, so it is no FHIR package")
+	}
+	h := sha256.New()
+	for _, text := range []string{b.p.Name, b.p.Version} {
+		_, _ = h.Write(binary.AppendUvarint(nil, uint64(len(text)))) // a hash never fails
+		_, _ = h.Write([]byte(text))
+	}
+	for _, file := range slices.Sorted(maps.Keys(b.sums)) {
+		sum := b.sums[file]
+		_, _ = h.Write(binary.AppendUvarint(nil, uint64(len(file))))
+		_, _ = h.Write([]byte(file))
+		_, _ = h.Write(sum[:])
+	}
+	b.p.digest = hex.EncodeToString(h.Sum(nil))
+	b.p.finish()
+	return b.p, nil
+}
+
+// counted counts what is read.
+type counted struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// bounded ends the unpacking of an archive that only exists to waste time and space.
+type bounded struct {
+	r   io.Reader
+	in  *counted
+	out int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.out += int64(n)
+	if b.out > mostUnpacked || b.out > freeUnpacked && b.out > b.in.n*mostRatio {
+		return 0, errors.New("it unpacks to more than any FHIR package does")
+	}
+	return n, err
+}
+
+// add is for building.
+func (p *Package) add(typ, url string, d *definition) {
+	if p.byType == nil {
+		p.byType = map[string]map[string][]*definition{}
+	}
+	if p.byType[typ] == nil {
+		p.byType[typ] = map[string][]*definition{}
+	}
+	p.byType[typ][url] = append(p.byType[typ][url], d)
+}
+
+// finish puts the versions of each canonical in order.
+func (p *Package) finish() {
+	for _, byURL := range p.byType {
+		for _, list := range byURL {
+			slices.SortFunc(list, func(a, b *definition) int { return compareVersions(a.version, b.version) })
+		}
+	}
+}
+
+// compareVersions puts 2.10 after 2.9, and any version after none.
+func compareVersions(a, b string) int {
+	for a != "" && b != "" {
+		var x, y string
+		x, a, _ = strings.Cut(a, ".")
+		y, b, _ = strings.Cut(b, ".")
+		if x == y {
+			continue
+		}
+		if isDigits(x) && isDigits(y) {
+			x, y = strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
+			if len(x) != len(y) {
+				return len(x) - len(y)
+			}
+		}
+		if c := strings.Compare(x, y); c != 0 {
+			return c
+		}
+	}
+	return len(a) - len(b)
+}
+
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if !isDigit(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// Find is the definition of that type ("StructureDefinition", "ValueSet", "CodeSystem", "ConceptMap") under a canonical
+// URL, or nil. With a version after `|` it must be of that version, or of none; without, the newest is meant. The node
+// is parsed at the first call and shared: read it only.
+func (p *Package) Find(typ, url string) *Node {
+	if p == nil {
+		return nil
+	}
+	plain := withoutVersion(url)
+	list := p.byType[typ][plain]
+	for i := len(list) - 1; i >= 0; i-- {
+		if d := list[i]; len(plain) == len(url) || d.version == "" || d.version == url[len(plain)+1:] {
+			return d.parsed()
+		}
+	}
+	return nil
+}
+
+// parsed is the resource. Its text was parsed before, so there is no error, but for a damaged embedded package, whose
+// resources are absent.
+func (d *definition) parsed() *Node {
+	d.once.Do(func() {
+		if text, err := unpack(d.packed); err == nil && d.start+d.size <= len(text) {
+			d.node, _ = Parse(text[d.start : d.start+d.size])
+		}
+	})
+	return d.node
+}
+
+// URLs lists the canonical URLs of a type, without versions, sorted.
+func (p *Package) URLs(typ string) []string {
+	if p == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(p.byType[typ]))
+}
+
+// Digest is the SHA-256, in hex, of what is in the package: name, version and definitions, however they were packed.
+func (p *Package) Digest() string {
+	if p == nil {
+		return ""
+	}
+	return p.digest
+}
