@@ -53,6 +53,7 @@ const (
 // ReadPackage reads a FHIR package as the registry publishes it (confluence.hl7.org/display/FHIR/NPM+Package+Specification):
 // a gzipped tar whose resources are the files package/*.json. Those of its subfolders, examples among them, are no
 // definitions and are not read; of the rest the StructureDefinitions, ValueSets, CodeSystems and ConceptMaps are kept.
+// A CodeSystem may name the value set of all its codes; the package then has that too, whether or not it is spelled out.
 //
 // An error, which begins with name, says what is wrong with which file of the archive: a path that leaves the archive,
 // a link, JSON that cannot be read, two definitions of one canonical and version that differ, a package of another
@@ -76,7 +77,7 @@ func readPackage(r io.Reader) (*Package, error) {
 		return nil, err
 	}
 	defer pack.Close()
-	b := &packageReader{p: &Package{}, pack: pack, texts: map[string][sha256.Size]byte{}, sums: map[string][sha256.Size]byte{}}
+	b := &packageReader{p: &Package{}, pack: pack, texts: map[string][sha256.Size]byte{}, sums: map[string][sha256.Size]byte{}, whole: map[string]string{}}
 	unpacked := &bounded{r: zip, in: in}
 	archive := tar.NewReader(unpacked)
 	for entries := 0; ; entries++ {
@@ -107,6 +108,7 @@ type packageReader struct {
 	head  bool                         // package.json was there
 	texts map[string][sha256.Size]byte // type, url and version → digest of the text
 	sums  map[string][sha256.Size]byte // file → digest of its text, of the definitions
+	whole map[string]string            // value set → the code system that says that it is all of its codes
 }
 
 func (b *packageReader) entry(head *tar.Header, r io.Reader) error {
@@ -182,6 +184,9 @@ func (b *packageReader) definition(file string, n *Node, text []byte) error {
 		return nil
 	}
 	b.texts[key] = sum
+	if set := withoutVersion(n.Get("valueSet").Str()); typ == "CodeSystem" && set != "" {
+		b.whole[set] = url
+	}
 	b.p.add(typ, url, &definition{version: version, packed: b.pack.EncodeAll(text, nil), size: len(text)})
 	return nil
 }
@@ -202,8 +207,24 @@ func (b *packageReader) finish() (*Package, error) {
 		_, _ = h.Write(sum[:])
 	}
 	b.p.digest = hex.EncodeToString(h.Sum(nil))
+	for set, system := range b.whole {
+		if b.p.byType["ValueSet"][set] == nil {
+			text := AllCodes(set, system).AppendCanonical(nil)
+			b.p.add("ValueSet", set, &definition{packed: b.pack.EncodeAll(text, nil), size: len(text)})
+		}
+	}
 	b.p.finish()
 	return b.p, nil
+}
+
+// AllCodes is the ValueSet resource, under that URL, of all codes of a code system.
+func AllCodes(url, system string) *Node {
+	include := NewObject(Member{Name: "system", Value: NewString(system)})
+	return NewObject(
+		Member{Name: "resourceType", Value: NewString("ValueSet")},
+		Member{Name: "url", Value: NewString(url)},
+		Member{Name: "compose", Value: NewObject(Member{Name: "include", Value: NewArray(include)})},
+	)
 }
 
 // counted counts what is read.

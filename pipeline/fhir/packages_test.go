@@ -50,7 +50,8 @@ func TestReadPackage(t *testing.T) {
 	files := []string{
 		"package/package.json", "\uFEFF" + manifest, "package/b.json", set("2.9.0", "old"), "package/a.json", set("2.10.0", "new"),
 		"package/.index.json", "no JSON", "package/readme.txt", "no JSON", "package/example/e.json", "no JSON", "package/other/o.json", "no JSON",
-		"package/p.json", `{"resourceType":"Patient","url":"http://x/p"}`, "package/c.json", `{"resourceType":"CodeSystem","url":"http://x/cs"}`,
+		"package/p.json", `{"resourceType":"Patient","url":"http://x/p"}`, "package/c.json", `{"resourceType":"CodeSystem","url":"http://x/cs","valueSet":"http://x/all"}`,
+		"package/d.json", `{"resourceType":"CodeSystem","url":"http://x/cs2","valueSet":"http://x/vs|2.9.0"}`,
 		"package/again.json", set("2.9.0", "old"), "package/n.json", `{"resourceType":"ConceptMap"}`,
 	}
 	p, err := ReadPackage(bytes.NewReader(archive(t, files...)), "p.tgz")
@@ -67,10 +68,13 @@ func TestReadPackage(t *testing.T) {
 			t.Errorf("%s: %q, want %q", url, got, want)
 		}
 	}
+	if all := p.Find("ValueSet", "http://x/all"); all.At("compose", "include").Item(0).Get("system").Str() != "http://x/cs" {
+		t.Errorf("the value set of all codes of a system is not there")
+	}
 	if p.Find("CodeSystem", "http://x/cs|7") == nil {
 		t.Errorf("a resource without a version is not found by one")
 	}
-	if p.Find("Patient", "http://x/p") != nil || len(p.URLs("ValueSet")) != 1 || len(p.URLs("Patient")) != 0 {
+	if p.Find("Patient", "http://x/p") != nil || len(p.URLs("ValueSet")) != 2 || len(p.URLs("Patient")) != 0 {
 		t.Errorf("what is kept: %v", p.URLs("ValueSet"))
 	}
 	if p.Find("ValueSet", "http://x/vs") != p.Find("ValueSet", "http://x/vs|2.10.0") {

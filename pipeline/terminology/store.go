@@ -66,23 +66,10 @@ func (s *Store) AddResource(resources ...*fhir.Node) {
 			s.ownSystems[url] = append(s.ownSystems[url], c)
 			if whole := n.Get("valueSet").Str(); whole != "" {
 				whole, _, _ = strings.Cut(whole, "|")
-				s.ownSets[whole] = append([]*fhir.Node{wholeSystem(whole, url)}, s.ownSets[whole]...) // a definition wins
+				s.ownSets[whole] = append([]*fhir.Node{fhir.AllCodes(whole, url)}, s.ownSets[whole]...) // a definition wins
 			}
 		}
 	}
-}
-
-// wholeSystem is the value set of all codes of a system.
-func wholeSystem(url, system string, filters ...*fhir.Node) *fhir.Node {
-	include := fhir.NewObject(fhir.Member{Name: "system", Value: fhir.NewString(system)})
-	if len(filters) > 0 {
-		include.Set("filter", fhir.NewArray(filters...))
-	}
-	return fhir.NewObject(
-		fhir.Member{Name: "resourceType", Value: fhir.NewString("ValueSet")},
-		fhir.Member{Name: "url", Value: fhir.NewString(url)},
-		fhir.Member{Name: "compose", Value: fhir.NewObject(fhir.Member{Name: "include", Value: fhir.NewArray(include)})},
-	)
 }
 
 // split takes a version off a canonical URL.
@@ -209,21 +196,23 @@ func implicit(url string) *fhir.Node {
 	base, query, _ := strings.Cut(url, "?")
 	switch {
 	case url == "http://loinc.org/vs", url == "http://unitsofmeasure.org/vs":
-		return wholeSystem(url, strings.TrimSuffix(url, "/vs"))
+		return fhir.AllCodes(url, strings.TrimSuffix(url, "/vs"))
 	case base != "http://snomed.info/sct":
 		return nil
 	case query == "fhir_vs":
-		return wholeSystem(url, base)
+		return fhir.AllCodes(url, base)
 	}
 	root, ok := strings.CutPrefix(query, "fhir_vs=isa/")
 	if !ok || root == "" {
 		return nil
 	}
-	return wholeSystem(url, base, fhir.NewObject(
+	all := fhir.AllCodes(url, base)
+	all.At("compose", "include").Item(0).Set("filter", fhir.NewArray(fhir.NewObject(
 		fhir.Member{Name: "property", Value: fhir.NewString("concept")},
 		fhir.Member{Name: "op", Value: fhir.NewString("is-a")},
 		fhir.Member{Name: "value", Value: fhir.NewString(root)},
-	))
+	)))
+	return all
 }
 
 // maxImports bounds how deeply value sets may include each other.

@@ -34,7 +34,7 @@ var coreBundles = []string{"extension-definitions", "profiles-others", "valueset
 // compileCore reads the bundles and makes the package of the standard's own definitions.
 func compileCore(dir string) (data []byte, remarks []string, err error) {
 	var list []*coreResource
-	given := map[string]bool{}
+	given, sets := map[string]bool{}, map[string]bool{}
 	for _, name := range coreBundles {
 		err := eachResource(dir, name, func(typ string, raw json.RawMessage) error {
 			cut := cuts[typ]
@@ -56,12 +56,21 @@ func compileCore(dir string) (data []byte, remarks []string, err error) {
 				return fmt.Errorf("%s is there twice", key)
 			}
 			given[key] = true
+			sets[r.url] = sets[r.url] || typ == "ValueSet"
 			list = append(list, r)
 			return nil
 		})
 		if err != nil {
 			return nil, nil, err
 		}
+	}
+	for _, r := range list {
+		set, _, _ := strings.Cut(r.node.Get("valueSet").Str(), "|")
+		if r.typ != "CodeSystem" || set == "" || sets[set] {
+			continue
+		}
+		sets[set] = true
+		list = append(list, &coreResource{typ: "ValueSet", url: set, node: fhir.AllCodes(set, r.url)})
 	}
 	slices.SortFunc(list, func(a, b *coreResource) int {
 		if c := strings.Compare(a.typ, b.typ); c != 0 {
