@@ -40,7 +40,7 @@ var core = sync.OnceValues(func() (*Package, error) {
 })
 
 // Core is the package of the standard's own conformance resources: the extensions and profiles that R4 defines, and its
-// value sets and code systems with those of HL7 v2 and v3, cut down to what validation reads. The definitions of R4's
+// value sets and code systems with those of HL7 v2 and v3, and its search parameters, cut down to what validation reads. The definitions of R4's
 // types are not in it; [Lookup] has them. A value set that cannot be worked out from the code systems in it carries
 // HL7's expansion where that is whole, and one marked as not closed where it is at least a part.
 //

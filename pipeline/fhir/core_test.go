@@ -23,7 +23,7 @@ func TestCore(t *testing.T) {
 	}
 	// The digest is that of what is found, so every resource is there, whole.
 	h := sha256.New()
-	for _, typ := range []string{"CodeSystem", "StructureDefinition", "ValueSet"} {
+	for _, typ := range []string{"CodeSystem", "SearchParameter", "StructureDefinition", "ValueSet"} {
 		for _, url := range p.URLs(typ) {
 			for _, d := range p.byType[typ][url] {
 				n := p.Find(typ, url+"|"+d.version)

@@ -1,6 +1,7 @@
 package fhir
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 )
@@ -42,6 +43,7 @@ func (k NodeKind) String() string {
 // something that is not there.
 type Node struct {
 	Kind    NodeKind
+	at      uint32   // where a parsed value begins in its text
 	Text    string   // a string, decoded; a number, as written; "true" or "false"
 	Members []Member // of an object, in the order of the text
 	Items   []*Node  // of an array
@@ -72,6 +74,21 @@ func (n *Node) At(names ...string) *Node {
 		n = n.Get(name)
 	}
 	return n
+}
+
+// Offset is the byte at which the value begins in the text that [Parse] read it from; 0 for one that was made, and for
+// nil. See [PlaceOf].
+func (n *Node) Offset() int {
+	if n == nil {
+		return 0
+	}
+	return int(n.at)
+}
+
+// PlaceOf is the line and the column, in bytes, both from 1, of an offset in a text.
+func PlaceOf(text []byte, offset int) (line, column int) {
+	before := text[:min(max(offset, 0), len(text))]
+	return 1 + bytes.Count(before, []byte{'\n'}), len(before) - bytes.LastIndexByte(before, '\n')
 }
 
 // Item is the i-th entry of an array, or nil.

@@ -39,7 +39,7 @@ type definition struct {
 }
 
 // The types of resources that a package is read for.
-var definitionTypes = []string{"StructureDefinition", "ValueSet", "CodeSystem", "ConceptMap"}
+var definitionTypes = []string{"StructureDefinition", "ValueSet", "CodeSystem", "ConceptMap", "SearchParameter"}
 
 // Limits of a package. The largest of the registry have some ten thousand files and a gigabyte.
 const (
@@ -52,7 +52,8 @@ const (
 
 // ReadPackage reads a FHIR package as the registry publishes it (confluence.hl7.org/display/FHIR/NPM+Package+Specification):
 // a gzipped tar whose resources are the files package/*.json. Those of its subfolders, examples among them, are no
-// definitions and are not read; of the rest the StructureDefinitions, ValueSets, CodeSystems and ConceptMaps are kept.
+// definitions and are not read; of the rest the StructureDefinitions, ValueSets, CodeSystems, ConceptMaps and SearchParameters are
+// kept.
 // A CodeSystem may name the value set of all its codes; the package then has that too, whether or not it is spelled out.
 //
 // An error, which begins with name, says what is wrong with which file of the archive: a path that leaves the archive,
@@ -306,7 +307,8 @@ func isDigits(s string) bool {
 	return s != ""
 }
 
-// Find is the definition of that type ("StructureDefinition", "ValueSet", "CodeSystem", "ConceptMap") under a canonical
+// Find is the definition of that type ("StructureDefinition", "ValueSet", "CodeSystem", "ConceptMap",
+// "SearchParameter") under a canonical
 // URL, or nil. With a version after `|` it must be of that version, or of none; without, the newest is meant. The node
 // is parsed at the first call and shared: read it only.
 func (p *Package) Find(typ, url string) *Node {

@@ -102,13 +102,13 @@ func (p *parser) peek() byte {
 // its bytes, and seldom more than a sixteenth.
 func (p *parser) slabSize(least int) int { return max(least, min((len(p.src)-p.pos)/16, 256)) }
 
-func (p *parser) node(kind NodeKind, text string) *Node {
+func (p *parser) node(kind NodeKind, text string, at int) *Node {
 	if len(p.nodeSlab) == 0 {
 		p.nodeSlab = make([]Node, p.slabSize(1))
 	}
 	n := &p.nodeSlab[0]
 	p.nodeSlab = p.nodeSlab[1:]
-	n.Kind, n.Text = kind, text
+	n.Kind, n.Text, n.at = kind, text, uint32(at) // of a text beyond 4 GiB, which nobody parses whole, the place is lost
 	return n
 }
 
@@ -125,11 +125,12 @@ func (p *parser) value(depth int) *Node {
 		}
 		return p.array(depth + 1)
 	case '"':
+		at := p.pos
 		text := p.string()
 		if p.err != nil {
 			return nil
 		}
-		return p.node(String, text)
+		return p.node(String, text, at)
 	case 't':
 		return p.literal("true", Boolean)
 	case 'f':
@@ -152,11 +153,12 @@ func (p *parser) literal(word string, kind NodeKind) *Node {
 	if !strings.HasPrefix(p.src[p.pos:], word) {
 		return p.fault("no value begins like this")
 	}
+	at := p.pos
 	p.pos += len(word)
 	if kind == Null {
 		word = ""
 	}
-	return p.node(kind, word)
+	return p.node(kind, word, at)
 }
 
 func (p *parser) number() *Node {
@@ -172,12 +174,13 @@ func (p *parser) number() *Node {
 	if !IsNumber(literal) {
 		return p.fault("not a number of JSON")
 	}
+	at := p.pos
 	p.pos = end
-	return p.node(Number, literal)
+	return p.node(Number, literal, at)
 }
 
 func (p *parser) array(depth int) *Node {
-	n := p.node(Array, "")
+	n := p.node(Array, "", p.pos)
 	base := len(p.items)
 	p.pos++
 	if p.space(); p.peek() == ']' {
@@ -214,7 +217,7 @@ func (p *parser) array(depth int) *Node {
 }
 
 func (p *parser) object(depth int) *Node {
-	n := p.node(Object, "")
+	n := p.node(Object, "", p.pos)
 	base := len(p.members)
 	p.pos++
 	if p.space(); p.peek() == '}' {

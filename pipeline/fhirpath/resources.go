@@ -1,9 +1,6 @@
 package fhirpath
 
 import (
-	"encoding/xml"
-	"errors"
-	"io"
 	"slices"
 	"strings"
 
@@ -115,7 +112,8 @@ func (k *compiler) addResources(all map[string]builtin) {
 	}
 	all["htmlChecks"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
 		return k.scalar(n, in, KindBoolean, Set(KindString), 0, func(_ *Context, v, _, _ Value) (Value, error) {
-			return Boolean(htmlChecks(v.text)), nil
+			allowed, content := fhir.CheckNarrative(v.text)
+			return Boolean(allowed && content), nil
 		})
 	}}
 }
@@ -239,53 +237,4 @@ func subsumes(a, b Value) (Value, error) {
 		return Boolean(true), nil
 	}
 	return Value{}, &Error{Code: "code-system-not-known"}
-}
-
-// What narrative may hold (narrative.html#xhtml): formatting and images, but no scripts, forms or frames.
-var (
-	htmlElements = strings.Fields(`a abbr acronym b big blockquote br caption cite code col colgroup dd dfn div dl dt em
-		h1 h2 h3 h4 h5 h6 hr i img li ol p pre q samp small span strong sub sup table tbody td tfoot th thead tr tt ul var`)
-	htmlAttributes = strings.Fields(`abbr align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign char
-		charoff charset cite class colspan compact coords dir frame headers height href hreflang hspace id lang longdesc
-		name nowrap rel rev rowspan rules scope shape span src start style summary tabindex title type valign value vspace
-		width xmlns`)
-)
-
-const xhtmlSpace = "http://www.w3.org/1999/xhtml"
-
-// htmlChecks tells whether a narrative's div is well formed, has something in it and holds only what FHIR allows.
-func htmlChecks(s string) bool {
-	d := xml.NewDecoder(strings.NewReader(s))
-	d.Entity = xml.HTMLEntity
-	depth, content := 0, false
-	for {
-		t, err := d.Token()
-		if err != nil {
-			return errors.Is(err, io.EOF) && depth == 0 && content
-		}
-		switch t := t.(type) {
-		case xml.StartElement:
-			if depth == 0 && t.Name.Local != "div" || t.Name.Space != "" && t.Name.Space != xhtmlSpace || depth > 200 ||
-				!slices.Contains(htmlElements, t.Name.Local) {
-				return false
-			}
-			for _, a := range t.Attr {
-				name := a.Name.Local
-				if a.Name.Space == "xml" {
-					continue
-				}
-				if !slices.Contains(htmlAttributes, name) || strings.HasPrefix(strings.ToLower(strings.TrimSpace(a.Value)), "javascript:") {
-					return false
-				}
-			}
-			content = content || t.Name.Local == "img"
-			depth++
-		case xml.EndElement:
-			depth--
-		case xml.CharData:
-			content = content || depth > 0 && len(strings.TrimSpace(string(t))) > 0
-		case xml.Directive, xml.ProcInst:
-			return false
-		}
-	}
 }

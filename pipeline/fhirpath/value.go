@@ -290,6 +290,10 @@ func Object(n *fhir.Node, t *fhir.Type) Value {
 	return valueOf(n, t)
 }
 
+// Element is the value of one element of a resource: its JSON, and what stands beside it under `_name`, of which either
+// may be nil. The zero Value if both are. It is alive until [Context.Reset].
+func Element(c *Context, n, under *fhir.Node, t *fhir.Type) Value { return singleNode(c, n, under, t) }
+
 // RowValue is a record as a value.
 func RowValue(r *Row) Value {
 	if r == nil {

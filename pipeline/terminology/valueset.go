@@ -106,6 +106,11 @@ func (v *ValueSet) Why() string {
 	return strings.Join(v.why, "; ")
 }
 
+// Of tells whether all codes of the set are of that one system.
+func (v *ValueSet) Of(system string) bool {
+	return v != nil && !v.openSystems && len(v.systems) == 1 && v.systems[0] == system
+}
+
 // Has tells whether a code of a system is in the set. The version is that of the coding, usually "". Codes are compared
 // as written, unless their system says that case makes no difference; abstract codes, which only group others, are in
 // no set but where it lists them. It does not allocate.

@@ -28,8 +28,8 @@ type coreResource struct {
 	text              []byte
 }
 
-// The bundles with the standard's own extensions, profiles, value sets and code systems.
-var coreBundles = []string{"extension-definitions", "profiles-others", "valuesets", "v3-codesystems", "v2-tables"}
+// The bundles with the standard's own extensions, profiles, value sets, code systems and search parameters.
+var coreBundles = []string{"extension-definitions", "profiles-others", "valuesets", "v3-codesystems", "v2-tables", "search-parameters"}
 
 // compileCore reads the bundles and makes the package of the standard's own definitions.
 func compileCore(dir string) (data []byte, remarks []string, err error) {
@@ -147,6 +147,7 @@ func encodeCore(list []*coreResource) ([]byte, error) {
 // cuts says for each type of resource how it is cut down to what decides something.
 var cuts = map[string]func(*fhir.Node) *fhir.Node{
 	"StructureDefinition": cutStructure, "ValueSet": cutValueSet, "CodeSystem": cutCodeSystem,
+	"SearchParameter": func(n *fhir.Node) *fhir.Node { return keep(n, "resourceType", "url", "version", "type") },
 }
 
 // keep is a copy of an object with the named members only.

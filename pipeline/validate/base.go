@@ -1,0 +1,90 @@
+package validate
+
+import (
+	"github.com/chartlift/chartlift/pipeline/fhir"
+)
+
+// typeRules is what R4 asks of a value of one type, in the form that the walk wants.
+type typeRules struct {
+	typ        *fhir.Type
+	members    map[string]memberRule // by property name, with `_name` where primitives have it
+	elements   []elementRule
+	required   []int // elements of which there must be one
+	invariants []*invariant
+
+	resource, extension, reference, coding, concept, quantity, attachment bool
+}
+
+// memberRule says what a property is.
+type memberRule struct {
+	element int
+	typ     *fhir.Type
+	under   bool // `_name`: id and extensions of a primitive
+	rules   *typeRules
+}
+
+// elementRule is an element of a type.
+type elementRule struct {
+	*fhir.Element
+	invariants []*invariant
+	binding    *binding
+	simple     bool // SimpleQuantity or MoneyQuantity: no comparator (sqty-1)
+	canonical  bool
+}
+
+// rulesOf compiles the rules of a type on first use.
+func (v *Validator) rulesOf(t *fhir.Type) *typeRules {
+	if t == nil {
+		return nil
+	}
+	if r, ok := v.types.Load(t); ok {
+		return r.(*typeRules)
+	}
+	v.compiling.Lock()
+	defer v.compiling.Unlock()
+	return v.compileType(t, map[*fhir.Type]*typeRules{})
+}
+
+// compileType compiles a type and those of its elements, which may be the type again. Types that are done are published
+// only when the outermost is, so that nobody meets one whose members are still open.
+func (v *Validator) compileType(t *fhir.Type, open map[*fhir.Type]*typeRules) *typeRules {
+	if r, ok := v.types.Load(t); ok {
+		return r.(*typeRules)
+	}
+	if r, ok := open[t]; ok {
+		return r
+	}
+	outermost := len(open) == 0
+	r := &typeRules{typ: t, members: map[string]memberRule{}}
+	open[t] = r
+	r.resource, r.extension, r.reference = t.Kind == fhir.KindResource, t.Name == "Extension", t.Name == "Reference"
+	r.coding, r.concept, r.quantity, r.attachment = t.Name == "Coding", t.Name == "CodeableConcept", t.Is("Quantity"), t.Name == "Attachment"
+	r.invariants = v.invariants(t.Invariants, t, "")
+	for i, e := range t.Elements {
+		rule := elementRule{Element: e, binding: v.baseBinding(e), simple: len(e.Profiles) > 0}
+		if len(e.Types) == 1 {
+			rule.invariants = v.invariants(e.Invariants, e.Types[0], "")
+		} else {
+			rule.invariants = v.invariants(e.Invariants, nil, "")
+		}
+		r.elements = append(r.elements, rule)
+		if e.Min > 0 {
+			r.required = append(r.required, i)
+		}
+		for _, typ := range e.Types {
+			name := e.JSONName(typ)
+			m := memberRule{element: i, typ: typ, rules: v.compileType(typ, open)}
+			r.members[name] = m
+			if typ.Kind == fhir.KindPrimitive {
+				m.under = true
+				r.members["_"+name] = m
+			}
+		}
+	}
+	if outermost {
+		for typ, rules := range open {
+			v.types.Store(typ, rules)
+		}
+	}
+	return r
+}

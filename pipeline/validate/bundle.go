@@ -1,0 +1,114 @@
+package validate
+
+import (
+	"encoding/base64"
+	"strconv"
+	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/fhir"
+)
+
+// bundle judges what a Bundle asks of its entries beyond its invariants (bundle.html): fullUrls that are absolute and
+// those of their resources, one link of a relation, and for a message the focus.
+func (c *Checker) bundle(n *fhir.Node) {
+	base := len(c.path)
+	defer func() { c.path = c.path[:base] }()
+	if links := n.Get("link"); links != nil && links.Kind == fhir.Array {
+		seen := map[string]bool{}
+		for i, l := range links.Items {
+			relation := l.Get("relation").Str()
+			if relation != "" && seen[relation] && paging[relation] {
+				c.path = append(c.path[:base], step{name: "link", index: i})
+				c.report(Issue{Severity: Error, Code: "business-rule", Rule: RuleLink, Message: "a second link of the relation " + relation}, value{node: l})
+			}
+			seen[relation] = true
+		}
+	}
+	entries := n.Get("entry")
+	if entries == nil || entries.Kind != fhir.Array {
+		return
+	}
+	typ := n.Get("type").Str()
+	for i, entry := range entries.Items {
+		c.path = append(c.path[:base], step{name: "entry", index: i})
+		c.fullURL(typ, entry)
+	}
+	if typ == "message" && len(entries.Items) > 0 {
+		c.path = c.path[:base]
+		c.messageFocus(entries)
+	}
+}
+
+// paging are the relations that a set of results has once (http.html#paging).
+var paging = map[string]bool{"self": true, "first": true, "previous": true, "prev": true, "next": true, "last": true}
+
+// fullURL judges the fullUrl of an entry.
+func (c *Checker) fullURL(typ string, entry *fhir.Node) {
+	full, resource := entry.Get("fullUrl"), entry.Get("resource")
+	text := full.Str()
+	if text == "" {
+		switch typ {
+		case "document", "message", "collection":
+			if resource != nil && full == nil {
+				c.report(Issue{Severity: Error, Code: "required", Rule: RuleFullURL, Message: "an entry of this type of Bundle has a fullUrl"}, value{node: entry})
+			}
+		}
+		return
+	}
+	if !absolute(text) {
+		c.report(Issue{Severity: Error, Code: "value", Rule: RuleFullURL, Message: "a fullUrl is an absolute URL"}, value{node: full})
+		return
+	}
+	id, name := resource.ID(), resource.ResourceType()
+	if id == "" || !strings.HasPrefix(text, "http") {
+		return
+	}
+	// A fullUrl of the form of a server's SHALL NOT disagree with the id of its resource (bundle.html, Bundle.entry.fullUrl).
+	of := typeOfReference(text)
+	if of != "" && !strings.HasSuffix(text, "/"+name+"/"+id) {
+		c.report(Issue{Severity: Error, Code: "value", Rule: RuleFullURL, Message: "the fullUrl has the form of a server's, but does not end with the type and id of the resource"}, value{node: full})
+	}
+}
+
+// messageFocus judges that what a MessageHeader is about is in the Bundle.
+func (c *Checker) messageFocus(entries *fhir.Node) {
+	header := entries.Items[0].Get("resource")
+	if header.ResourceType() != "MessageHeader" {
+		return
+	}
+	focus := header.Get("focus")
+	if focus == nil {
+		return
+	}
+	base := len(c.path)
+	for i, f := range focus.Items {
+		text := f.Get("reference").Str()
+		if text == "" || text[0] == '#' || c.inBundle(text) != nil {
+			continue
+		}
+		c.path = append(c.path[:base], step{name: "entry", index: 0}, step{name: "resource", index: -1}, step{name: "focus", index: i})
+		c.report(Issue{Severity: Error, Code: "not-found", Rule: RuleReference, Message: "the focus of the message is not in the Bundle"}, value{node: f})
+	}
+	c.path = c.path[:base]
+}
+
+// attachment judges that the stated size is that of the data.
+func (c *Checker) attachment(x value) {
+	data, size := x.node.Get("data"), x.node.Get("size")
+	if data.Str() == "" || size == nil || size.Kind != fhir.Number {
+		return
+	}
+	want, err := strconv.Atoi(size.Text)
+	if err != nil {
+		return
+	}
+	text := strings.Map(func(r rune) rune {
+		if r == ' ' || r >= '\t' && r <= '\r' {
+			return -1
+		}
+		return r
+	}, data.Text)
+	if raw, err := base64.StdEncoding.DecodeString(text); err == nil && len(raw) != want {
+		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleSize, Message: "the size is not that of the data"}, x)
+	}
+}

@@ -1,0 +1,195 @@
+package validate
+
+import (
+	"strconv"
+
+	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/fhirpath"
+)
+
+// Checker judges one resource after the other. It is not for concurrent use, and uses its memory again.
+type Checker struct {
+	v      *Validator
+	ctx    *fhirpath.Context
+	issues []Issue
+
+	path     []step          // from the resource to the value at hand
+	resource fhirpath.Value  // %resource: the innermost resource that is not contained, or the contained one itself
+	root     fhirpath.Value  // %rootResource: what contains it
+	holder   *fhir.Node      // of root
+	bundles  []*fhir.Node    // Bundles around, innermost last
+	parents  []place         // from the resource to the value at hand, for the contexts of extensions
+	counts   []int           // of the elements of the objects that are open
+	variants []*fhir.Type    // likewise: which variant of a choice was met
+	values   []value         // scratch of profiles
+	depth    int             // of profiles within profiles
+	muted    int             // > 0: what is found decides something and is no issue of its own
+	failures int             // errors found while muted
+	unsure   int             // what could not be judged while muted
+	claimed  map[string]bool // scratch: profiles that a resource claims
+	narrow   []*profile      // likewise
+	refBytes []byte          // scratch
+	reach    map[string]*fhir.Node
+}
+
+// step is one step of a path.
+type step struct {
+	name  string
+	typ   string // ofType of a choice
+	index int    // -1: no list
+}
+
+// value is a value within a resource: its JSON, what stands beside it under `_name`, and its type.
+type value struct {
+	node, under *fhir.Node
+	typ         *fhir.Type
+	at          int // where it stands, if node has no place of its own
+}
+
+// place is where a value stands in the definitions, for the contexts of extensions.
+type place struct {
+	path string // Patient.contact
+	typ  *fhir.Type
+	node *fhir.Node
+}
+
+// maxDepth bounds how deep a resource may be nested, and how deep profiles may lead into each other.
+const maxDepth = 100
+
+func newChecker(v *Validator) *Checker {
+	return &Checker{v: v, ctx: fhirpath.NewContext(), claimed: map[string]bool{}}
+}
+
+// Text judges a resource that is given as JSON. What is not JSON is one issue.
+func (c *Checker) Text(data []byte, profiles ...string) []Issue {
+	n, err := fhir.Parse(data)
+	if err != nil {
+		return []Issue{NotJSON(err)}
+	}
+	return c.Resource(n, profiles...)
+}
+
+// NotJSON makes the issue of a text that [fhir.Parse] refused.
+func NotJSON(err error) Issue {
+	return Issue{Severity: Error, Code: "structure", Rule: RuleNotJSON, Message: "not the JSON that FHIR takes: " + err.Error()}
+}
+
+// Resource judges a resource against R4, the profiles that it claims in meta.profile, and those given. The issues are
+// valid until the next call.
+func (c *Checker) Resource(n *fhir.Node, profiles ...string) []Issue {
+	c.issues, c.path, c.bundles, c.parents = c.issues[:0], c.path[:0], c.bundles[:0], c.parents[:0]
+	c.counts, c.variants, c.values, c.depth, c.muted = c.counts[:0], c.variants[:0], c.values[:0], 0, 0
+	c.holder, c.root, c.resource = nil, fhirpath.Value{}, fhirpath.Value{}
+	c.ctx.Reset()
+	c.inResource(n, profiles, false)
+	return c.issues
+}
+
+// inResource judges a resource, at the top, contained, or an entry of a Bundle.
+func (c *Checker) inResource(n *fhir.Node, profiles []string, contained bool) {
+	if n == nil || n.Kind != fhir.Object {
+		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleType, Message: "a resource is a JSON object"}, value{node: n})
+		return
+	}
+	name := n.ResourceType()
+	t := fhir.Lookup(name)
+	if name == "" || t == nil || t.Kind != fhir.KindResource || t.Abstract {
+		message := "R4 has no resource of this resourceType"
+		if name == "" {
+			message = "resourceType is missing"
+		}
+		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleType, Message: message}, value{node: n})
+		return
+	}
+	resource, root, holder := c.resource, c.root, c.holder
+	c.resource = fhirpath.Object(n, t)
+	if !contained {
+		c.root, c.holder = c.resource, n
+	}
+	top := len(c.path) == 0
+	if top {
+		c.path = append(c.path, step{name: name, index: -1})
+	}
+	bundle := name == "Bundle"
+	if bundle {
+		c.bundles = append(c.bundles, n)
+	}
+	parents := c.parents
+	c.parents = append(c.parents, place{name, t, n})
+	c.object(value{node: n, typ: t}, c.v.rulesOf(t))
+	c.conformance(n, t, profiles)
+	if bundle {
+		c.bundle(n)
+		c.bundles = c.bundles[:len(c.bundles)-1]
+	}
+	c.resourceRules(name, n)
+	c.parents = parents
+	if top {
+		c.path = c.path[:0]
+	}
+	c.resource, c.root, c.holder = resource, root, holder
+}
+
+// report notes an issue about a value; while muted it is only counted.
+func (c *Checker) report(x Issue, about value) {
+	if c.muted > 0 {
+		if x.Severity == Error {
+			c.failures++
+		}
+		return
+	}
+	x.Path = c.pathText()
+	if x.Path == "" {
+		x.Path = "Resource"
+	}
+	switch {
+	case about.node != nil && about.node.Offset() > 0:
+		x.At = about.node.Offset()
+	case about.under != nil && about.under.Offset() > 0:
+		x.At = about.under.Offset()
+	default:
+		x.At = about.at
+	}
+	c.issues = append(c.issues, x)
+}
+
+// unknown notes something that cannot be judged; while muted it makes the judgement unsure.
+func (c *Checker) unknown(n *uncheckedCount) {
+	if c.muted > 0 {
+		c.unsure++
+		return
+	}
+	n.n.Add(1)
+}
+
+// pathText is the path at hand as FHIRPath.
+func (c *Checker) pathText() string {
+	var b []byte
+	for i := range c.path {
+		s := &c.path[i]
+		if i > 0 {
+			b = append(b, '.')
+		}
+		b = append(b, s.name...)
+		if s.typ != "" {
+			b = append(append(append(b, ".ofType("...), s.typ...), ')')
+		}
+		if s.index >= 0 {
+			b = append(b, '[')
+			b = strconv.AppendInt(b, int64(s.index), 10)
+			b = append(b, ']')
+		}
+	}
+	return string(b)
+}
+
+// push goes down to an element of the value at hand; pop comes back.
+func (c *Checker) push(e *fhir.Element, t *fhir.Type, index int) {
+	s := step{name: e.Name, index: index}
+	if e.Choice {
+		s.typ = t.Name
+	}
+	c.path = append(c.path, s)
+}
+
+func (c *Checker) pop() { c.path = c.path[:len(c.path)-1] }

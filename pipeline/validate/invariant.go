@@ -1,0 +1,106 @@
+package validate
+
+import (
+	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/fhirpath"
+)
+
+// invariant is a constraint, compiled.
+type invariant struct {
+	key      string
+	human    string
+	profile  string
+	severity Severity
+	expr     *fhirpath.Expr
+	unknown  *uncheckedCount // counts what could not be judged
+	needs    string          // a member without which the rule holds; "": it is always asked
+	ask      bool
+}
+
+// native are invariants that the walk decides itself: every value has content, extensions have a value or extensions, a
+// reference into the resource finds what it names, narrative holds something and only what it may.
+var native = map[string]bool{"ele-1": true, "ext-1": true, "ref-1": true, "sqty-1": true,
+	"txt-1": true, "txt-2": true}
+
+// errata are constraints whose published expression does not say what their text says, each with the expression that
+// does: R4's que-12 ("more than one enableWhen") counts from three on, and US Core's pd-1 takes lists for conditions.
+var errata = map[string]string{
+	"enableWhen.count() > 2 implies enableBehavior.exists()": "enableWhen.count() > 1 implies enableBehavior.exists()",
+	"telecom or endpoint": "telecom.exists() or endpoint.exists()",
+}
+
+// bestPractice are recommendations that R4 marks so (elementdefinition-bestpractice).
+var bestPractice = map[string]bool{"dom-6": true}
+
+// needs names the member without which an invariant of R4 holds, where asking it all the same would be dear: the rules
+// about contained resources walk through all that the resource holds.
+var needs = map[string]string{"dom-2": "contained", "dom-3": "contained", "dom-4": "contained", "dom-5": "contained"}
+
+// invariants compiles constraints over a type; nil means that it is found while evaluating.
+func (v *Validator) invariants(list []fhir.Invariant, t *fhir.Type, profile string) []*invariant {
+	var out []*invariant
+	for i := range list {
+		x := &list[i]
+		if native[x.Key] || bestPractice[x.Key] {
+			continue
+		}
+		out = append(out, v.invariant(x.Key, x.Severity, x.Human, x.Expression, t, profile))
+	}
+	return out
+}
+
+func (v *Validator) invariant(key, severity, human, expression string, t *fhir.Type, profile string) *invariant {
+	inv := &invariant{key: key, human: strings.Join(strings.Fields(human), " "), profile: profile, severity: Error, needs: needs[key]}
+	if severity == "warning" {
+		inv.severity = Warning
+	}
+	if right, ok := errata[expression]; ok {
+		expression = right
+	}
+	expr, problems := fhirpath.Compile(expression, &fhirpath.Env{Type: t})
+	why := "its expression cannot be evaluated here"
+	for _, p := range problems {
+		if !p.Finding {
+			why = p.Message
+			break
+		}
+	}
+	owner := profile
+	if owner == "" {
+		owner = structurePrefix + typeName(t)
+	}
+	inv.expr = expr
+	inv.unknown = v.note("constraint", owner+"#"+key, why)
+	return inv
+}
+
+func typeName(t *fhir.Type) string {
+	if t == nil {
+		return "Element"
+	}
+	return t.Name
+}
+
+// ask evaluates invariants over a value.
+func (c *Checker) ask(list []*invariant, x value) {
+	for _, inv := range list {
+		if inv.needs != "" && x.node.Get(inv.needs) == nil {
+			continue
+		}
+		if inv.expr == nil {
+			inv.unknown.n.Add(1)
+			continue
+		}
+		c.ctx.Resource, c.ctx.RootResource = c.resource, c.root
+		focus := fhirpath.Element(c.ctx, x.node, x.under, x.typ)
+		got, err := inv.expr.One(c.ctx, focus)
+		switch {
+		case err != nil:
+			inv.unknown.n.Add(1)
+		case got.Kind() == fhirpath.KindBoolean && !got.Bool():
+			c.report(Issue{Severity: inv.severity, Code: "invariant", Rule: inv.key, Profile: inv.profile, Message: inv.human}, x)
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package validate
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/fhir"
+)
+
+// target is what a reference says of where it points.
+type target struct {
+	typ       string     // the type of resource; "" if it cannot be told
+	node      *fhir.Node // the resource, if it is within reach
+	contained bool
+}
+
+// reference judges a Reference: its form, the type it points to, and that what it points to within the resource is
+// there.
+func (c *Checker) reference(e *elementRule, x value) {
+	text := x.node.Get("reference").Str()
+	stated := x.node.Get("type").Str()
+	if text == "" {
+		if stated != "" {
+			c.allowedTarget(e.Targets, "", typeOfURI(stated), x)
+		}
+		return
+	}
+	to, ok := c.follow(text)
+	if !ok {
+		c.report(Issue{Severity: Error, Code: "invariant", Rule: "ref-1", Message: "SHALL have a contained resource if a local reference is provided"}, x)
+		return
+	}
+	if !to.contained && !absolute(text) && to.typ == "" && !conditional(text) {
+		c.report(Issue{Severity: Error, Code: "value", Rule: RuleReference, Message: "a relative reference is written Type/id"}, x)
+		return
+	}
+	if name := typeOfURI(stated); stated != "" && to.typ != "" && name != to.typ {
+		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleReference, Message: "the reference says another type than what it points to"}, x)
+	}
+	if to.typ == "" {
+		to.typ = typeOfURI(stated)
+	}
+	c.allowedTarget(e.Targets, "", to.typ, x)
+}
+
+// allowedTarget faults a reference to a type that is not among the targets. An empty list allows any.
+func (c *Checker) allowedTarget(targets []string, profile, typ string, x value) {
+	if len(targets) == 0 || typ == "" || slices.Contains(targets, typ) {
+		return
+	}
+	t := fhir.Lookup(typ)
+	if t == nil {
+		return
+	}
+	for _, name := range targets {
+		if t.Is(name) {
+			return
+		}
+	}
+	c.report(Issue{Severity: Error, Code: "structure", Rule: RuleTarget, Profile: profile, Message: "a reference to " + typ + ", allowed are " + strings.Join(targets, ", ")}, x)
+}
+
+// typeOfURI is the name of the type that Reference.type states, as a name or as a URL of HL7.
+func typeOfURI(uri string) string { return strings.TrimPrefix(uri, structurePrefix) }
+
+// absolute tells whether a reference is a URL or URN of its own.
+func absolute(s string) bool {
+	i := strings.IndexByte(s, ':')
+	if i <= 0 {
+		return false
+	}
+	for _, c := range []byte(s[:i]) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '.' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// conditional tells whether a reference is a search, as transactions have: Patient?identifier=…
+func conditional(s string) bool {
+	name, _, ok := strings.Cut(s, "?")
+	return ok && fhir.Lookup(name) != nil
+}
+
+// follow finds where a reference leads. False for one into the resource that finds nothing there.
+func (c *Checker) follow(text string) (target, bool) {
+	if text == "#" {
+		return target{typ: c.holder.ResourceType(), node: c.holder, contained: true}, true
+	}
+	if text[0] == '#' {
+		if list := c.holder.Get("contained"); list != nil {
+			for _, item := range list.Items {
+				if item.ID() == text[1:] {
+					return target{typ: item.ResourceType(), node: item, contained: true}, true
+				}
+			}
+		}
+		return target{}, false
+	}
+	out := target{typ: typeOfReference(text)}
+	if len(c.bundles) > 0 {
+		if n := c.inBundle(text); n != nil {
+			out.node, out.typ = n, n.ResourceType()
+		}
+	}
+	return out, true
+}
+
+// typeOfReference is the type in Type/id or https://…/Type/id, with or without a version; "" if it cannot be told.
+func typeOfReference(text string) string {
+	if strings.HasPrefix(text, "urn:") {
+		return ""
+	}
+	if i := strings.IndexAny(text, "?#"); i >= 0 {
+		name := text[:i]
+		if t := fhir.Lookup(name); t != nil && t.Kind == fhir.KindResource && text[i] == '?' {
+			return name
+		}
+		text = text[:i]
+	}
+	text, _, _ = strings.Cut(text, "/_history/")
+	slash := strings.LastIndexByte(text, '/')
+	if slash <= 0 || !fhir.ValidID(text[slash+1:]) {
+		return ""
+	}
+	name := text[strings.LastIndexByte(text[:slash], '/')+1 : slash]
+	if t := fhir.Lookup(name); t != nil && t.Kind == fhir.KindResource && !t.Abstract {
+		return name
+	}
+	return ""
+}
+
+// inBundle finds the entry that a reference means (bundle.html#references), in the innermost Bundle first: the fullUrl
+// itself, or for Type/id the base of the entry that holds the reference; where that entry has no such base, Type/id of
+// any entry.
+func (c *Checker) inBundle(text string) *fhir.Node {
+	text, _, _ = strings.Cut(text, "/_history/")
+	for i := len(c.bundles) - 1; i >= 0; i-- {
+		entries := c.bundles[i].Get("entry")
+		if entries == nil {
+			continue
+		}
+		for _, entry := range entries.Items {
+			full, n := entry.Get("fullUrl").Str(), entry.Get("resource")
+			if n == nil {
+				continue
+			}
+			if full != "" && (full == text || strings.HasSuffix(full, text) && strings.HasSuffix(full, "/"+text)) {
+				return n
+			}
+			if typ, id, ok := strings.Cut(text, "/"); ok && n.ResourceType() == typ && n.ID() == id {
+				return n
+			}
+		}
+	}
+	return nil
+}
+
+// canonical judges a canonical: it leads into the resource, or should be absolute. R4 does not say SHALL, and its own
+// examples have relative ones.
+func (c *Checker) canonical(x value) {
+	text := x.node.Text
+	if text[0] == '#' {
+		if len(text) > 1 {
+			if _, ok := c.follow(text); !ok {
+				c.report(Issue{Severity: Error, Code: "value", Rule: RuleReference, Message: "there is no contained resource of this name"}, x)
+			}
+		}
+		return
+	}
+	if !absolute(text) {
+		c.report(Issue{Severity: Warning, Code: "value", Rule: RuleReference, Message: "a canonical should be an absolute URL"}, x)
+	}
+}
