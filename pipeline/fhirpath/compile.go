@@ -16,6 +16,9 @@ type Expr struct {
 	outerColumns []int
 	read         []Read
 	slots        int
+	contents     []StaticType
+	lengths      []StaticType
+	rooted       bool
 	ownsRecord   bool // the focus is the record itself
 	light        bool // reads nothing of the context but what it is given
 }
@@ -32,6 +35,9 @@ func Compile(source string, env *Env) (*Expr, []Problem) {
 	}
 	k := &compiler{env: env, source: source}
 	k.scope = &scope{this: k.focusType()}
+	if !env.Record {
+		k.types, k.inputs = map[*node]StaticType{}, map[*node]StaticType{}
+	}
 	cd := k.compile(tree)
 	slices.SortStableFunc(k.problems, func(a, b Problem) int { return cmp.Compare(a.Offset, b.Offset) })
 	for _, p := range k.problems {
@@ -41,7 +47,12 @@ func Compile(source string, env *Env) (*Expr, []Problem) {
 	}
 	slices.Sort(k.columns)
 	slices.Sort(k.outerColumns)
+	w := contents{k: k}
+	if !env.Record {
+		w.visit(tree)
+	}
 	return &Expr{source: source, env: env, code: cd, columns: k.columns, outerColumns: k.outerColumns, read: k.read, slots: k.slots,
+		contents: w.content, lengths: w.length, rooted: k.usesRoot,
 		ownsRecord: env.Record && env.Outer == nil, light: !k.usesRoot && k.slots == 0}, k.problems
 }
 
@@ -184,8 +195,10 @@ type compiler struct {
 	outerColumns []int
 	read         []Read
 	functions    map[string]builtin
-	usesRoot     bool // needs to know the focus of the whole expression
-	trial        bool // only to learn a type
+	usesRoot     bool                 // needs to know the focus of the whole expression
+	trial        bool                 // only to learn a type
+	types        map[*node]StaticType // over resources: what is known of each part,
+	inputs       map[*node]StaticType // and of $this where it stands
 }
 
 // focusType is what is known of the focus.
@@ -337,6 +350,14 @@ func fold(cd *code, operands ...*code) *code {
 
 // compile turns a node into code. It always returns code; faults are in k.problems.
 func (k *compiler) compile(n *node) *code {
+	cd := k.compileNode(n)
+	if k.types != nil {
+		k.types[n], k.inputs[n] = cd.st, k.scope.this
+	}
+	return cd
+}
+
+func (k *compiler) compileNode(n *node) *code {
 	switch n.op {
 	case opLiteral:
 		return constantCode(n, StaticType{Kinds: Set(n.value.kind()), Single: true}, []Value{n.value})

@@ -11,6 +11,8 @@ type typeRules struct {
 	elements   []elementRule
 	required   []int // elements of which there must be one
 	invariants []*invariant
+	each       []*invariant // of those, what must be asked of each value, see Judge
+	stuck      bool         // one of them asks for more than the value itself
 
 	resource, extension, reference, coding, concept, quantity, attachment bool
 }
@@ -19,8 +21,10 @@ type typeRules struct {
 type memberRule struct {
 	element int
 	typ     *fhir.Type
-	under   bool // `_name`: id and extensions of a primitive
+	under   bool // it may have an `_name` beside it
 	rules   *typeRules
+	code    uint16 // of the property within the type, from 1, for shapes
+	leaf    leaf   // of a primitive
 }
 
 // elementRule is an element of a type.
@@ -28,8 +32,9 @@ type elementRule struct {
 	*fhir.Element
 	invariants []*invariant
 	binding    *binding
+	each       []*invariant
+	stuck      bool
 	simple     bool // SimpleQuantity or MoneyQuantity: no comparator (sqty-1)
-	canonical  bool
 }
 
 // rulesOf compiles the rules of a type on first use.
@@ -60,6 +65,7 @@ func (v *Validator) compileType(t *fhir.Type, open map[*fhir.Type]*typeRules) *t
 	r.resource, r.extension, r.reference = t.Kind == fhir.KindResource, t.Name == "Extension", t.Name == "Reference"
 	r.coding, r.concept, r.quantity, r.attachment = t.Name == "Coding", t.Name == "CodeableConcept", t.Is("Quantity"), t.Name == "Attachment"
 	r.invariants = v.invariants(t.Invariants, t, "")
+	r.each, r.stuck = split(r.invariants)
 	for i, e := range t.Elements {
 		rule := elementRule{Element: e, binding: v.baseBinding(e), simple: len(e.Profiles) > 0}
 		if len(e.Types) == 1 {
@@ -67,16 +73,18 @@ func (v *Validator) compileType(t *fhir.Type, open map[*fhir.Type]*typeRules) *t
 		} else {
 			rule.invariants = v.invariants(e.Invariants, nil, "")
 		}
+		rule.each, rule.stuck = split(rule.invariants)
 		r.elements = append(r.elements, rule)
 		if e.Min > 0 {
 			r.required = append(r.required, i)
 		}
 		for _, typ := range e.Types {
 			name := e.JSONName(typ)
-			m := memberRule{element: i, typ: typ, rules: v.compileType(typ, open)}
+			m := memberRule{element: i, typ: typ, rules: v.compileType(typ, open), under: typ.Kind == fhir.KindPrimitive}
+			m.code, m.leaf = uint16(len(r.members)+1), leafOf(t, e.Name, typ)
 			r.members[name] = m
-			if typ.Kind == fhir.KindPrimitive {
-				m.under = true
+			if m.under {
+				m.code++
 				r.members["_"+name] = m
 			}
 		}
@@ -87,4 +95,15 @@ func (v *Validator) compileType(t *fhir.Type, open map[*fhir.Type]*typeRules) *t
 		}
 	}
 	return r
+}
+
+// split finds the invariants that ask for what shapes leave out; stuck: one of them asks for more than its value.
+func split(list []*invariant) (each []*invariant, stuck bool) {
+	for _, inv := range list {
+		if inv.each {
+			each = append(each, inv)
+			stuck = stuck || inv.expr.Rooted()
+		}
+	}
+	return each, stuck
 }

@@ -115,6 +115,9 @@ func (b *binding) coding(n *fhir.Node) terminology.Verdict {
 
 // bound judges a value by a binding.
 func (c *Checker) bound(b *binding, x value) {
+	if x.node != nil && x.node.Kind == fhir.String {
+		c.looked(x)
+	}
 	switch b.verdict(x) {
 	case terminology.In:
 		return

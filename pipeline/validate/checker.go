@@ -23,13 +23,12 @@ type Checker struct {
 	variants []*fhir.Type    // likewise: which variant of a choice was met
 	values   []value         // scratch of profiles
 	depth    int             // of profiles within profiles
+	learn    *learning       // set while a Judge learns a shape
 	muted    int             // > 0: what is found decides something and is no issue of its own
 	failures int             // errors found while muted
 	unsure   int             // what could not be judged while muted
 	claimed  map[string]bool // scratch: profiles that a resource claims
 	narrow   []*profile      // likewise
-	refBytes []byte          // scratch
-	reach    map[string]*fhir.Node
 }
 
 // step is one step of a path.
@@ -43,7 +42,8 @@ type step struct {
 type value struct {
 	node, under *fhir.Node
 	typ         *fhir.Type
-	at          int // where it stands, if node has no place of its own
+	element     *fhir.Element // that it is a value of, where a profile is asked
+	at          int           // where it stands, if node has no place of its own
 }
 
 // place is where a value stands in the definitions, for the contexts of extensions.
@@ -160,6 +160,52 @@ func (c *Checker) unknown(n *uncheckedCount) {
 		return
 	}
 	n.n.Add(1)
+	if c.learn != nil {
+		c.learn.unchecked = append(c.learn.unchecked, n)
+	}
+}
+
+// looked notes that a rule looked at the content of a value, so that the shape must tell it.
+func (c *Checker) looked(x value) {
+	if c.learn == nil || x.typ == nil || x.node == nil {
+		return
+	}
+	switch {
+	case !typeLeftOut(x.typ, false):
+	case x.element != nil && x.typ.Kind == fhir.KindPrimitive && leafOf(x.typ, "", x.typ) == leafText:
+		c.learn.named = append(c.learn.named, x.element)
+	default:
+		c.learn.never = true
+	}
+}
+
+// lookedFor is [Checker.looked] for what a pattern names of a value.
+func (c *Checker) lookedFor(x value, pattern *fhir.Node) {
+	if c.learn == nil {
+		return
+	}
+	if x.typ == nil || x.typ.Kind == fhir.KindPrimitive || pattern.Kind != fhir.Object {
+		c.looked(x)
+		return
+	}
+	for i := range pattern.Members {
+		m := &pattern.Members[i]
+		e, t := x.typ.Element(m.Name)
+		if t == nil {
+			c.learn.never = true
+			return
+		}
+		below := value{node: m.Value, typ: t, element: e}
+		switch {
+		case !typeLeftOut(x.typ, false):
+		case m.Value.Kind == fhir.Array:
+			for _, item := range m.Value.Items {
+				c.lookedFor(value{node: item, typ: t, element: e}, item)
+			}
+		default:
+			c.lookedFor(below, m.Value)
+		}
+	}
 }
 
 // pathText is the path at hand as FHIRPath.

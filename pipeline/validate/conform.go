@@ -95,6 +95,15 @@ func (c *Checker) rules(r *rules, x value) {
 		c.rules(r.profile.byID[r.reference], x)
 		return
 	}
+	if r.fixed != nil {
+		c.lookedFor(x, r.fixed)
+	}
+	if r.pattern != nil {
+		c.lookedFor(x, r.pattern)
+	}
+	if r.maxLength > 0 || r.minValue != nil || r.maxValue != nil {
+		c.looked(x)
+	}
 	if r.fixed != nil && !same(r.fixed, x.node) {
 		c.report(r.issue("value", RuleFixed, "not the value that the profile fixes"), x)
 	}
@@ -192,7 +201,7 @@ func (c *Checker) collect(name string, parent value) *fhir.Element {
 		}
 	}
 	if t != nil {
-		c.gather(n, name, t)
+		c.gather(n, name, e, t)
 		return e
 	}
 	for i := range n.Members {
@@ -204,14 +213,14 @@ func (c *Checker) collect(name string, parent value) *fhir.Element {
 			if property != n.Members[i].Name && n.Get(property) != nil {
 				continue // the `_` of a variant that was met
 			}
-			c.gather(n, property, typ)
+			c.gather(n, property, e, typ)
 		}
 	}
 	return e
 }
 
 // gather appends the values of one property.
-func (c *Checker) gather(n *fhir.Node, name string, t *fhir.Type) {
+func (c *Checker) gather(n *fhir.Node, name string, e *fhir.Element, t *fhir.Type) {
 	main := n.Get(name)
 	var under *fhir.Node
 	if t.Kind == fhir.KindPrimitive {
@@ -228,21 +237,21 @@ func (c *Checker) gather(n *fhir.Node, name string, t *fhir.Type) {
 			count = max(count, len(under.Items))
 		}
 		for i := range count {
-			c.values = append(c.values, typedValue(main.Item(i), under.Item(i), t, main.Offset()))
+			c.values = append(c.values, typedValue(main.Item(i), under.Item(i), e, t, main.Offset()))
 		}
 	default:
-		c.values = append(c.values, typedValue(main, under, t, 0))
+		c.values = append(c.values, typedValue(main, under, e, t, 0))
 	}
 }
 
 // typedValue gives a resource within a resource its own type.
-func typedValue(n, under *fhir.Node, t *fhir.Type, at int) value {
+func typedValue(n, under *fhir.Node, e *fhir.Element, t *fhir.Type, at int) value {
 	if t.Kind == fhir.KindResource {
 		if own := fhir.Lookup(n.ResourceType()); own != nil {
 			t = own
 		}
 	}
-	return value{node: n, under: under, typ: t, at: at}
+	return value{node: n, under: under, typ: t, element: e, at: at}
 }
 
 // typed judges the type of a value, the profiles of that type, and where a reference points.

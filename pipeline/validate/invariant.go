@@ -16,7 +16,7 @@ type invariant struct {
 	expr     *fhirpath.Expr
 	unknown  *uncheckedCount // counts what could not be judged
 	needs    string          // a member without which the rule holds; "": it is always asked
-	ask      bool
+	each     bool            // it asks for content that shapes leave out, see Judge
 }
 
 // native are invariants that the walk decides itself: every value has content, extensions have a value or extensions, a
@@ -71,7 +71,8 @@ func (v *Validator) invariant(key, severity, human, expression string, t *fhir.T
 	if owner == "" {
 		owner = structurePrefix + typeName(t)
 	}
-	inv.expr = expr
+	// What needs contained resources is never asked of a shape, which has none.
+	inv.expr, inv.each = expr, expr != nil && inv.needs == "" && beyond(expr)
 	inv.unknown = v.note("constraint", owner+"#"+key, why)
 	return inv
 }
@@ -83,24 +84,39 @@ func typeName(t *fhir.Type) string {
 	return t.Name
 }
 
-// ask evaluates invariants over a value.
+// ask evaluates invariants over a value. While a shape is learned, those of R4 that must be asked of each value are left
+// to the [Judge]; one of a profile, or that asks for more than its value, cannot be remembered.
 func (c *Checker) ask(list []*invariant, x value) {
 	for _, inv := range list {
 		if inv.needs != "" && x.node.Get(inv.needs) == nil {
 			continue
 		}
 		if inv.expr == nil {
-			inv.unknown.n.Add(1)
+			c.unknown(inv.unknown)
 			continue
 		}
+		if inv.each && c.learn != nil {
+			if inv.profile == "" && !inv.expr.Rooted() {
+				continue
+			}
+			c.learn.never = true
+		}
 		c.ctx.Resource, c.ctx.RootResource = c.resource, c.root
-		focus := fhirpath.Element(c.ctx, x.node, x.under, x.typ)
-		got, err := inv.expr.One(c.ctx, focus)
+		got, err := inv.expr.One(c.ctx, fhirpath.Element(c.ctx, x.node, x.under, x.typ))
 		switch {
 		case err != nil:
-			inv.unknown.n.Add(1)
-		case got.Kind() == fhirpath.KindBoolean && !got.Bool():
+			c.unknown(inv.unknown)
+		case !holding(got):
 			c.report(Issue{Severity: inv.severity, Code: "invariant", Rule: inv.key, Profile: inv.profile, Message: inv.human}, x)
 		}
 	}
+}
+
+// holding tells whether a constraint holds by its result: false does not, and neither does nothing; any other single
+// value is as good as true (HL7's own reading of constraints).
+func holding(v fhirpath.Value) bool {
+	if v.Kind() == fhirpath.KindBoolean {
+		return v.Bool()
+	}
+	return !v.IsEmpty()
 }

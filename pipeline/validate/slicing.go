@@ -382,7 +382,7 @@ func (c *Checker) belongs(sl *slice, x value) terminology.Verdict {
 // meets asks one condition of a value.
 func (c *Checker) meets(k *condition, x value) terminology.Verdict {
 	if k.kind == "url" {
-		return verdict(x.node.Get("url").Str() == k.urls[0])
+		return decided(x.node.Get("url").Str() == k.urls[0])
 	}
 	base := len(c.values)
 	defer func() { c.values = c.values[:base] }()
@@ -393,7 +393,7 @@ func (c *Checker) meets(k *condition, x value) terminology.Verdict {
 	}
 	switch k.kind {
 	case "exists":
-		return verdict((len(found) > 0) == k.exists)
+		return decided((len(found) > 0) == k.exists)
 	case "type":
 		for _, v := range found {
 			for _, t := range k.types {
@@ -430,6 +430,7 @@ func (c *Checker) meets(k *condition, x value) terminology.Verdict {
 	out := terminology.NotIn
 	for _, v := range found {
 		if k.within != nil {
+			c.lookedFor(v, k.within)
 			if k.exact && !same(k.within, v.node) || !k.exact && !holds(v.node, k.within) {
 				continue
 			}
@@ -445,7 +446,7 @@ func (c *Checker) meets(k *condition, x value) terminology.Verdict {
 	return out
 }
 
-func verdict(yes bool) terminology.Verdict {
+func decided(yes bool) terminology.Verdict {
 	if yes {
 		return terminology.In
 	}
@@ -508,11 +509,20 @@ func (c *Checker) matches(r *rules, x value) terminology.Verdict {
 	if r == nil {
 		return terminology.In
 	}
+	if r.fixed != nil {
+		c.lookedFor(x, r.fixed)
+	}
+	if r.pattern != nil {
+		c.lookedFor(x, r.pattern)
+	}
 	if r.fixed != nil && !same(r.fixed, x.node) || r.pattern != nil && !holds(x.node, r.pattern) {
 		return terminology.NotIn
 	}
 	out := terminology.In
 	if r.binding != nil {
+		if x.node != nil && x.node.Kind == fhir.String {
+			c.looked(x)
+		}
 		if out = r.binding.verdict(x); out == terminology.NotIn {
 			return out
 		}

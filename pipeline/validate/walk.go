@@ -125,14 +125,14 @@ func (c *Checker) element(e *elementRule, m memberRule, n, under *fhir.Node, par
 			return 1
 		}
 		c.push(e.Element, m.typ, -1)
-		c.one(e, m, value{node: n, under: under, typ: m.typ}, parent)
+		c.one(e, m, value{node: n, under: under, typ: m.typ, element: e.Element}, parent)
 		c.pop()
 		return 1
 	}
 	if !array {
 		c.push(e.Element, m.typ, -1)
 		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleShape, Message: "an array, since the element repeats"}, value{node: n, under: under})
-		c.one(e, m, value{node: n, under: under, typ: m.typ}, parent)
+		c.one(e, m, value{node: n, under: under, typ: m.typ, element: e.Element}, parent)
 		c.pop()
 		return 1
 	}
@@ -157,7 +157,7 @@ func (c *Checker) element(e *elementRule, m memberRule, n, under *fhir.Node, par
 	}
 	for i := range count {
 		c.push(e.Element, m.typ, i)
-		c.one(e, m, value{node: n.Item(i), under: under.Item(i), typ: m.typ, at: n.Offset()}, parent)
+		c.one(e, m, value{node: n.Item(i), under: under.Item(i), typ: m.typ, element: e.Element, at: n.Offset()}, parent)
 		c.pop()
 	}
 	if e.Max > 0 && count > e.Max {
