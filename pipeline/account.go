@@ -9,6 +9,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/report"
+	"github.com/chartlift/chartlift/pipeline/validate"
 )
 
 // Summary is the account of a run; "" is the latest of any kind.
@@ -75,10 +76,14 @@ func (x *extractor) takeCounters() {
 		u.Value = ""
 		x.report.Unmapped = append(x.report.Unmapped, ledger.Unmapped(u))
 	}
+	for _, i := range x.worker.TakeIssues() {
+		x.report.Issues = append(x.report.Issues, ledger.Issue{Mapping: i.Mapping, Severity: i.Severity.String(), Rule: i.Rule, Path: i.Path,
+			Profile: i.Profile, Table: i.First.Table, Line: i.First.Line, Count: i.Count})
+	}
 }
 
-// recordFormulas makes a finding of each formula that read something and wrote nothing without a reason given, and
-// completes the account of unmapped values.
+// recordFormulas makes a finding of each formula that read something and wrote nothing without a reason given, and of each
+// rule of a profile that resources break, and completes the account of unmapped values.
 func (r *runner) recordFormulas(ctx context.Context) error {
 	return r.once(ctx, ledger.Check, "formulas", func(ctx context.Context) (ledger.Report, error) {
 		out := ledger.Report{UnmappedOfRun: r.unmappedOfRun()}
@@ -93,6 +98,23 @@ func (r *runner) recordFormulas(ctx context.Context) error {
 				})
 			}
 		}
+		issues, err := r.Ledger.Issues(ctx, r.run.ID)
+		if err != nil {
+			return out, err
+		}
+		for _, x := range issues {
+			if x.Profile == "" && x.Severity == validate.Error.String() {
+				continue // its records are refused
+			}
+			f := ledger.Finding{Table: x.Table, Line: x.Line, Column: x.Path, Rule: mapping.FindProfile, Mapping: x.Mapping, Severity: ledger.FindingNeedsEye}
+			if x.Severity == validate.Warning.String() {
+				f.Rule, f.Severity = findWarning, ledger.NoticeSeverity
+			}
+			out.Findings = append(out.Findings, f)
+		}
 		return out, nil
 	})
 }
+
+// findWarning is the notice of a warning of validation.
+const findWarning = "validation-warning"

@@ -202,9 +202,13 @@ func (r *planReader) plan_(root *yaml.Node) {
 				r.fault(n, "", "a migration's name has letters, digits, dots, dashes and underscores, at most 64")
 			}
 		}),
-		"sources":       at("sources", r.sources),
-		"mappings":      at("mappings", r.mappings),
-		"guides":        at("guides", func(n *yaml.Node) { p.Guides = r.texts(n, "guides") }),
+		"sources":  at("sources", r.sources),
+		"mappings": at("mappings", r.mappings),
+		"guides": at("guides", func(n *yaml.Node) {
+			for _, g := range r.texts(n, "guides") {
+				p.Guides = append(p.Guides, r.path(g))
+			}
+		}),
 		"phi":           at("phi", r.phi),
 		"targets":       at("targets", r.targets),
 		"waves":         at("waves", r.waves),

@@ -91,6 +91,7 @@ type Session struct {
 	tables  []*extract.Table
 	cuts    map[*extract.Table]*cutTable // set by cut
 	policy  *phi.Policy
+	guides  []*fhir.Package
 	shown   map[string]bool // see shownMaps; set where there is a ledger to work in
 	keys    *phi.Keyring
 }
@@ -182,6 +183,12 @@ func (s *Session) compile(ctx context.Context) error {
 	if s.keys != nil {
 		options.IDKey = s.keys.IDKey()
 	}
+	guides, err := readGuides(s.Plan.Guides)
+	if err != nil {
+		faults = append(faults, document.At(s.Plan.File, s.Plan.nodes["guides"], "%v", err))
+	}
+	s.guides = guides
+	options.Validator = validatorOf(guides)
 	for _, p := range s.Plan.Sources {
 		tables, err := s.openTables(ctx, p)
 		if ctx.Err() != nil {
@@ -299,7 +306,7 @@ func relative(dir, path string) string {
 
 // EngineRevision counts changes of the engine that decide bytes: ids, canonical JSON, sealing, batches. A run does not
 // resume across one.
-const EngineRevision = "2"
+const EngineRevision = "3"
 
 // pins is the digest of everything that must not change between a stop and a resume of a run.
 func (s *Session) pins(ctx context.Context, target string) (map[string]string, error) {
@@ -323,6 +330,9 @@ func (s *Session) pins(ctx context.Context, target string) (map[string]string, e
 	}
 	for _, m := range s.Program.Mappings {
 		pins[madePrefix+m.Name] = m.Type
+	}
+	for _, g := range s.guides {
+		pins["guide "+g.Name+" "+g.Version] = g.Digest()
 	}
 	for _, w := range p.Waves {
 		pins["wave "+w.Name] = w.Formula + "|" + w.File

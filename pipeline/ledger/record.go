@@ -33,6 +33,7 @@ type Report struct {
 	Findings      []Finding
 	Discrepancies []Discrepancy
 	Formulas      []Formula
+	Issues        []Issue
 	Unmapped      []Unmapped
 	// UnmappedOfRun completes codes that other reports have counted, when the whole run is mapped: the number of patients,
 	// and the value where it may be shown. Its counts are not added.

@@ -48,6 +48,19 @@ type Formula struct {
 	Empties int64
 }
 
+// Issue is what validation found in what a mapping made, over all its resources. Counts of one issue are added; of places
+// the first is kept.
+type Issue struct {
+	Mapping  string `json:"mapping"`
+	Severity string `json:"severity"` // error or warning
+	Rule     string `json:"rule"`     // of package validate, or the key of an invariant
+	Path     string `json:"path"`     // within the resource
+	Profile  string `json:"profile"`  // that asks it; "" for R4 itself, of which an error refuses the record
+	Table    string `json:"table"`    // with Line, the first record of it
+	Line     int64  `json:"line"`
+	Count    int64  `json:"count"`
+}
+
 // Unmapped is a code that no concept map knows. Counts of one code are added; of patients the largest is kept, so
 // Patients is "at least", because one patient may turn up in two shards.
 type Unmapped struct {
@@ -83,6 +96,14 @@ func (r *Report) recordFormulas(ctx context.Context, tx *sql.Tx, run int64) erro
 		if _, err := tx.ExecContext(ctx, `INSERT INTO formulas (run, mapping, path, place, reason, reads, writes, empties) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (run, mapping, path, place) DO UPDATE SET reason = excluded.reason, reads = reads + excluded.reads, writes = writes + excluded.writes, empties = empties + excluded.empties`,
 			run, f.Mapping, f.Path, f.Place, f.Reason, f.Reads, f.Writes, f.Empties); err != nil {
+			return err
+		}
+	}
+	for _, x := range r.Issues {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO issues (run, mapping, severity, rule, path, profile, tbl, line, n) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (run, mapping, severity, rule, path, profile) DO UPDATE SET n = n + excluded.n,
+			line = CASE WHEN (excluded.tbl, excluded.line) < (tbl, line) THEN excluded.line ELSE line END, tbl = min(tbl, excluded.tbl)`,
+			run, x.Mapping, x.Severity, x.Rule, x.Path, x.Profile, x.Table, x.Line, x.Count); err != nil {
 			return err
 		}
 	}
@@ -160,6 +181,17 @@ func (l *Ledger) Formulas(ctx context.Context, run string) ([]Formula, error) {
 	}
 	return collect(ctx, l, "read formulas", scan, `SELECT mapping, path, place, reason, reads, writes, empties FROM formulas
 		WHERE run = (SELECT seq FROM runs WHERE id = ?) ORDER BY mapping, place, path`, run)
+}
+
+// Issues lists what validation found in a run, the most frequent first.
+func (l *Ledger) Issues(ctx context.Context, run string) ([]Issue, error) {
+	scan := func(rows *sql.Rows) (Issue, error) {
+		var x Issue
+		err := rows.Scan(&x.Mapping, &x.Severity, &x.Rule, &x.Path, &x.Profile, &x.Table, &x.Line, &x.Count)
+		return x, err
+	}
+	return collect(ctx, l, "read issues", scan, `SELECT mapping, severity, rule, path, profile, tbl, line, n FROM issues
+		WHERE run = (SELECT seq FROM runs WHERE id = ?) ORDER BY severity, n DESC, mapping, rule, path, profile`, run)
 }
 
 // Unmapped lists the codes of a run that no concept map knows, the most frequent first.

@@ -33,6 +33,7 @@ type Summary struct {
 	Reconciled bool                      `json:"-"` // everything loaded was read back
 	Mappings   []MappingRow              `json:"-"` // by mapping and table
 	Formulas   []Formula                 `json:"-"`
+	Issues     []Issue                   `json:"-"`
 	Unmapped   []Unmapped                `json:"-"`
 	Domains    map[Domain]map[Kind]int64 `json:"-"` // discrepancies by clinical domain
 	Normalised map[string]int64          `json:"-"` // resources equal only after a named rule, by rule
@@ -109,6 +110,9 @@ func (l *Ledger) Summary(ctx context.Context, run string) (*Summary, error) {
 	}
 	if err := tx.Rollback(); err != nil { // gives the connection back before the next reads
 		return nil, scrub(op, err)
+	}
+	if s.Issues, err = l.Issues(ctx, run); err != nil {
+		return nil, err
 	}
 	if s.Formulas, err = l.Formulas(ctx, run); err != nil {
 		return nil, err

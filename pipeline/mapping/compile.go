@@ -182,6 +182,7 @@ func (f *formulaCompiler) mapSlot(name string) *mapSlot {
 // body is a compiled mapping as the worker runs it.
 type body struct {
 	file       *file
+	typ        *fhir.Type
 	table      *extract.Table
 	columns    []string // the table's columns under the mapping's names, then optional ones that are absent
 	touched    []int    // those that something reads
@@ -208,8 +209,8 @@ type rule struct {
 
 // mapping compiles one mapping file.
 func (c *compiler) mapping(f *file) {
-	b := &body{file: f}
 	typ := fhir.Lookup(f.to.text)
+	b := &body{file: f, typ: typ}
 	switch {
 	case f.to.text == "":
 	case typ == nil || typ.Kind != fhir.KindResource || typ.Abstract:
@@ -458,7 +459,7 @@ func (c *compiler) finish() {
 		}
 	}
 	slices.Sort(p.Types)
-	p.policy = c.o.Policy
+	p.policy, p.validator = c.o.Policy, c.o.Validator
 	p.targets, p.packs, p.sources, p.files = c.targets, c.packs, c.o.Sources, c.files
 	p.digest = c.digest()
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/internal/document"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/terminology"
+	"github.com/chartlift/chartlift/pipeline/validate"
 )
 
 // Fault is something wrong in a mapping, case or concept map file, with its place. See [document.Fault].
@@ -82,6 +83,9 @@ type Options struct {
 	Policy       *phi.Policy
 	Sources      []Source
 	UnusedTables map[string]string // tables that no mapping reads on purpose, by name or pattern (path.Match), with the reason
+	// Validator judges what the mappings write; nil: nothing is judged.
+	Validator *validate.Validator
+
 	// NoCoverage leaves the findings about unread columns and tables out; cases and `eval` use it.
 	NoCoverage bool
 

@@ -25,6 +25,7 @@ const (
 	BadFormula      Code = "formula-failed"    // a formula failed for a reason of FHIRPath, such as several values where one is needed
 	BadEncoding     Code = "bad-encoding"      // text that is not UTF-8 or holds control characters
 	TooLarge        Code = "too-large"         // the resource grew beyond MaxResource
+	Invalid         Code = "invalid"           // the resource breaks R4: Detail is the rule or invariant (package validate)
 	Missing         Code = "missing-reference" // a ref() to a record that was refused, skipped or never existed (checked over the whole wave)
 	Duplicate       Code = "duplicate-key"     // a second record with the same key, under `duplicates: refuse` (checked over the whole wave)
 	MergeConflict   Code = "merge-conflict"    // a second, unequal record under `duplicates: merge` (checked over the whole wave)
@@ -34,7 +35,7 @@ const (
 func Codes() []Code {
 	return []Code{RequiredEmpty, BadForm, NotInBinding, TooMany, SeveralChoices, WrongType, BadDate, AmbiguousDate, NoZone,
 		NonexistentTime, AmbiguousTime, BadNumber, UnmappedCode, SeveralTargets, NoPatient, BlankKey,
-		DuplicateItem, BadFormula, BadEncoding, TooLarge, Missing, Duplicate, MergeConflict}
+		DuplicateItem, BadFormula, BadEncoding, TooLarge, Invalid, Missing, Duplicate, MergeConflict}
 }
 
 // Findings that the program itself makes; rules of `find:` add their own names.
@@ -42,6 +43,7 @@ const (
 	FindUnmapped      = "unmapped-code"     // a code that the concept map does not know was kept or became text
 	FindDroppedRef    = "dropped-reference" // a ref() to nothing was left out under `references: drop` (made by the wave's check)
 	FindWroteNothing  = "wrote-nothing"     // a formula read something and wrote nothing (counted per formula, not per record)
+	FindProfile       = "not-conforming"    // what a mapping wrote breaks a profile that it claims (counted per rule, not per record)
 	FindUnusedColumn  = "unused-column"     // a column that no formula reads and no `unused` entry names
 	FindUnusedTable   = "unused-table"      // a table that no mapping reads
 	FindMissingColumn = "missing-column"    // a column of the mapping that the table lacks
@@ -77,7 +79,7 @@ type Result struct {
 	Rule     string // the skip or refuse rule's name, or the Code
 	Column   string // the column it was about, if one formula with one column failed; may be empty
 	Element  string // the element path in the resource, such as onsetDateTime; may be empty
-	Detail   string // FHIRPath's own reason under formula-failed, such as several-values
+	Detail   string // FHIRPath's own reason under formula-failed, such as several-values; the rule under invalid
 	Findings []Finding
 }
 

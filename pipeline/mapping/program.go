@@ -8,6 +8,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhirpath"
 	"github.com/chartlift/chartlift/pipeline/internal/document"
 	"github.com/chartlift/chartlift/pipeline/phi"
+	"github.com/chartlift/chartlift/pipeline/validate"
 )
 
 // Program is all mappings of a plan, compiled against its tables. It is immutable but for its counters and may be
@@ -20,6 +21,7 @@ type Program struct {
 	migration string
 	idKey     []byte
 	policy    *phi.Policy
+	validator *validate.Validator // nil: nothing is judged
 	digest    string
 	zones     []*time.Location
 	refs      int // ref()s that have a place in the workers' memory

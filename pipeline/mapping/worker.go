@@ -52,6 +52,8 @@ type Worker struct {
 	joinKey []byte
 	broken  error // of the finder: no fault of the record
 
+	judgement // of what it writes
+
 	codings   []codingText // scratch
 	refMemory []refMemory  // by refSource.index
 }
@@ -77,6 +79,9 @@ func (p *Program) NewWorker() *Worker {
 		w.zones = append(w.zones, zoneReader{zone: z})
 	}
 	w.ctx.User = w
+	if p.validator != nil {
+		w.judge, w.issues = p.validator.Judge(), map[issueKey]*issueCount{}
+	}
 	p.mu.Lock()
 	p.workers = append(p.workers, w)
 	p.mu.Unlock()
@@ -451,6 +456,9 @@ func (w *Worker) resource(focus fhirpath.Value, at extract.Place, ordinal int, i
 	}
 	if len(w.buf) > MaxResource {
 		w.refuse(TooLarge, nil, "")
+		return false
+	}
+	if w.judge != nil && !w.judged(at) {
 		return false
 	}
 	w.outUsed++

@@ -80,12 +80,12 @@ func (b *binding) verdict(x value) terminology.Verdict {
 	switch {
 	case n == nil || n.Kind == fhir.Null:
 		return terminology.In // what has no value has no code: cardinality is another rule
+	case b.units && x.typ != nil && !x.typ.Is("Quantity") && x.typ.Name != "code" && x.typ.Name != "Coding":
+		return terminology.In // value[x] with a set of units: it is about quantities
 	case n.Kind == fhir.String:
 		return b.hasCode(n.Text)
 	case n.Kind != fhir.Object:
 		return terminology.NotKnown
-	case x.typ != nil && !x.typ.Is("Quantity") && b.units:
-		return terminology.In // value[x] with a set of units: it is about quantities
 	case x.typ != nil && x.typ.Name == "CodeableConcept":
 		out := terminology.NotIn
 		if codings := n.Get("coding"); codings != nil {
