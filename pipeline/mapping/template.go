@@ -107,6 +107,7 @@ func (t *templates) compile(typ *fhir.Type) {
 	t.allowed()
 	t.refers()
 	t.warnKeys()
+	t.claims()
 }
 
 // reads notes a column that a formula reads.

@@ -93,7 +93,9 @@ func (t *templates) profiles(metaType *fhir.Type, at place) *plan {
 			t.c.fault(t.b.file, x.node, "such as http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient", "a profile is an absolute URL, not %q", x.text)
 			return nil
 		}
-		t.c.noticeProfile(t.b.file, x)
+		if v := t.c.o.Validator; v == nil || !v.HasProfile(x.text) {
+			t.c.noticeProfile(t.b.file, x)
+		}
 	}
 	p := &plan{elem: e, typ: typ, node: list, path: "meta.profile", label: "profile", name: []byte(`"profile":`), mark: -1}
 	at.path, at.elem, at.free = p.path, e, true // structure: no policy cuts it
@@ -111,7 +113,7 @@ func (c *compiler) noticeProfile(f *file, x textAt) {
 			return
 		}
 	}
-	c.notice(Remark, "not-checked", f, x.node, "", "the profile %s is written, but its definition is not at hand, so it is not checked", x.text)
+	c.notice(Remark, "not-checked", f, x.node, "name the package that defines it under `guides:` in the plan", "the profile %s is written, but its definition is not at hand, so it is not checked", x.text)
 }
 
 // mark notes before which member of meta the security labels belong.

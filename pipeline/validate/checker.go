@@ -23,6 +23,7 @@ type Checker struct {
 	variants []*fhir.Type    // likewise: which variant of a choice was met
 	values   []value         // scratch of profiles
 	depth    int             // of profiles within profiles
+	trial    bool            // what cannot be judged is not counted
 	learn    *learning       // set while a Judge learns a shape
 	muted    int             // > 0: what is found decides something and is no issue of its own
 	failures int             // errors found while muted
@@ -157,6 +158,9 @@ func (c *Checker) report(x Issue, about value) {
 func (c *Checker) unknown(n *uncheckedCount) {
 	if c.muted > 0 {
 		c.unsure++
+		return
+	}
+	if c.trial {
 		return
 	}
 	n.n.Add(1)

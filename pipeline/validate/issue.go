@@ -61,6 +61,7 @@ const (
 	RuleFixed      = "fixed"           // not the fixed value
 	RulePattern    = "pattern"         // the pattern is not in it
 	RuleTypeOf     = "value-type"      // a type that the profile does not allow
+	RuleSliceMin   = "slice-min"       // a slice with too few values
 	RuleSlice      = "slice"           // an entry that belongs to no slice of a closed list, or out of order
 	RuleContext    = "context"         // an extension where it does not belong
 	RuleModifier   = "modifier"        // a modifier extension where an extension belongs, or the other way round

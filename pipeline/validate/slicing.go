@@ -341,7 +341,7 @@ func (c *Checker) sliced(r *rules, s *slicing, e *fhir.Element, values []value, 
 		switch {
 		case counts[j] < sl.min && !unsure:
 			c.push(e, soleTypeOf(e), -1)
-			c.report(r.issue("required", RuleMin, "the profile asks for the slice "+sl.name+", which is missing or too few"), parent)
+			c.report(r.issue("required", RuleSliceMin, "the profile asks for the slice "+sl.name+", which is missing or too few"), parent)
 			c.pop()
 		case sl.max != fhir.Unbounded && counts[j] > sl.max:
 			c.push(e, soleTypeOf(e), -1)

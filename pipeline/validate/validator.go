@@ -45,6 +45,13 @@ func New(codes *terminology.Store, packages ...*fhir.Package) *Validator {
 // Checker makes the memory of one goroutine.
 func (v *Validator) Checker() *Checker { return newChecker(v) }
 
+// Trial makes a checker that does not count what cannot be judged: for what is only a draft.
+func (v *Validator) Trial() *Checker {
+	c := newChecker(v)
+	c.trial = true
+	return c
+}
+
 // HasProfile tells whether the definition of a profile is at hand.
 func (v *Validator) HasProfile(url string) bool {
 	return v.definition(url) != nil || coreType(url) != nil
