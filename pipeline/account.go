@@ -80,6 +80,7 @@ func (x *extractor) takeCounters() {
 		x.report.Issues = append(x.report.Issues, ledger.Issue{Mapping: i.Mapping, Severity: i.Severity.String(), Rule: i.Rule, Path: i.Path,
 			Profile: i.Profile, Table: i.First.Table, Line: i.First.Line, Count: i.Count})
 	}
+	x.report.Issues = append(x.report.Issues, x.takeUnchecked()...)
 }
 
 // recordFormulas makes a finding of each formula that read something and wrote nothing without a reason given, and of each
@@ -103,8 +104,8 @@ func (r *runner) recordFormulas(ctx context.Context) error {
 			return out, err
 		}
 		for _, x := range issues {
-			if x.Profile == "" && x.Severity == validate.Error.String() {
-				continue // its records are refused
+			if x.Severity == unchecked || x.Profile == "" && x.Severity == validate.Error.String() {
+				continue // the records of such an error are refused
 			}
 			f := ledger.Finding{Table: x.Table, Line: x.Line, Column: x.Path, Rule: mapping.FindProfile, Mapping: x.Mapping, Severity: ledger.FindingNeedsEye}
 			if x.Severity == validate.Warning.String() {
@@ -114,6 +115,26 @@ func (r *runner) recordFormulas(ctx context.Context) error {
 		}
 		return out, nil
 	})
+}
+
+// unchecked marks among the issues of a run what could not be judged.
+const unchecked = "unchecked"
+
+// takeUnchecked is what could not be judged since the last call, by any worker.
+func (r *runner) takeUnchecked() (out []ledger.Issue) {
+	r.uncheckedMu.Lock()
+	defer r.uncheckedMu.Unlock()
+	if r.unchecked == nil {
+		r.unchecked = map[string]int64{}
+	}
+	for _, u := range r.Program.NotChecked() {
+		key := u.Kind + " " + u.Name
+		if n := u.Count - r.unchecked[key]; n > 0 {
+			r.unchecked[key] = u.Count
+			out = append(out, ledger.Issue{Mapping: u.Kind, Severity: unchecked, Rule: "not-checked", Path: u.Name, Profile: u.Why, Count: n})
+		}
+	}
+	return out
 }
 
 // findWarning is the notice of a warning of validation.

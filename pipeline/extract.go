@@ -163,7 +163,9 @@ type batchWriter struct {
 }
 
 func (r *runner) newExtractor() *extractor {
-	return &extractor{runner: r, worker: r.newWorker(), sealer: r.sealer()}
+	x := &extractor{runner: r, worker: r.newWorker(), sealer: r.sealer()}
+	x.worker.SetDeep(r.options.Deep)
+	return x
 }
 
 // start begins a task's report. Batches are named for run, task and mapping, so that a task done again after a crash

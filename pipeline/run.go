@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,13 +25,14 @@ import (
 
 // RunOptions says what kind of run is wanted.
 type RunOptions struct {
-	Dry          bool   // send nothing
-	Wave         string // only this wave's patients and what belongs to no patient; empty: all
-	Sample       int64  // only the first records of each table; 0: all. Dry runs only
-	Rejected     bool   // also try again what the target rejected
-	AcceptChange bool   // end an unfinished run that a change has cut off, and start a new one
-	Workers      int    // concurrent extractors; 0: one per core
-	Memory       int64  // bytes that tables read beside others may hold in memory; 0: DefaultMemory
+	Dry          bool    // send nothing
+	Wave         string  // only this wave's patients and what belongs to no patient; empty: all
+	Sample       int64   // only the first records of each table; 0: all. Dry runs only
+	Rejected     bool    // also try again what the target rejected
+	AcceptChange bool    // end an unfinished run that a change has cut off, and start a new one
+	Workers      int     // concurrent extractors; 0: one per core
+	Memory       int64   // bytes that tables read beside others may hold in memory; 0: DefaultMemory
+	Deep         float64 // share of the resources that are validated once more, from their bytes alone; 0: none
 }
 
 // runner is one process's work on one run.
@@ -47,6 +49,9 @@ type runner struct {
 	target  load.Target  // nil in a dry run
 	state   *stage.State // of the target; empty in a dry run without one
 	watch   time.Time    // start of the time not yet recorded
+
+	uncheckedMu sync.Mutex
+	unchecked   map[string]int64 // how often what could not be judged was recorded
 }
 
 // Run does the plan, or goes on with a run that was stopped. The account is answered also when the run was interrupted

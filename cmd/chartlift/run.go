@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -33,6 +35,7 @@ starts a new one, which sends only what has changed.` + "\n" + exitHelp,
 	}
 	cmd.Flags().StringVar(&o.Wave, "wave", "", "only the patients of this wave, and what belongs to no patient")
 	cmd.Flags().BoolVar(&o.Rejected, "rejected", false, "also try again what the target rejected")
+	deepFlag(cmd, &o.Deep)
 	cmd.Flags().BoolVar(&o.AcceptChange, "accept-change", false, "end an unfinished run that a change has cut off, and start a new one")
 	cmd.Flags().IntVar(&o.Workers, "workers", 0, "concurrent extractors (default: one per core)")
 	cmd.Flags().Var((*byteSize)(&o.Memory), "memory", "what tables read beside others may hold in memory, such as 2GB (default 512MB); the rest goes to encrypted temporary files")
@@ -52,11 +55,43 @@ staged resources can be looked at with "chartlift export".` + "\n" + exitHelp,
 	}
 	cmd.Flags().StringVar(&o.Wave, "wave", "", "only the patients of this wave, and what belongs to no patient")
 	cmd.Flags().Int64Var(&o.Sample, "sample", 0, "only the first N records of each table; references into the rest are then not judged")
+	deepFlag(cmd, &o.Deep)
 	cmd.Flags().BoolVar(&o.AcceptChange, "accept-change", false, "end an unfinished dry run that a change has cut off, and start a new one")
 	cmd.Flags().IntVar(&o.Workers, "workers", 0, "concurrent extractors (default: one per core)")
 	cmd.Flags().Var((*byteSize)(&o.Memory), "memory", "what tables read beside others may hold in memory, such as 2GB (default 512MB); the rest goes to encrypted temporary files")
 	return cmd
 }
+
+// deepFlag adds --deep, of all resources or a share of them.
+func deepFlag(cmd *cobra.Command, into *float64) {
+	cmd.Flags().Var((*share)(into), "deep", "validate once more, from the written bytes alone, all resources or a share of them (--deep=1%); a check of this program on itself")
+	cmd.Flags().Lookup("deep").NoOptDefVal = "100%"
+}
+
+// share is a flag such as 1% or 0.01.
+type share float64
+
+func (s *share) String() string {
+	if *s == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(float64(*s)*100, 'g', -1, 64) + "%"
+}
+
+func (s *share) Set(text string) error {
+	number, percent := strings.CutSuffix(text, "%")
+	v, err := strconv.ParseFloat(number, 64)
+	if percent {
+		v /= 100
+	}
+	if err != nil || !(v > 0 && v <= 1) {
+		return errors.New("must be a share of the resources, such as 1% or 0.01")
+	}
+	*s = share(v)
+	return nil
+}
+
+func (s *share) Type() string { return "SHARE" }
 
 // byteSize is a flag such as 512MB.
 type byteSize int64

@@ -52,7 +52,7 @@ type Formula struct {
 // the first is kept.
 type Issue struct {
 	Mapping  string `json:"mapping"`
-	Severity string `json:"severity"` // error or warning
+	Severity string `json:"severity"` // error or warning; unchecked: see 0002_issues.sql
 	Rule     string `json:"rule"`     // of package validate, or the key of an invariant
 	Path     string `json:"path"`     // within the resource
 	Profile  string `json:"profile"`  // that asks it; "" for R4 itself, of which an error refuses the record

@@ -58,7 +58,7 @@ func (w *Worker) SetDeep(share float64) {
 		w.deep = nil
 		return
 	}
-	w.deep, w.share = w.p.validator.Checker(), share
+	w.deep, w.share = w.p.validator.Trial(), share
 }
 
 // judged judges the resource that stands in the buffer. False if it is refused.
