@@ -92,8 +92,15 @@ type sample struct {
 	nanoseconds int64
 }
 
-// part names the part that a stack belongs to.
+// part names the part that a stack belongs to. What validation has done by others is its own.
 func (p *profile) part(stack []uint64) string {
+	for _, at := range stack {
+		for _, f := range p.locations[at] {
+			if strings.HasPrefix(p.texts[p.functions[f]], engineName+"validate") {
+				return "validation"
+			}
+		}
+	}
 	for _, at := range stack {
 		for _, f := range p.locations[at] {
 			name := p.texts[p.functions[f]]
