@@ -8,6 +8,7 @@ import (
 type typeRules struct {
 	typ        *fhir.Type
 	members    map[string]memberRule // by property name, with `_name` where primitives have it
+	table      nameTable             // the same
 	elements   []elementRule
 	required   []int // elements of which there must be one
 	invariants []*invariant
@@ -89,6 +90,7 @@ func (v *Validator) compileType(t *fhir.Type, open map[*fhir.Type]*typeRules) *t
 			}
 		}
 	}
+	r.table = newNameTable(r.members)
 	if outermost {
 		for typ, rules := range open {
 			v.types.Store(typ, rules)
