@@ -10,6 +10,9 @@
 // (a comparison with the empty text, a cell as a condition, an ordering between text and number, a blank under `=`) is a fault or
 // a finding of [Compile] (Env.Record).
 //
+// What memberOf(), subsumes() and subsumedBy() know of value sets and code systems comes from Env.Terminology. A question
+// that the definitions at hand cannot decide has an empty result, not false.
+//
 // Values made while evaluating live in the [Context] and are dead after [Context.Reset]. Errors while evaluating are
 // of type [*Error]: a reason code and the place in the expression, never a value.
 package fhirpath

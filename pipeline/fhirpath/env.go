@@ -19,6 +19,10 @@ type Env struct {
 	Type *fhir.Type  // the type of the focus over resources; nil: any, found while evaluating
 	Item *StaticType // the focus where it is neither a row of this Env nor a resource: the item of a forEach
 
+	// Terminology is what memberOf(), subsumes() and subsumedBy() ask. Without one they know the value sets of R4's own
+	// required bindings, and that a code subsumes itself.
+	Terminology Terminology
+
 	Functions map[string]Function   // beyond FHIRPath 2.0
 	Variables map[string]StaticType // the %names that will be set with Context.Set
 	Strict    bool                  // element names that the type does not have are faults

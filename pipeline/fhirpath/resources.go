@@ -1,7 +1,6 @@
 package fhirpath
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
@@ -94,19 +93,19 @@ func (k *compiler) addResources(all map[string]builtin) {
 			return Boolean(v.typ.Is(t.Name)), nil
 		})
 	}}
+	codes := k.terminology()
 	all["memberOf"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
 		return k.scalar(n, in, KindBoolean, Set(KindString, KindObject), Set(KindString), func(_ *Context, v, url, _ Value) (Value, error) {
-			set := fhir.ValueSet(url.text)
-			if set == nil {
-				return Value{}, &Error{Code: "value-set-not-known"}
-			}
-			return Boolean(memberOf(v, set)), nil
+			return memberOf(codes, v, url.text), nil
 		})
 	}}
 	for _, name := range []string{"subsumes", "subsumedBy"} {
 		all[name] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
 			return k.scalar(n, in, KindBoolean, Set(KindString, KindObject), Set(KindString, KindObject), func(_ *Context, v, o, _ Value) (Value, error) {
-				return subsumes(v, o)
+				if name == "subsumedBy" {
+					v, o = o, v
+				}
+				return subsumes(codes, v, o), nil
 			})
 		}}
 	}
@@ -214,27 +213,4 @@ func (c *Context) resolve(v Value) Value {
 		}
 	}
 	return Value{}
-}
-
-// memberOf looks for a code, Coding or any coding of a CodeableConcept in a value set.
-func memberOf(v Value, set *fhir.CodeSet) bool {
-	if v.kind() == KindString {
-		return set.HasCode(v.text)
-	}
-	if codings := v.node.Get("coding"); codings != nil {
-		return slices.ContainsFunc(codings.Items, func(n *fhir.Node) bool { return set.Has(n.Get("system").Str(), n.Get("code").Str()) })
-	}
-	return set.Has(v.node.Get("system").Str(), v.node.Get("code").Str())
-}
-
-// subsumes knows that a code subsumes itself; more needs a code system, which the engine has not.
-func subsumes(a, b Value) (Value, error) {
-	if a.kind() == KindString && b.kind() == KindString && a.text == b.text && a.text != "" {
-		return Boolean(true), nil
-	}
-	if a.kind() == KindObject && b.kind() == KindObject && a.node.Get("code").Str() != "" &&
-		a.node.Get("code").Str() == b.node.Get("code").Str() && a.node.Get("system").Str() == b.node.Get("system").Str() {
-		return Boolean(true), nil
-	}
-	return Value{}, &Error{Code: "code-system-not-known"}
 }

@@ -141,6 +141,25 @@ func (s *Store) ValueSet(url string) *ValueSet {
 	return s.valueSet(url)
 }
 
+// HasCode tells whether a code is in a value set, in whichever system. With HasCoding and Subsumes a store answers what
+// expressions ask (fhirpath.Terminology). What cannot be decided is not known.
+func (s *Store) HasCode(valueSet, code string) (in, known bool) {
+	v := s.ValueSet(valueSet).HasCode(code)
+	return v == In, v != NotKnown
+}
+
+// HasCoding tells whether a code of a system is in a value set.
+func (s *Store) HasCoding(valueSet, system, version, code string) (in, known bool) {
+	v := s.ValueSet(valueSet).Has(system, version, code)
+	return v == In, v != NotKnown
+}
+
+// Subsumes tells whether b is a or a kind of it.
+func (s *Store) Subsumes(system, a, b string) (subsumes, known bool) {
+	outcome, ok := s.CodeSystem(system).Subsumes(a, b)
+	return outcome == Equivalent || outcome == Subsumes, ok
+}
+
 // definition finds the resource of a value set.
 func (s *Store) definition(url string) *fhir.Node {
 	s.mu.RLock()
