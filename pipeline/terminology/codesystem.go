@@ -1,6 +1,8 @@
 package terminology
 
 import (
+	"hash/maphash"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -16,10 +18,15 @@ type CodeSystem struct {
 	fold         bool // upper and lower case make no difference (caseSensitive is false)
 	isA          bool // the hierarchy is one of kinds
 
+	text       string // all codes and displays, one after the other: hundreds of thousands of strings would cost more than they hold
 	concepts   []concept
-	index      map[string]int32 // code, folded if fold → place in concepts
-	parents    links            // concept → its parents
+	seed       maphash.Seed
+	slots      []int32 // hash table of the codes, folded if fold: place in concepts + 1, 0 for none; a power of two
+	parents    links   // concept → its parents
 	properties map[string]*property
+
+	beyond func(code string) bool // codes that the list does not mean to have, though it is complete otherwise
+	lacks  string                 // what those are
 
 	grammar *grammar // instead of concepts
 	walks   sync.Pool
@@ -27,9 +34,16 @@ type CodeSystem struct {
 
 // concept is one code.
 type concept struct {
-	code, display      string
+	code, display      span
 	abstract, inactive bool // abstract: groups others, and is no value itself
 }
+
+// span is a piece of CodeSystem.text.
+type span struct{ start, size uint32 }
+
+func (c *CodeSystem) piece(s span) string      { return c.text[s.start : s.start+s.size] }
+func (c *CodeSystem) codeAt(i int32) string    { return c.piece(c.concepts[i].code) }
+func (c *CodeSystem) displayAt(i int32) string { return c.piece(c.concepts[i].display) }
 
 // links are pairs of a concept and what it is linked to, in the order of the concepts.
 type links struct {
@@ -111,7 +125,7 @@ func (c *CodeSystem) has(code string) Verdict {
 		return c.grammar.has(code)
 	case c.at(code) >= 0:
 		return In
-	case c.complete:
+	case c.complete && (c.beyond == nil || !c.beyond(code)):
 		return NotIn
 	}
 	return NotKnown
@@ -119,17 +133,30 @@ func (c *CodeSystem) has(code string) Verdict {
 
 // at is the place of a code among the concepts, or -1.
 func (c *CodeSystem) at(code string) int32 {
+	i, _ := c.find(code)
+	return i
+}
+
+// find is the place of a code among the concepts, or -1 and the slot where it would be noted.
+func (c *CodeSystem) find(code string) (at int32, slot uint64) {
+	if len(c.slots) == 0 {
+		return -1, 0
+	}
+	mask := uint64(len(c.slots) - 1)
+	for slot = c.hash(code) & mask; c.slots[slot] != 0; slot = (slot + 1) & mask {
+		if i := c.slots[slot] - 1; c.codeAt(i) == code || c.fold && strings.EqualFold(c.codeAt(i), code) {
+			return i, slot
+		}
+	}
+	return -1, slot
+}
+
+func (c *CodeSystem) hash(code string) uint64 {
 	if c.fold {
 		var buffer [64]byte
-		if i, ok := c.index[string(folded(buffer[:0], code))]; ok {
-			return i
-		}
-		return -1
+		return maphash.Bytes(c.seed, folded(buffer[:0], code))
 	}
-	if i, ok := c.index[code]; ok {
-		return i
-	}
-	return -1
+	return maphash.String(c.seed, code)
 }
 
 // folded appends the code in lower case; ASCII without allocation.
@@ -152,8 +179,8 @@ func (c *CodeSystem) Display(code string) (string, bool) {
 	if c == nil || c.grammar != nil {
 		return "", false
 	}
-	if i := c.at(code); i >= 0 && c.concepts[i].display != "" {
-		return c.concepts[i].display, true
+	if i := c.at(code); i >= 0 && c.concepts[i].display.size > 0 {
+		return c.displayAt(i), true
 	}
 	return "", false
 }
@@ -248,38 +275,51 @@ func (c *CodeSystem) climb(i, ancestor int32) bool {
 	return false
 }
 
-// builder makes a CodeSystem.
+// builder makes a CodeSystem. Texts that are given to it are copied.
 type builder struct {
 	c       *CodeSystem
+	text    strings.Builder // what c.text is a view of
+	full    bool            // there was more text than a code system can hold
 	parents []link
 	linked  map[string][]link // property → concept and place of the value in its texts
-	texts   map[string]map[string]int32
+	values  map[string]map[string]int32
 }
 
 func newBuilder(url, version string) *builder {
 	return &builder{
-		c:      &CodeSystem{url: url, version: version, isA: true, complete: true, index: map[string]int32{}, properties: map[string]*property{}},
-		linked: map[string][]link{}, texts: map[string]map[string]int32{},
+		c:      &CodeSystem{url: url, version: version, isA: true, complete: true, seed: maphash.MakeSeed(), properties: map[string]*property{}},
+		linked: map[string][]link{}, values: map[string]map[string]int32{},
 	}
 }
 
-// key is a code as the index has it.
-func (b *builder) key(code string) string {
-	if b.c.fold {
-		return string(folded(nil, code))
+func (b *builder) keep(text string) span {
+	start := b.text.Len()
+	if uint64(start)+uint64(len(text)) > math.MaxUint32 || len(b.c.concepts) == math.MaxInt32-1 {
+		b.full = true
+		return span{}
 	}
-	return code
+	b.text.WriteString(text)
+	b.c.text = b.text.String()
+	return span{uint32(start), uint32(len(text))}
 }
 
 // add adds a code; the first of two that are the same stays, which the second answer tells.
 func (b *builder) add(code, display string) (at int32, fresh bool) {
-	key := b.key(code)
-	if at, ok := b.c.index[key]; ok {
+	c := b.c
+	if 3*(len(c.concepts)+1) > 2*len(c.slots) {
+		c.slots = make([]int32, max(8, 2*len(c.slots)))
+		for i := range c.concepts {
+			_, slot := c.find(c.codeAt(int32(i)))
+			c.slots[slot] = int32(i) + 1
+		}
+	}
+	at, slot := c.find(code)
+	if at >= 0 {
 		return at, false
 	}
-	at = int32(len(b.c.concepts))
-	b.c.index[key] = at
-	b.c.concepts = append(b.c.concepts, concept{code: code, display: display})
+	at = int32(len(c.concepts))
+	c.concepts = append(c.concepts, concept{code: b.keep(code), display: b.keep(display)})
+	c.slots[slot] = at + 1
 	return at, true
 }
 
@@ -289,11 +329,12 @@ func (b *builder) value(at int32, name, text string) {
 	if p == nil {
 		p = b.declare(name)
 	}
-	to, ok := b.texts[name][text]
+	to, ok := b.values[name][text]
 	if !ok {
+		text = strings.Clone(text)
 		to = int32(len(p.texts))
 		p.texts = append(p.texts, text)
-		b.texts[name][text] = to
+		b.values[name][text] = to
 	}
 	b.linked[name] = append(b.linked[name], link{at, to})
 }
@@ -303,13 +344,13 @@ func (b *builder) declare(name string) *property {
 	p := b.c.properties[name]
 	if p == nil {
 		p = &property{}
-		b.c.properties[name], b.texts[name] = p, map[string]int32{}
+		b.c.properties[name], b.values[name] = p, map[string]int32{}
 	}
 	return p
 }
 
 func (b *builder) finish() *CodeSystem {
-	b.c.concepts = slices.Clip(b.c.concepts)
+	b.c.concepts, b.c.text = slices.Clone(b.c.concepts), strings.Clone(b.c.text) // without what grew in vain
 	b.c.parents = newLinks(len(b.c.concepts), b.parents)
 	for name, p := range b.c.properties {
 		p.values = newLinks(len(b.c.concepts), b.linked[name])
@@ -348,7 +389,7 @@ func compileSystem(n *fhir.Node) *CodeSystem {
 	}
 	r.list(n, -1)
 	for _, l := range r.later {
-		if other, ok := b.c.index[b.key(l.code)]; ok {
+		if other := b.c.at(l.code); other >= 0 {
 			if l.child {
 				b.parents = append(b.parents, link{other, l.at})
 			} else {

@@ -12,6 +12,7 @@ import (
 type filter struct {
 	concept func(c *CodeSystem, at int32) bool
 	code    func(code string) Verdict // of a grammar
+	valued  bool                      // only a concept with a value of the property passes
 }
 
 func (f *filter) has(c *CodeSystem, code string, at int32) Verdict {
@@ -45,7 +46,7 @@ func newFilter(c *CodeSystem, name, op, value string) (f filter, why string) {
 	case "concept", "code":
 		f.concept, why = conceptFilter(c, op, value)
 	case "display":
-		f.concept, why = textFilter(op, value, func(c *CodeSystem, at int32) []string { return []string{c.concepts[at].display} }, c.fold)
+		f.concept, why = textFilter(op, value, func(c *CodeSystem, at int32) []string { return []string{c.displayAt(at)} }, c.fold)
 	case propertyParent, propertyChild:
 		f.concept, why = neighbourFilter(c, name, op, value)
 	default:
@@ -54,9 +55,13 @@ func newFilter(c *CodeSystem, name, op, value string) (f filter, why string) {
 			return f, fmt.Sprintf("the property %s of %s is not at hand", name, c.url)
 		}
 		f.concept, why = propertyFilter(c, p, op, value)
+		f.valued = op == "=" && value != "false" || op == "in"
 	}
-	if f.concept == nil && why == "" {
+	switch {
+	case f.concept == nil && why == "":
 		why = fmt.Sprintf("the filter %s %s is not one the program knows", name, op)
+	case c.lacks != "" && !f.valued:
+		why = c.lacks
 	}
 	return f, why
 }
@@ -80,7 +85,7 @@ func conceptFilter(c *CodeSystem, op, value string) (conceptTest, string) {
 		}
 		return func(c *CodeSystem, at int32) bool { return c.under(root, at) }, ""
 	}
-	return textFilter(op, value, func(c *CodeSystem, at int32) []string { return []string{c.concepts[at].code} }, c.fold)
+	return textFilter(op, value, func(c *CodeSystem, at int32) []string { return []string{c.codeAt(at)} }, c.fold)
 }
 
 // neighbourFilter looks at the parents, which the hierarchy gives as well as a property does.

@@ -96,7 +96,7 @@ func requiredSets() map[string]*fhir.CodeSet {
 func (s *Store) codesOf(system string) (codes []string) {
 	if c := s.CodeSystem(system); c != nil {
 		for i := range c.concepts {
-			codes = append(codes, c.concepts[i].code)
+			codes = append(codes, c.codeAt(int32(i)))
 		}
 	}
 	return codes

@@ -38,37 +38,17 @@ func (s *Store) forget() {
 	s.compiling = map[*fhir.Node]bool{}
 }
 
-// AddSystem adds code systems.
-func (s *Store) AddSystem(systems ...*CodeSystem) {
+// Add adds what users bring. What is added later wins.
+func (s *Store) Add(d *Definitions) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget()
-	for _, c := range systems {
+	for _, c := range d.systems {
 		s.ownSystems[c.url] = append(s.ownSystems[c.url], c)
 	}
-}
-
-// AddResource adds CodeSystem and ValueSet resources; others are left aside.
-func (s *Store) AddResource(resources ...*fhir.Node) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.forget()
-	for _, n := range resources {
+	for _, n := range slices.Concat(d.whole, d.sets) { // where a set is spelled out, that counts
 		url := n.Get("url").Str()
-		switch n.ResourceType() {
-		case "ValueSet":
-			s.ownSets[url] = append(s.ownSets[url], n)
-		case "CodeSystem":
-			c := compileSystem(n)
-			if c == nil {
-				continue
-			}
-			s.ownSystems[url] = append(s.ownSystems[url], c)
-			if whole := n.Get("valueSet").Str(); whole != "" {
-				whole, _, _ = strings.Cut(whole, "|")
-				s.ownSets[whole] = append([]*fhir.Node{fhir.AllCodes(whole, url)}, s.ownSets[whole]...) // a definition wins
-			}
-		}
+		s.ownSets[url] = append(s.ownSets[url], n)
 	}
 }
 
@@ -319,6 +299,8 @@ func (s *Store) ofSystem(v *ValueSet, sel *selection, listed, filters []*fhir.No
 		return
 	case !sel.from.complete && len(filters) == 0:
 		v.addWhy("not all codes of " + sel.system + " are at hand")
+	case sel.from.lacks != "" && len(filters) == 0:
+		v.addWhy(sel.from.lacks)
 	}
 	for _, item := range filters {
 		f, why := newFilter(sel.from, item.Get("property").Str(), item.Get("op").Str(), item.Get("value").Str())

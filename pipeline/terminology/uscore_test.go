@@ -26,14 +26,12 @@ func usCore(t testing.TB, version string) (*Store, *fhir.Package) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bundle, err := fhir.Parse(readGzip(t, "data", "us-core", "hl7.terminology-subset.json.gz"))
-	if err != nil {
-		t.Fatal(err)
+	subset, faults := ReadFiles(t.Context(), os.DirFS(sharedtest.Path(t, "data", "us-core")), "hl7.terminology-subset.json.gz")
+	if len(faults) > 0 {
+		t.Fatal(faults)
 	}
 	s := NewStore(fhir.Core(), guide)
-	for _, e := range bundle.Get("entry").Items {
-		s.AddResource(e.Get("resource"))
-	}
+	s.Add(subset)
 	return s, guide
 }
 

@@ -204,6 +204,8 @@ func (s *selection) selected(version, code string) Verdict {
 		switch verdict = s.from.has(code); {
 		case verdict == NotIn && version != "" && s.from.version != "" && !sameVersion(s.from.version, version):
 			return NotKnown // another version of the system may have the code
+		case verdict == NotKnown && s.from.complete && slices.ContainsFunc(s.filters, func(f filter) bool { return f.valued }):
+			return NotIn // a code beyond those at hand has no such property
 		case verdict != In:
 			return verdict
 		case s.values && at >= 0 && s.from.concepts[at].abstract:
