@@ -212,7 +212,7 @@ func recognise(name string, start []byte) (k kind, hint string) {
 		return rxnormFile, ""
 	case len(line) > 0 && line[0] == '{':
 		return jsonFile, ""
-	case strings.HasPrefix(string(line), "id\teffectiveTime\tactive\tmoduleId\t"):
+	case strings.HasPrefix(string(line), rf2Columns):
 		return recogniseRF2(base, string(line))
 	}
 	if strings.HasSuffix(strings.ToLower(base), ".tgz") {

@@ -11,6 +11,11 @@ import (
 const (
 	snomedSystem = "http://snomed.info/sct"
 
+	rf2Columns          = "id\teffectiveTime\tactive\tmoduleId\t" // that all files have
+	conceptColumns      = rf2Columns + "definitionStatusId"
+	descriptionColumns  = rf2Columns + "conceptId\tlanguageCode\ttypeId\tterm"
+	relationshipColumns = rf2Columns + "sourceId\tdestinationId\trelationshipGroup\ttypeId\tcharacteristicTypeId"
+
 	isA      = "116680003"          // the relationship
 	inferred = "900000000000011006" // the kind of relationship that a release states
 	fsn      = "900000000000003001" // the kind of description: fully specified name
@@ -31,16 +36,15 @@ func newSnomed() *snomed { return &snomed{b: newBuilder(snomedSystem, "")} }
 
 func (s *snomed) used() bool { return s.file != "" }
 
-// recogniseRF2 tells the files that count; of full and delta releases and of stated relationships none does.
+// recogniseRF2 tells the files that count. Files of other things have the same header, so the name counts too.
 func recogniseRF2(base, header string) (kind, string) {
-	columns := strings.Split(header, "\t")
 	found := unrecognised
 	switch {
-	case columns[4] == "definitionStatusId":
+	case strings.HasPrefix(header, conceptColumns):
 		found = snomedConcepts
-	case columns[4] == "conceptId" && strings.HasPrefix(base, "sct2_Description"):
+	case strings.HasPrefix(header, descriptionColumns) && !strings.HasPrefix(base, "sct2_TextDefinition"):
 		found = snomedDescriptions
-	case columns[4] == "sourceId" && !strings.HasPrefix(base, "sct2_StatedRelationship") && !strings.Contains(base, "ConcreteValues"):
+	case strings.HasPrefix(header, relationshipColumns) && !strings.HasPrefix(base, "sct2_StatedRelationship"):
 		found = snomedRelationships
 	}
 	switch {
