@@ -189,3 +189,14 @@ func TestUSCorePackages(t *testing.T) {
 		}
 	}
 }
+
+func FuzzReadPackage(f *testing.F) {
+	f.Add(archive(f, "package/package.json", manifest, "package/a.json", `{"resourceType":"ValueSet","url":"http://x"}`))
+	f.Add([]byte("no archive"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := ReadPackage(bytes.NewReader(data), "p.tgz")
+		if (p == nil) != (err != nil) {
+			t.Errorf("%v, %v", p != nil, err)
+		}
+	})
+}

@@ -151,7 +151,7 @@ func (r *fileReader) list(name string, named bool) {
 	if slices.ContainsFunc(r.files, func(f source) bool { return f.name == name }) {
 		return
 	}
-	in, done, err := r.open(name, nil)
+	in, done, err := r.open(name, nil, 4096)
 	if err != nil {
 		r.fault(name, 0, 0, "", "cannot be read: %s", cause(err))
 		return
@@ -173,8 +173,8 @@ func (r *fileReader) list(name string, named bool) {
 	}
 }
 
-// open opens a file and unpacks it, past a byte order mark.
-func (r *fileReader) open(name string, sum hash.Hash) (in *bufio.Reader, done func(), err error) {
+// open opens a file and unpacks it, past a byte order mark. What is read is hashed too, if there is a hash.
+func (r *fileReader) open(name string, sum hash.Hash, buffer int) (in *bufio.Reader, done func(), err error) {
 	f, err := r.fsys.Open(name)
 	if err != nil {
 		return nil, nil, err
@@ -195,7 +195,7 @@ func (r *fileReader) open(name string, sum hash.Hash) (in *bufio.Reader, done fu
 		done = func() { _ = unpacked.Close(); _ = f.Close() }
 		plain = limit.Reader(unpacked, info.Size())
 	}
-	in = bufio.NewReaderSize(digest.NewReader(r.ctx, plain, sum), mostLine)
+	in = bufio.NewReaderSize(digest.NewReader(r.ctx, plain, sum), buffer)
 	if start, _ := in.Peek(3); string(start) == "\uFEFF" {
 		_, _ = in.Discard(3) // what was peeked can be discarded
 	}
@@ -234,7 +234,7 @@ func recognise(name string, start []byte) (k kind, hint string) {
 // read reads one file.
 func (r *fileReader) read(f source) {
 	sum := sha256.New()
-	in, done, err := r.open(f.name, sum)
+	in, done, err := r.open(f.name, sum, mostLine)
 	if err != nil {
 		r.fault(f.name, 0, 0, "", "cannot be read: %s", cause(err))
 		return

@@ -64,39 +64,59 @@ func (s *Store) CodeSystem(url string) *CodeSystem {
 		return nil
 	}
 	plain, version := split(url)
+	s.mu.RLock()
+	c, ok := s.system(plain, version, nil)
+	s.mu.RUnlock()
+	if ok {
+		return c
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.codeSystem(plain, version)
 }
 
+// codeSystem finds or compiles a code system, or answers nil. The lock is held.
 func (s *Store) codeSystem(url, version string) *CodeSystem {
+	c, _ := s.system(url, version, func(n *fhir.Node) *CodeSystem {
+		c := compileSystem(n)
+		s.systems[n] = c
+		return c
+	})
+	return c
+}
+
+// system finds a code system. It is not ok if that takes compiling one and compile is nil.
+func (s *Store) system(url, version string, compile func(*fhir.Node) *CodeSystem) (c *CodeSystem, ok bool) {
 	own := s.ownSystems[url]
 	for i := len(own) - 1; i >= 0; i-- {
 		if version == "" || own[i].version == "" || sameVersion(own[i].version, version) {
-			return own[i]
+			return own[i], true
 		}
 	}
 	if g := s.grammars[url]; g != nil {
-		return g
+		return g, true
+	}
+	if version != "" {
+		url += "|" + version
 	}
 	for i := len(s.packages) - 1; i >= 0; i-- {
 		n := s.packages[i].Find("CodeSystem", url)
-		if version != "" {
-			n = s.packages[i].Find("CodeSystem", url+"|"+version)
-		}
 		if n == nil {
 			continue
 		}
-		c, ok := s.systems[n]
-		if !ok {
-			c = compileSystem(n)
-			s.systems[n] = c
+		c, known := s.systems[n]
+		switch {
+		case known:
+		case compile == nil:
+			return nil, false
+		default:
+			c = compile(n)
 		}
-		if c != nil {
-			return c
+		if c != nil { // else it lists no codes, and an earlier package may
+			return c, true
 		}
 	}
-	return nil
+	return nil, true
 }
 
 // ValueSet is the value set of that canonical URL, which may carry a version after `|`. Nil, of which nothing is known,

@@ -105,6 +105,14 @@ func TestFilters(t *testing.T) {
 	}
 }
 
+// ask asks for a coding, or with the system `*` for a code in whichever system.
+func ask(v *ValueSet, system, code string) Verdict {
+	if system == "*" {
+		return v.HasCode(code)
+	}
+	return v.Has(system, "", code)
+}
+
 func TestValueSets(t *testing.T) {
 	const all = `{"system":"http://x/animals"}`
 	list := func(system string, codes ...string) string {
@@ -157,10 +165,7 @@ func TestValueSets(t *testing.T) {
 		{"nowhere", "http://far", "a", "not known"},
 	} {
 		v := s.ValueSet("http://x/" + q.set)
-		got := v.Has(q.system, "", q.code)
-		if q.system == "*" {
-			got = v.HasCode(q.code)
-		}
+		got := ask(v, q.system, q.code)
 		if got.String() != q.want {
 			t.Errorf("%s %s in %s is %v, want %s (%s)", q.system, q.code, q.set, got, q.want, v.Why())
 		}
@@ -204,10 +209,7 @@ func TestGrammars(t *testing.T) {
 		{"iso3166-1-3", "urn:iso:std:iso:3166", "CHE", "not known"},
 	} {
 		v := s.ValueSet("http://hl7.org/fhir/ValueSet/" + q.set)
-		got := v.Has(q.system, "", q.code)
-		if q.system == "*" {
-			got = v.HasCode(q.code)
-		}
+		got := ask(v, q.system, q.code)
 		if got.String() != q.want {
 			t.Errorf("%q in %s is %v, want %s (%s)", q.code, q.set, got, q.want, v.Why())
 		}
