@@ -65,7 +65,7 @@ func ReadFiles(ctx context.Context, fsys fs.FS, paths ...string) (*Definitions, 
 		r.read(f)
 	}
 	if r.snomed.used() {
-		r.addSystem(r.snomed.file, "", r.snomed.finish(r))
+		r.addSystem(r.snomed.file, r.snomed.finish(r))
 	}
 	if len(r.faults) > 0 {
 		return nil, r.faults.Sort()
@@ -245,11 +245,11 @@ func (r *fileReader) read(f source) {
 	case jsonFile:
 		r.readJSON(f.name, in)
 	case csvFile:
-		r.addSystem(f.name, "", r.readSystemCSV(f.name, in))
+		r.addSystem(f.name, r.readSystemCSV(f.name, in))
 	case loincFile:
-		r.addSystem(f.name, "", r.readLOINC(f.name, in))
+		r.addSystem(f.name, r.readLOINC(f.name, in))
 	case rxnormFile:
-		r.addSystem(f.name, "", r.readRxNorm(f.name, in))
+		r.addSystem(f.name, r.readRxNorm(f.name, in))
 	default:
 		r.snomed.read(r, f, in)
 	}
@@ -259,26 +259,23 @@ func (r *fileReader) read(f source) {
 }
 
 // addSystem takes in a code system; nil is one whose faults are noted.
-func (r *fileReader) addSystem(file, at string, c *CodeSystem) {
-	if c != nil && r.fresh(file, at, "code system", c.url, c.version) {
+func (r *fileReader) addSystem(file string, c *CodeSystem) {
+	if c != nil && r.fresh(file, "code system", c.url, c.version) {
 		r.d.systems = append(r.d.systems, c)
 	}
 }
 
 // fresh tells that nothing else defines what a file does, and else makes a fault.
-func (r *fileReader) fresh(file, at, what, url, version string) bool {
+func (r *fileReader) fresh(file, what, url, version string) bool {
 	key := what + " " + url
 	if version != "" {
 		key += "|" + version
 	}
 	if other, ok := r.by[key]; ok {
-		if at != "" {
-			at += ": "
-		}
 		if other == file {
 			other = "this file, before,"
 		}
-		r.fault(file, 0, 0, "name only one of them", "%s%s defines the %s too", at, other, key)
+		r.fault(file, 0, 0, "name only one of them", "%s defines the %s too", other, key)
 		return false
 	}
 	r.by[key] = file

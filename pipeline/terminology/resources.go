@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"path"
 	"strings"
@@ -29,26 +28,46 @@ func (r *fileReader) readJSON(file string, in *bufio.Reader) {
 		return
 	}
 	if !lines(file, data) {
-		if n := r.parse(file, 0, data); n != nil {
-			r.resource(file, "", n, true)
-		}
+		r.document(jsonText{file, 1, data})
 		return
 	}
 	before := len(r.faults)
 	for line := 1; len(data) > 0; line++ {
 		var text []byte
 		text, data, _ = bytes.Cut(data, []byte("\n"))
-		if len(bytes.TrimSpace(text)) == 0 {
-			continue
-		}
-		if n := r.parse(file, line, text); n != nil {
-			r.resource(file, fmt.Sprintf("line %d", line), n, true)
+		if len(bytes.TrimSpace(text)) > 0 {
+			r.document(jsonText{file, line, text})
 		}
 		if len(r.faults)-before >= maxFaults {
 			r.fault(file, line, 0, "", "perhaps more: reading stopped after %d faults", maxFaults)
 			return
 		}
 	}
+}
+
+// jsonText is one JSON document of a file.
+type jsonText struct {
+	file string
+	line int // on which it begins
+	data []byte
+}
+
+// document reads one.
+func (r *fileReader) document(d jsonText) {
+	n, err := fhir.Parse(d.data)
+	var syntax *fhir.SyntaxError
+	switch {
+	case errors.As(err, &syntax):
+		r.fault(d.file, d.line+syntax.Line-1, syntax.Column, "", "not valid JSON: %s", syntax.Problem)
+	case err == nil:
+		r.resource(d, n, true)
+	}
+}
+
+// faultAt is a fault at a node of the document.
+func (r *fileReader) faultAt(d jsonText, n *fhir.Node, hint, format string, args ...any) {
+	line, column := fhir.PlaceOf(d.data, n.Offset())
+	r.fault(d.file, d.line+line-1, column, hint, format, args...)
 }
 
 // lines tells whether each line is a resource of its own.
@@ -65,57 +84,36 @@ func lines(file string, data []byte) bool {
 	return err == nil
 }
 
-// parse parses a document, which begins on that line if it is not 0.
-func (r *fileReader) parse(file string, line int, data []byte) *fhir.Node {
-	n, err := fhir.Parse(data)
-	if err == nil {
-		return n
-	}
-	var syntax *fhir.SyntaxError
-	if errors.As(err, &syntax) {
-		r.fault(file, max(line, 1)+syntax.Line-1, syntax.Column, "", "not valid JSON: %s", syntax.Problem)
-	}
-	return nil
-}
-
-// resource takes in a CodeSystem, a ValueSet, or those of a Bundle. at says where in the file it stands. Other resources
-// are left aside in a Bundle; alone they are a fault.
-func (r *fileReader) resource(file, at string, n *fhir.Node, alone bool) {
-	where := at
-	if where != "" {
-		where += ": "
-	}
-	url, version := n.Get("url").Str(), n.Get("version").Str()
+// resource takes in a CodeSystem, a ValueSet, or those of a Bundle. Other resources are left aside in a Bundle; alone they
+// are a fault.
+func (r *fileReader) resource(d jsonText, n *fhir.Node, alone bool) {
+	url := n.Get("url").Str()
 	switch typ := n.ResourceType(); typ {
 	case "Bundle":
 		found := len(r.d.systems) + len(r.d.sets) + len(r.faults)
-		for i, e := range items(n, "entry") {
-			r.resource(file, fmt.Sprintf("%sentry[%d].resource", where, i), e.Get("resource"), false)
+		for _, e := range items(n, "entry") {
+			r.resource(d, e.Get("resource"), false)
 		}
 		if len(r.d.systems)+len(r.d.sets)+len(r.faults) == found {
-			r.fault(file, 0, 0, "", "%sthe Bundle has no CodeSystem that lists codes and no ValueSet", where)
+			r.faultAt(d, n, "", "the Bundle has no CodeSystem that lists codes and no ValueSet")
 		}
 	case "CodeSystem", "ValueSet":
-		if what := uriFault(url); what != "" {
-			r.fault(file, 0, 0, "", "%sthe url of the %s %s", where, typ, what)
-			return
-		}
-		if typ == "CodeSystem" {
-			r.codeSystem(file, at, n, alone)
-			return
-		}
-		if n.Get("compose") == nil && n.Get("expansion") == nil {
-			r.fault(file, 0, 0, "it needs compose or expansion", "%sthe ValueSet says nothing of what is in it", where)
-			return
-		}
-		if r.fresh(file, at, "value set", url, version) {
+		what := uriFault(url)
+		switch {
+		case what != "":
+			r.faultAt(d, n, "", "the url of the %s %s", typ, what)
+		case typ == "CodeSystem":
+			r.codeSystem(d, n, alone)
+		case n.Get("compose") == nil && n.Get("expansion") == nil:
+			r.faultAt(d, n, "it needs compose or expansion", "the ValueSet says nothing of what is in it")
+		case r.fresh(d.file, "value set", url, n.Get("version").Str()):
 			r.d.sets = append(r.d.sets, n)
 		}
 	default:
 		if alone {
 			hint := map[string]string{"ConceptMap": "concept maps lie beside the mappings that use them",
 				"StructureDefinition": "profiles come in FHIR packages, under guides:"}[typ]
-			r.fault(file, 0, 0, hint, "%sthe resource is neither a CodeSystem nor a ValueSet", where)
+			r.faultAt(d, n, hint, "the resource is neither a CodeSystem nor a ValueSet")
 		}
 	}
 }
@@ -123,24 +121,23 @@ func (r *fileReader) resource(file, at string, n *fhir.Node, alone bool) {
 // contentModes are the codes of R4's codesystem-content-mode.
 var contentModes = []string{"not-present", "example", "fragment", "complete", "supplement"}
 
-func (r *fileReader) codeSystem(file, at string, n *fhir.Node, alone bool) {
-	where := at
-	if where != "" {
-		where += ": "
-	}
-	content := n.Get("content").Str()
-	if !contains(contentModes, content) {
-		r.fault(file, 0, 0, document.Hint(content, contentModes), "%sthe content of the CodeSystem is none of %s", where, strings.Join(contentModes, ", "))
+func (r *fileReader) codeSystem(d jsonText, n *fhir.Node, alone bool) {
+	content := n.Get("content")
+	if !contains(contentModes, content.Str()) {
+		if content == nil {
+			content = n
+		}
+		r.faultAt(d, content, document.Hint(content.Str(), contentModes), "the content of the CodeSystem is none of %s", strings.Join(contentModes, ", "))
 		return
 	}
 	c := compileSystem(n)
 	if c == nil {
 		if alone {
-			r.fault(file, 0, 0, "", "%sthe CodeSystem has the content `%s`, so it lists no codes of its own", where, content)
+			r.faultAt(d, content, "", "the CodeSystem has the content `%s`, so it lists no codes of its own", content.Str())
 		}
 		return
 	}
-	r.addSystem(file, at, c)
+	r.addSystem(d.file, c)
 	if set, _ := split(n.Get("valueSet").Str()); set != "" {
 		r.d.whole = append(r.d.whole, fhir.AllCodes(set, c.url))
 	}
