@@ -44,9 +44,10 @@ var limit = packed.Limit{Unpacked: 1 << 30, Ratio: 100}
 //
 //   - FHIR R4 CodeSystem and ValueSet in JSON: a resource, a Bundle, or NDJSON
 //   - CSV with the header `code,display,parent` (the latter two may be left out) below the line `# system: URI`
-//   - SNOMED CT: the RF2 snapshot's files of concepts, descriptions and relationships, together
-//   - LOINC: Loinc.csv
-//   - RxNorm: RXNCONSO.RRF
+//   - SNOMED CT: the RF2 snapshot's files of concepts, descriptions and relationships, together. Retired concepts are
+//     codes too; the displays are the fully specified names. Of an expression of several concepts nothing is known
+//   - LOINC: Loinc.csv, with the properties that R4 names. Of answers, lists and parts nothing is known
+//   - RxNorm: RXNCONSO.RRF, the concepts that have a name of RxNorm's own, with the property TTY
 //
 // each also with gzip (.gz) or zstd (.zst). What kind a file is shows by its beginning, not by its name, except for
 // RXNCONSO.RRF, which has no header. A file given by name that is of no known kind is a fault; one found in a folder is
@@ -136,6 +137,12 @@ func (r *fileReader) find(name string) {
 			r.fault(p, 0, 0, "", "cannot be read: %s", cause(err))
 		case entry.Type().IsRegular():
 			r.list(p, false)
+		case entry.Type()&fs.ModeSymlink != 0:
+			if info, err := fs.Stat(r.fsys, p); err == nil && info.Mode().IsRegular() {
+				r.list(p, false)
+			} else {
+				r.d.ignored = append(r.d.ignored, p)
+			}
 		}
 		return r.ctx.Err()
 	})
@@ -215,8 +222,11 @@ func recognise(name string, start []byte) (k kind, hint string) {
 	case strings.HasPrefix(string(line), rf2Columns):
 		return recogniseRF2(base, string(line))
 	}
-	if strings.HasSuffix(strings.ToLower(base), ".tgz") {
+	switch strings.ToLower(path.Ext(base)) {
+	case ".tgz":
 		return unrecognised, "a FHIR package belongs under guides:"
+	case ".zip", ".tar", ".rar", ".7z":
+		return unrecognised, "unpack the archive and name its folder"
 	}
 	first, _, _ := strings.Cut(string(line), ",")
 	switch strings.Trim(strings.TrimSpace(first), `"`) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -105,6 +106,27 @@ func TestFilesOfJSON(t *testing.T) {
 	}
 }
 
+// TestLinksInFolders follows a link to a file, and lists one that leads nowhere.
+func TestLinksInFolders(t *testing.T) {
+	dir := t.TempDir()
+	outside := filepath.Join(t.TempDir(), "wards.csv")
+	if err := os.WriteFile(outside, []byte(wards), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, to := range map[string]string{"link.csv": outside, "lost.csv": filepath.Join(dir, "nowhere"), "folder": dir} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Skipf("no links here: %v", err)
+		}
+	}
+	d, faults := ReadFiles(t.Context(), os.DirFS(dir), ".")
+	if len(faults) > 0 || len(d.Systems()) != 1 {
+		t.Fatal(faults)
+	}
+	if diff := cmp.Diff([]string{"folder", "lost.csv"}, d.Ignored()); diff != "" {
+		t.Errorf("left aside (-want +got)\n%s", diff)
+	}
+}
+
 func TestDigestOfFiles(t *testing.T) {
 	read := func(fsys fs.FS, paths ...string) *Definitions {
 		d, faults := ReadFiles(t.Context(), fsys, paths...)
@@ -175,8 +197,9 @@ func TestFileFaults(t *testing.T) {
 		{"two of one", []string{"a.csv", "# system: urn:x\ncode\na\n", "b.csv", "# system: urn:x\ncode\nb\n"}, []string{
 			`b.csv: a.csv defines the code system urn:x too (name only one of them)`,
 		}},
-		{"of no kind", []string{"a.txt", "codes", "b.tgz", "x"}, []string{
-			`a.txt: the file is of no kind that has code systems or value sets (known are `, `b.tgz: the file is of no kind that has code systems or value sets (a FHIR package belongs under guides:)`}},
+		{"of no kind", []string{"a.txt", "codes", "b.tgz", "x", "c.ZIP", "PK"}, []string{
+			`a.txt: the file is of no kind that has code systems or value sets (known are `, `b.tgz: the file is of no kind that has code systems or value sets (a FHIR package belongs under guides:)`,
+			`c.ZIP: the file is of no kind that has code systems or value sets (unpack the archive and name its folder)`}},
 		{"packed", []string{"a.csv.gz", "no gzip at all"}, []string{`a.csv.gz: cannot be read: gzip: invalid header`}},
 		{"LOINC", []string{"Loinc.csv", "\"LOINC_NUM\",\"COMPONENT\"\n"}, []string{`Loinc.csv:1: the column "LONG_COMMON_NAME" is missing`, `Loinc.csv:1: the column "STATUS" is missing`}},
 		{"RxNorm", []string{"RXNCONSO.RRF", rxnorm("1", "RXNORM") + "1|2\n" + rxnorm("x", "RXNORM") + rxnorm("y", "MTHSPL")}, []string{

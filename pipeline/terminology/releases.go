@@ -32,7 +32,12 @@ type snomed struct {
 	mixed   bool // files of several releases
 }
 
-func newSnomed() *snomed { return &snomed{b: newBuilder(snomedSystem, "")} }
+func newSnomed() *snomed {
+	b := newBuilder(snomedSystem, "")
+	// An expression of several concepts is a code too (snomedct.html#syntax); whether it is sound is not worked out.
+	b.c.beyond = func(code string) bool { return strings.ContainsAny(code, ":+=|") }
+	return &snomed{b: b}
+}
 
 func (s *snomed) used() bool { return s.file != "" }
 

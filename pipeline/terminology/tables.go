@@ -170,11 +170,11 @@ func (t *table) cell(cells []string, name string) string {
 
 // The columns of a code system in CSV, and its settings.
 const (
-	columnCode     = "code"
-	columnParent   = "parent"
-	settingSystem  = "system"
-	settingVersion = "version"
-	settingContent = "content"
+	columnCode   = "code"
+	columnParent = "parent"
+	tableSystem  = "system"
+	tableVersion = "version"
+	tableContent = "content"
 )
 
 // readSystemCSV reads a code system from CSV:
@@ -190,8 +190,8 @@ const (
 // parent may be left out, and the order is free; a parent is the code of what a code is a kind of.
 func (r *fileReader) readSystemCSV(file string, in *bufio.Reader) *CodeSystem {
 	t := r.table(file, in)
-	given := t.settings(settingSystem, settingVersion, settingContent)
-	system, content := given[settingSystem], given[settingContent]
+	given := t.settings(tableSystem, tableVersion, tableContent)
+	system, content := given[tableSystem], given[tableContent]
 	if what := uriFault(system.value); what != "" {
 		hint := ""
 		if system.line == 0 {
@@ -199,7 +199,7 @@ func (r *fileReader) readSystemCSV(file string, in *bufio.Reader) *CodeSystem {
 		}
 		r.fault(file, max(system.line, 1), max(system.column, 1), hint, "the code system's URI %s", what)
 	}
-	b := newBuilder(system.value, given[settingVersion].value)
+	b := newBuilder(system.value, given[tableVersion].value)
 	switch content.value {
 	case "", "complete":
 	case "fragment":
