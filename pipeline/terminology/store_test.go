@@ -292,7 +292,6 @@ func TestQuestionsDoNotAllocate(t *testing.T) {
 	s := zoo(t, set("birds", `"include":[`+of("concept", "is-a", "bird")+`]`), set("loose", `"include":[{"system":"http://x/loose"}]`))
 	birds, loose, gender := s.ValueSet("http://x/birds"), s.ValueSet("http://x/loose"), r4().ValueSet("http://hl7.org/fhir/ValueSet/administrative-gender")
 	ask := func() {
-		birds.Has("http://x/animals", "", "penguin")
 		birds.HasCode("fish")
 		loose.Has("http://x/loose", "", "AA")
 		gender.HasCode("female")
@@ -302,6 +301,10 @@ func TestQuestionsDoNotAllocate(t *testing.T) {
 	ask()
 	if n := testing.AllocsPerRun(100, ask); n > 0 {
 		t.Errorf("%v allocations", n)
+	}
+	// A code with two parents takes memory that is kept for the next one; the race detector has some of it thrown away.
+	if n := testing.AllocsPerRun(100, func() { birds.Has("http://x/animals", "", "penguin") }); n > 1 {
+		t.Errorf("%v allocations to climb", n)
 	}
 }
 
