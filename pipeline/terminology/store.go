@@ -234,8 +234,12 @@ func implicit(url string) *fhir.Node {
 	return all
 }
 
-// maxImports bounds how deeply value sets may include each other.
-const maxImports = 50
+// maxImports bounds how deeply value sets may include each other, and maxAsks how many a question may go through: sets
+// that each include the next one twice would double it at every step.
+const (
+	maxImports = 50
+	maxAsks    = 10_000
+)
 
 // compile makes a value set of its definition. The lock is held.
 func (s *Store) compile(n *fhir.Node) *ValueSet {
@@ -345,6 +349,11 @@ func (s *Store) imported(v *ValueSet, url string) *ValueSet {
 	set := s.valueSet(url)
 	if set == nil {
 		v.addWhy("the value set " + url + " is not at hand")
+		return nil
+	}
+	if v.asks += 1 + set.asks; v.asks > maxAsks {
+		v.asks = maxAsks
+		v.addWhy("value sets include each other too often")
 		return nil
 	}
 	for _, why := range set.why {

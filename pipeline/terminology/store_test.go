@@ -193,6 +193,23 @@ func TestValueSets(t *testing.T) {
 	}
 }
 
+// TestDoublingSets has forty sets of which each includes the next one twice.
+func TestDoublingSets(t *testing.T) {
+	var sets []string
+	for i := range 40 {
+		next := fmt.Sprintf(`{"valueSet":["http://x/s%d"]}`, i+1)
+		sets = append(sets, set(fmt.Sprintf("s%d", i), `"include":[`+next+`,`+next+`]`))
+	}
+	sets = append(sets, set("s40", `"include":[{"system":"s","concept":[{"code":"a"}]}]`))
+	s := zoo(t, sets...)
+	if v := s.ValueSet("http://x/s0"); v.HasCode("b") != NotKnown || !strings.Contains(v.Why(), "too often") {
+		t.Errorf("%v %s", v.HasCode("b"), v.Why())
+	}
+	if v := s.ValueSet("http://x/s30"); v.HasCode("a") != In || v.HasCode("b") != NotIn || v.Why() != "" {
+		t.Errorf("%v %s", v.HasCode("a"), v.Why())
+	}
+}
+
 func TestGrammars(t *testing.T) {
 	s := NewStore(fhir.Core())
 	for _, q := range []struct{ set, system, code, want string }{

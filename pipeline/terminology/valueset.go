@@ -67,6 +67,7 @@ type ValueSet struct {
 	listed map[string]map[string]struct{} // the expansion, if it is needed: system → codes
 	whole  bool                           // what is not listed is not in the set
 	why    []string
+	asks   int // how many sets a question may have to go through
 }
 
 // selection is one include or exclude.
