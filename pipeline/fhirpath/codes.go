@@ -37,6 +37,25 @@ func (k *compiler) terminology() Terminology {
 	return builtinCodes{}
 }
 
+// alone is empty for several values, of which memberOf() answers nothing (fhirpath.html#functions), instead of failing.
+func alone(n *node, in *code) *code {
+	if in.st.Single {
+		return in
+	}
+	return fold(single(n, in.st, func(c *Context, focus Value) (Value, error) {
+		buf, err := in.many(c, focus, c.take())
+		if err != nil {
+			return Value{}, err
+		}
+		var v Value
+		if len(buf) == 1 {
+			v = buf[0]
+		}
+		c.give(buf)
+		return v, nil
+	}), in)
+}
+
 // coding is a code as memberOf() and subsumes() see it; one of an element of type code has no system.
 type coding struct {
 	system, version, code string

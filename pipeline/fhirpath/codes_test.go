@@ -48,6 +48,9 @@ func TestCodes(t *testing.T) {
 		"identifier[3].type.memberOf('" + wardSet + "')":                "false",
 		"identifier[3].type.memberOf('http://nothing')":                 "",
 		"identifier[3].use.memberOf('" + wardSet + "')":                 "false",
+		"code.coding.memberOf('" + wardSet + "')":                       "", // several
+		"('a' | 'a').memberOf('" + wardSet + "')":                       "true",
+		"('a' | 'b').memberOf('" + wardSet + "')":                       "",
 		"{}.memberOf('" + wardSet + "')":                                "",
 		"code.subsumes(identifier[0].type)":                             "true",
 		"code.subsumes(meta.tag[0])":                                    "true",

@@ -95,7 +95,7 @@ func (k *compiler) addResources(all map[string]builtin) {
 	}}
 	codes := k.terminology()
 	all["memberOf"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
-		return k.scalar(n, in, KindBoolean, Set(KindString, KindObject), Set(KindString), func(_ *Context, v, url, _ Value) (Value, error) {
+		return k.scalar(n, alone(n, in), KindBoolean, Set(KindString, KindObject), Set(KindString), func(_ *Context, v, url, _ Value) (Value, error) {
 			return memberOf(codes, v, url.text), nil
 		})
 	}}
