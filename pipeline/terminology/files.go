@@ -31,6 +31,15 @@ type Definitions struct {
 // Systems are the code systems, in the order of the files.
 func (d *Definitions) Systems() []*CodeSystem { return slices.Clone(d.systems) }
 
+// ValueSets are the canonical URLs of the value sets, in the order of the files.
+func (d *Definitions) ValueSets() []string {
+	urls := make([]string, len(d.sets))
+	for i, n := range d.sets {
+		urls[i] = n.Get("url").Str()
+	}
+	return urls
+}
+
 // Ignored are the files of folders that hold nothing of the kind, sorted: documents, other tables of a release.
 func (d *Definitions) Ignored() []string { return slices.Clone(d.ignored) }
 
@@ -228,14 +237,15 @@ func recognise(name string, start []byte) (k kind, hint string) {
 	case ".zip", ".tar", ".rar", ".7z":
 		return unrecognised, "unpack the archive and name its folder"
 	}
-	first, _, _ := strings.Cut(string(line), ",")
-	switch strings.Trim(strings.TrimSpace(first), `"`) {
-	case "LOINC_NUM":
-		return loincFile, ""
-	case columnCode:
-		return csvFile, ""
+	cells := strings.Split(string(line), ",")
+	for i, cell := range cells {
+		cells[i] = strings.Trim(strings.TrimSpace(cell), `"`)
 	}
-	if len(line) > 0 && line[0] == '#' && strings.HasSuffix(strings.ToLower(base), ".csv") {
+	ours := contains(cells, columnCode) && !slices.ContainsFunc(cells, func(cell string) bool { return !contains(systemColumns, cell) })
+	switch {
+	case cells[0] == columnLOINC:
+		return loincFile, ""
+	case ours, len(line) > 0 && line[0] == '#' && strings.HasSuffix(strings.ToLower(base), ".csv"):
 		return csvFile, ""
 	}
 	return unrecognised, kinds

@@ -141,6 +141,9 @@ func TestDigestOfFiles(t *testing.T) {
 	if a.Digest() != b.Digest() || a.Digest() == c.Digest() || len(a.Digest()) != 64 {
 		t.Errorf("digests %s %s %s", a.Digest(), b.Digest(), c.Digest())
 	}
+	if diff := cmp.Diff([]string{"http://x/s"}, read(folder("s.json", set("s", `"include":[{"system":"s"}]`)), ".").ValueSets()); diff != "" {
+		t.Errorf("value sets (-want +got)\n%s", diff)
+	}
 	if diff := cmp.Diff([]string{"readme.md"}, a.Ignored()); diff != "" || len(a.Systems()) != 2 {
 		t.Errorf("left aside (-want +got)\n%s", diff)
 	}
@@ -174,6 +177,9 @@ func TestFileFaults(t *testing.T) {
 			`a.csv:11:5: the code is its own ancestor`,
 		}},
 		{"no system, no code", []string{"a.csv", "code\n"}, []string{
+			`a.csv:1:1: the code system's URI is blank (write it above the header: # system: http://…)`,
+		}},
+		{"another order, no system", []string{"a.csv", "\"display\", code\nA,a\n"}, []string{
 			`a.csv:1:1: the code system's URI is blank (write it above the header: # system: http://…)`,
 		}},
 		{"no code", []string{"a.csv", "# system: urn:x\ncode\n"}, []string{`a.csv: there is no code in it`}},

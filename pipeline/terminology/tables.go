@@ -177,6 +177,8 @@ const (
 	tableContent = "content"
 )
 
+var systemColumns = []string{columnCode, columnDisplay, columnParent}
+
 // readSystemCSV reads a code system from CSV:
 //
 //	# system: http://hospital.example/wards
@@ -213,7 +215,7 @@ func (r *fileReader) readSystemCSV(file string, in *bufio.Reader) *CodeSystem {
 		line, column int
 	}
 	var parents []pending
-	if t.header([]string{columnCode}, []string{columnCode, columnDisplay, columnParent}) {
+	if t.header([]string{columnCode}, systemColumns) {
 		for cells, line, ok := t.next(); ok; cells, line, ok = t.next() {
 			code, parent := t.cell(cells, columnCode), t.cell(cells, columnParent)
 			if what := codeFault(code); what != "" {
@@ -255,8 +257,11 @@ func (r *fileReader) readSystemCSV(file string, in *bufio.Reader) *CodeSystem {
 	return c
 }
 
-// loincSystem is the URI of LOINC.
-const loincSystem = "http://loinc.org"
+// LOINC, and the column by which its table is known.
+const (
+	loincSystem = "http://loinc.org"
+	columnLOINC = "LOINC_NUM"
+)
 
 // loincProperties are the columns of Loinc.csv that R4 makes properties of (loinc.html), by the same names.
 var loincProperties = []string{"STATUS", "COMPONENT", "PROPERTY", "TIME_ASPCT", "SYSTEM", "SCALE_TYP", "METHOD_TYP", "CLASS",
@@ -265,9 +270,9 @@ var loincProperties = []string{"STATUS", "COMPONENT", "PROPERTY", "TIME_ASPCT", 
 // readLOINC reads Loinc.csv, the table of LOINC's terms. The system's other codes, of answers, answer lists and parts,
 // are not in it, so of those nothing is known. Case makes no difference in LOINC (loinc.html).
 func (r *fileReader) readLOINC(file string, in *bufio.Reader) *CodeSystem {
-	const number, name = "LOINC_NUM", "LONG_COMMON_NAME"
+	const name, status = "LONG_COMMON_NAME", "STATUS"
 	t := r.table(file, in)
-	if !t.header([]string{number, name, "STATUS"}, nil) {
+	if !t.header([]string{columnLOINC, name, status}, nil) {
 		return nil
 	}
 	b := newBuilder(loincSystem, "")
@@ -275,7 +280,7 @@ func (r *fileReader) readLOINC(file string, in *bufio.Reader) *CodeSystem {
 	b.c.beyond = func(code string) bool { return len(code) > 1 && (code[0] == 'L' || code[0] == 'l') && letter(code[1]) }
 	b.c.lacks = "of " + loincSystem + " the terms are at hand, and not the answers, lists and parts (LA…, LL…, LP…)"
 	for cells, line, ok := t.next(); ok; cells, line, ok = t.next() {
-		code := t.cell(cells, number)
+		code := t.cell(cells, columnLOINC)
 		if what := codeFault(code); what != "" {
 			r.fault(file, line, 1, "", "the LOINC number %s", what)
 			continue
@@ -285,7 +290,7 @@ func (r *fileReader) readLOINC(file string, in *bufio.Reader) *CodeSystem {
 			r.fault(file, line, 1, "", "the LOINC number is given twice")
 			continue
 		}
-		b.c.concepts[at].inactive = t.cell(cells, "STATUS") == "DEPRECATED"
+		b.c.concepts[at].inactive = t.cell(cells, status) == "DEPRECATED"
 		for _, property := range loincProperties {
 			if text := t.cell(cells, property); text != "" {
 				b.value(at, property, text)
