@@ -85,6 +85,14 @@ func (v Value) eachCoding(use func(coding) bool) {
 	}
 }
 
+// decided notes an answer that is empty because it is not known.
+func (c *Context) decided(v Value) Value {
+	if v.none() {
+		c.Undecided = true
+	}
+	return v
+}
+
 // memberOf is true if a code, or one of the codings, is in the value set, and empty if that is not known.
 func memberOf(t Terminology, v Value, valueSet string) Value {
 	member, decided := false, true

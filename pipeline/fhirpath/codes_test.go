@@ -89,6 +89,29 @@ func TestCodesBuiltIn(t *testing.T) {
 	}
 }
 
+func TestUndecided(t *testing.T) {
+	focus := resource(t, `{"resourceType":"Patient","gender":"a","language":"b"}`)
+	c := NewContext()
+	for expression, want := range map[string]bool{
+		"gender.memberOf('" + openSet + "')":                                   false,
+		"language.memberOf('" + openSet + "')":                                 true,
+		"birthDate.memberOf('" + openSet + "')":                                false,
+		"(gender | language).memberOf('" + openSet + "')":                      false,
+		"(gender | language).where($this.memberOf('" + openSet + "')).first()": true,
+		"gender.subsumes(language)":                                            true,
+		"gender.subsumedBy(gender)":                                            false,
+	} {
+		e, problems := Compile(expression, &Env{Terminology: ward{}})
+		if e == nil {
+			t.Fatalf("%s: %+v", expression, problems)
+		}
+		c.Undecided = false
+		if _, err := e.Append(c, focus, nil); err != nil || c.Undecided != want {
+			t.Errorf("%s: undecided %v, %v", expression, c.Undecided, err)
+		}
+	}
+}
+
 // checkCodes evaluates an expression; want is the texts of the result, one after the other.
 func checkCodes(t *testing.T, env *Env, focus Value, expression, want string) {
 	t.Helper()

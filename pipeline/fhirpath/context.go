@@ -51,6 +51,10 @@ type Context struct {
 	// Now is the time of now(), today() and timeOfDay(); those fail while it is zero.
 	Now time.Time
 
+	// Undecided is set when memberOf(), subsumes() or subsumedBy() were empty because the terminology could not tell.
+	// Whoever asks sets it back before.
+	Undecided bool
+
 	// MaxSteps bounds the work of one evaluation; 0 means 20 million steps, some seconds.
 	MaxSteps int
 

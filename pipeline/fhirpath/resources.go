@@ -95,17 +95,17 @@ func (k *compiler) addResources(all map[string]builtin) {
 	}}
 	codes := k.terminology()
 	all["memberOf"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
-		return k.scalar(n, alone(n, in), KindBoolean, Set(KindString, KindObject), Set(KindString), func(_ *Context, v, url, _ Value) (Value, error) {
-			return memberOf(codes, v, url.text), nil
+		return k.scalar(n, alone(n, in), KindBoolean, Set(KindString, KindObject), Set(KindString), func(c *Context, v, url, _ Value) (Value, error) {
+			return c.decided(memberOf(codes, v, url.text)), nil
 		})
 	}}
 	for _, name := range []string{"subsumes", "subsumedBy"} {
 		all[name] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
-			return k.scalar(n, in, KindBoolean, Set(KindString, KindObject), Set(KindString, KindObject), func(_ *Context, v, o, _ Value) (Value, error) {
+			return k.scalar(n, in, KindBoolean, Set(KindString, KindObject), Set(KindString, KindObject), func(c *Context, v, o, _ Value) (Value, error) {
 				if name == "subsumedBy" {
 					v, o = o, v
 				}
-				return subsumes(codes, v, o), nil
+				return c.decided(subsumes(codes, v, o)), nil
 			})
 		}}
 	}
