@@ -59,7 +59,11 @@ func (v *Validator) invariant(key, severity, human, expression string, t *fhir.T
 	if right, ok := errata[expression]; ok {
 		expression = right
 	}
-	expr, problems := fhirpath.Compile(expression, &fhirpath.Env{Type: t})
+	env := &fhirpath.Env{Type: t}
+	if v.codes != nil {
+		env.Terminology = v.codes
+	}
+	expr, problems := fhirpath.Compile(expression, env)
 	why := "its expression cannot be evaluated here"
 	for _, p := range problems {
 		if !p.Finding {
@@ -101,10 +105,10 @@ func (c *Checker) ask(list []*invariant, x value) {
 			}
 			c.learn.never = true
 		}
-		c.ctx.Resource, c.ctx.RootResource = c.resource, c.root
+		c.ctx.Resource, c.ctx.RootResource, c.ctx.Undecided = c.resource, c.root, false
 		got, err := inv.expr.One(c.ctx, fhirpath.Element(c.ctx, x.node, x.under, x.typ))
 		switch {
-		case err != nil:
+		case err != nil, c.ctx.Undecided && !holding(got):
 			c.unknown(inv.unknown)
 		case !holding(got):
 			c.report(Issue{Severity: inv.severity, Code: "invariant", Rule: inv.key, Profile: inv.profile, Message: inv.human}, x)
