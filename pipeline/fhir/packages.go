@@ -3,6 +3,7 @@ package fhir
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/binary"
@@ -24,13 +25,15 @@ import (
 type Package struct {
 	Name, Version string // "hl7.fhir.us.core", "6.1.0"
 
-	digest string
-	byType map[string]map[string][]*definition // type → url without version → definitions, newest last
+	digest  string
+	doubled []string
+	byType  map[string]map[string][]*definition // type → url without version → definitions, newest last
 }
 
 // definition is one resource, parsed when it is asked for.
 type definition struct {
 	version     string
+	file        string // of the archive
 	packed      []byte // zstd
 	start, size int    // of the resource in what packed unpacks to
 
@@ -57,8 +60,9 @@ const (
 // A CodeSystem may name the value set of all its codes; the package then has that too, whether or not it is spelled out.
 //
 // An error, which begins with name, says what is wrong with which file of the archive: a path that leaves the archive,
-// a link, JSON that cannot be read, two definitions of one canonical and version that differ, a package of another
-// version of FHIR, or a size beyond what any package has.
+// a link, JSON that cannot be read, a package of another version of FHIR, or a size beyond what any package has. Two files
+// that define one canonical in one version differently are no error, since published packages have such; the one whose
+// name comes last counts, and [Package.Doubled] tells.
 func ReadPackage(r io.Reader, name string) (*Package, error) {
 	p, err := readPackage(r)
 	if err != nil {
@@ -143,7 +147,8 @@ func (b *packageReader) entry(head *tar.Header, r io.Reader) error {
 	if file == "package.json" {
 		return b.manifest(node)
 	}
-	return b.definition(name, node, data)
+	b.definition(name, node, data)
+	return nil
 }
 
 // manifest reads package.json.
@@ -170,26 +175,22 @@ func (b *packageReader) manifest(n *Node) error {
 	return fmt.Errorf("the package is for FHIR %s, not for R4 (%s)", strings.Join(given, ", "), Version)
 }
 
-func (b *packageReader) definition(file string, n *Node, text []byte) error {
+func (b *packageReader) definition(file string, n *Node, text []byte) {
 	typ, url, version := n.ResourceType(), n.Get("url").Str(), n.Get("version").Str()
 	if !slices.Contains(definitionTypes, typ) || url == "" {
-		return nil
+		return
 	}
 	sum := sha256.Sum256(text)
 	b.sums[file] = sum
 	key := typ + " " + url + "|" + version
-	if before, ok := b.texts[key]; ok {
-		if before != sum {
-			return fmt.Errorf("defines %s %s another time, and otherwise", typ, url)
-		}
-		return nil
+	if before, ok := b.texts[key]; ok && before != sum {
+		b.p.doubled = append(b.p.doubled, key)
 	}
 	b.texts[key] = sum
 	if set := withoutVersion(n.Get("valueSet").Str()); typ == "CodeSystem" && set != "" {
 		b.whole[set] = url
 	}
-	b.p.add(typ, url, &definition{version: version, packed: b.pack.EncodeAll(text, nil), size: len(text)})
-	return nil
+	b.p.add(typ, url, &definition{version: version, file: file, packed: b.pack.EncodeAll(text, nil), size: len(text)})
 }
 
 func (b *packageReader) finish() (*Package, error) {
@@ -269,9 +270,13 @@ func (p *Package) add(typ, url string, d *definition) {
 
 // finish puts the versions of each canonical in order.
 func (p *Package) finish() {
+	slices.Sort(p.doubled)
+	p.doubled = slices.Compact(p.doubled)
 	for _, byURL := range p.byType {
 		for _, list := range byURL {
-			slices.SortFunc(list, func(a, b *definition) int { return compareVersions(a.version, b.version) })
+			slices.SortFunc(list, func(a, b *definition) int {
+				return cmp.Or(compareVersions(a.version, b.version), strings.Compare(a.file, b.file))
+			})
 		}
 	}
 }
@@ -342,6 +347,14 @@ func (p *Package) URLs(typ string) []string {
 		return nil
 	}
 	return slices.Sorted(maps.Keys(p.byType[typ]))
+}
+
+// Doubled lists what several files define differently, as type, a blank, and canonical URL with version, sorted.
+func (p *Package) Doubled() []string {
+	if p == nil {
+		return nil
+	}
+	return slices.Clone(p.doubled)
 }
 
 // Digest is the SHA-256, in hex, of what is in the package: name, version and definitions, however they were packed.
