@@ -219,6 +219,13 @@ func (k *compiler) wants(n *node, cd *code, kinds Kinds, what string) bool {
 // empty input or argument makes an empty result.
 func (k *compiler) scalar(n *node, in *code, result Kind, kinds Kinds, argument Kinds,
 	f func(c *Context, v, a, b Value) (Value, error)) *code {
+	return k.scalarOr(n, in, result, kinds, argument, false, f)
+}
+
+// scalarOr is scalar where, with optional set, an empty second argument counts as not given: f gets the zero Value for
+// both.
+func (k *compiler) scalarOr(n *node, in *code, result Kind, kinds Kinds, argument Kinds, optional bool,
+	f func(c *Context, v, a, b Value) (Value, error)) *code {
 	ok := k.wants(n, in, kinds, n.text+"()")
 	args := make([]*code, 0, 2)
 	operands := []*code{in}
@@ -265,14 +272,19 @@ func (k *compiler) scalar(n *node, in *code, result Kind, kinds Kinds, argument 
 			}
 		}
 		if len(args) > 1 {
-			if b, err = args[1].one(c, focus); err != nil || b.none() {
+			if b, err = args[1].one(c, focus); err != nil || b.none() && !optional {
 				return Value{}, err
 			}
-			if b, err = check(c, b, argument); err != nil {
-				return Value{}, err
+			if !b.none() {
+				if b, err = check(c, b, argument); err != nil {
+					return Value{}, err
+				}
 			}
 		}
-		v, err = f(c, v, a, b)
+		size := len(v.text)
+		if v, err = f(c, v, a, b); err == nil {
+			err = c.read(size+len(v.text), off)
+		}
 		if e, ok := err.(*Error); ok && e.Offset == 0 {
 			e.Offset = off
 		}

@@ -29,7 +29,7 @@ func Compile(source string, env *Env) (*Expr, []Problem) {
 	if env == nil {
 		env = &Env{}
 	}
-	tree, fault := parse(source)
+	tree, fault := parse(source, env.Record)
 	if fault != nil {
 		return nil, []Problem{{Offset: fault.off, Length: fault.end - fault.off, Message: fault.message, Hint: fault.hint}}
 	}
@@ -311,6 +311,10 @@ func constantCode(n *node, st StaticType, vals []Value) *code {
 		return cd
 	}
 	st.MayBeEmpty, st.Blank = false, false
+	st.Kinds = 0
+	for _, v := range vals {
+		st.Kinds |= Set(v.kind())
+	}
 	if len(vals) == 1 {
 		v := vals[0]
 		cd := single(n, st, func(*Context, Value) (Value, error) { return v, nil })
@@ -366,7 +370,7 @@ func (k *compiler) compileNode(n *node) *code {
 	case opThis:
 		return k.this(n)
 	case opIndex:
-		if !k.inItem() {
+		if k.env.Record && !k.inItem() {
 			k.fault(n, "$index has no meaning here", "it counts the items within where(), select() and the like")
 			return faulty(n)
 		}
@@ -385,6 +389,8 @@ func (k *compiler) compileNode(n *node) *code {
 		return k.unary(n)
 	case opType:
 		return k.typeOperator(n)
+	case opOrder: // of a function that is not the standard's sort()
+		return k.compile(n.left)
 	}
 	return k.binary(n)
 }

@@ -303,17 +303,22 @@ func (k *compiler) iif(n *node, in *code) *code {
 	}), operands...)
 }
 
-// sort orders by keys; a key with a minus before it descends, also where it is text. Empty keys come first.
+// sort orders by keys; a key with a minus before it or desc behind it descends, also where it is text. An empty key is
+// lower than any other, but under a minus it comes first all the same, as HL7's tests of R4 have it.
 func (k *compiler) sort(n *node, in *code) *code {
 	type key struct {
-		code    *code
-		descend bool
+		code          *code
+		descend, desc bool
 	}
 	var keys []key
 	operands := []*code{in}
 	for _, arg := range n.args {
 		by := key{}
-		if arg.op == opUnary && arg.text == "-" {
+		switch {
+		case arg.op == opOrder:
+			by.desc, arg = arg.text == "desc", arg.left
+			by.descend = by.desc
+		case arg.op == opUnary && arg.text == "-":
 			by.descend, arg = true, arg.left
 		}
 		by.code = k.lambda(arg, in.st)
@@ -354,8 +359,11 @@ func (k *compiler) sort(n *node, in *code) *code {
 				x, y := values[a*width+i], values[b*width+i]
 				result := 0
 				switch {
-				case x.none() || y.none(): // empty keys come first in either direction, as HL7's tests have it
-					if result = compareInt(presentInt(x), presentInt(y)); result != 0 {
+				case x.none() || y.none():
+					if result = compareInt(presentInt(x), presentInt(y)); i < len(keys) && keys[i].desc {
+						result = -result
+					}
+					if result != 0 {
 						return result
 					}
 				default:

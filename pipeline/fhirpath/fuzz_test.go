@@ -27,7 +27,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		n, fault := parse(s)
+		n, fault := parse(s, false)
 		if fault != nil {
 			if fault.off < 0 || fault.end > len(s) || fault.off > fault.end {
 				t.Errorf("position %d-%d of %d", fault.off, fault.end, len(s))

@@ -333,6 +333,17 @@ func (c *Context) spend(n int, out []Value, off int) error {
 	return nil
 }
 
+// read counts the work on a long text: a step for each 64 bytes.
+func (c *Context) read(size, off int) error {
+	if size < 512 {
+		return nil
+	}
+	if c.steps -= size / 64; c.steps < 0 {
+		return &Error{Code: codeSteps, Offset: off}
+	}
+	return nil
+}
+
 func (k *compiler) notAnElement(n *node, st StaticType) {
 	hint := ""
 	if names := k.functionNames(); slices.Contains(names, n.text) {

@@ -269,6 +269,9 @@ func (c *Context) join(a, b string, off int) (Value, error) {
 	case len(a)+len(b) > maxText:
 		return Value{}, &Error{Code: codeText, Offset: off}
 	}
+	if err := c.read(len(a)+len(b), off); err != nil {
+		return Value{}, err
+	}
 	return String(c.Concat(a, b)), nil
 }
 

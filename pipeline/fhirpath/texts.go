@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"html"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -30,7 +29,7 @@ func (k *compiler) addTexts(all map[string]builtin) {
 	}
 	mapped("upper", strings.ToUpper)
 	mapped("lower", strings.ToLower)
-	mapped("trim", strings.TrimSpace)
+	mapped("trim", func(s string) string { return strings.Trim(s, " \t\r\n") })
 	simple("length", 0, 0, KindInteger, text, func(_ *Context, v, _, _ Value) (Value, error) {
 		return Integer(int64(utf8.RuneCountInString(v.text))), nil
 	})
@@ -46,9 +45,9 @@ func (k *compiler) addTexts(all map[string]builtin) {
 	position("indexOf", strings.Index)
 	position("lastIndexOf", strings.LastIndex)
 	all["substring"] = builtin{1, 2, func(k *compiler, n *node, in *code) *code {
-		limited := len(n.args) == 2
-		return k.scalar(n, in, KindString, text, Set(KindInteger), func(_ *Context, v, from, count Value) (Value, error) {
-			return substring(v.text, from.num, count.num, limited), nil
+		integer := Set(KindInteger)
+		return k.scalarOr(n, in, KindString, text, integer, true, func(_ *Context, v, from, count Value) (Value, error) {
+			return substring(v.text, from.num, count.num, !count.none()), nil
 		})
 	}}
 	simple("replace", 2, 2, KindString, text, func(_ *Context, v, a, b Value) (Value, error) {
@@ -112,6 +111,13 @@ func encode(s, form string) (string, bool) {
 		return base64.StdEncoding.EncodeToString([]byte(s)), true
 	case "urlbase64":
 		return base64.URLEncoding.EncodeToString([]byte(s)), true
+	case "ascii":
+		return strings.Map(func(r rune) rune {
+			if r > 127 {
+				return '?'
+			}
+			return r
+		}, s), true
 	}
 	return "", false
 }
@@ -264,73 +270,4 @@ func (k *compiler) addLists(all map[string]builtin) {
 			return joined, err
 		}), in, by)
 	}}
-}
-
-// maxPattern bounds regular expressions, whose compiled form can be much larger than their text.
-const maxPattern = 4096
-
-// addExpressions adds matches, matchesFull and replaceMatches. The expressions are RE2: linear in time, without
-// look-around and back-references, which are refused.
-func (k *compiler) addExpressions(all map[string]builtin) {
-	matcher := func(whole bool) func(k *compiler, n *node, in *code) *code {
-		return func(k *compiler, n *node, in *code) *code {
-			pattern := k.pattern(n, whole)
-			return k.scalar(n, in, KindBoolean, Set(KindString), Set(KindString), func(_ *Context, v, a, _ Value) (Value, error) {
-				re, err := pattern(a.text)
-				if err != nil {
-					return Value{}, err
-				}
-				return Boolean(re.MatchString(v.text)), nil
-			})
-		}
-	}
-	all["matches"] = builtin{1, 1, matcher(false)}
-	all["matchesFull"] = builtin{1, 1, matcher(true)}
-	all["replaceMatches"] = builtin{2, 2, func(k *compiler, n *node, in *code) *code {
-		pattern := k.pattern(n, false)
-		return k.scalar(n, in, KindString, Set(KindString), Set(KindString), func(_ *Context, v, a, b Value) (Value, error) {
-			if a.text == "" {
-				return v.plain(), nil
-			}
-			re, err := pattern(a.text)
-			if err != nil {
-				return Value{}, err
-			}
-			if len(v.text)*(len(b.text)+1) > maxText {
-				return Value{}, &Error{Code: codeText}
-			}
-			return String(re.ReplaceAllString(v.text, groups.ReplaceAllString(b.text, "$${$1}"))), nil
-		})
-	}}
-}
-
-// groups finds $1: Go reads $1x as the group named 1x, FHIRPath as group 1 and x.
-var groups = regexp.MustCompile(`\$(\d+)`)
-
-// pattern compiles the regular expression of a call now if it is constant, else when it is met.
-func (k *compiler) pattern(n *node, whole bool) func(text string) (*regexp.Regexp, error) {
-	build := func(text string) (*regexp.Regexp, error) {
-		if len(text) > maxPattern {
-			return nil, &Error{Code: "regex-too-long"}
-		}
-		form := "(?s:" + text + ")"
-		if whole {
-			form = `\A(?s:` + text + `)\z`
-		}
-		re, err := regexp.Compile(form)
-		if err != nil {
-			return nil, &Error{Code: "regex-not-supported"}
-		}
-		return re, nil
-	}
-	arg := n.args[0]
-	if arg.op != opLiteral || arg.value.kind() != KindString {
-		return build
-	}
-	re, err := build(arg.value.text)
-	if err != nil {
-		k.fault(arg, "this regular expression cannot be used", "RE2 syntax: no look-around, no back-references, at most 4096 bytes")
-		return build
-	}
-	return func(string) (*regexp.Regexp, error) { return re, nil }
 }
