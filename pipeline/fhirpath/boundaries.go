@@ -31,9 +31,9 @@ func (k *compiler) addBoundaries(all map[string]builtin) {
 		})
 	}}
 	all["comparable"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
-		quantity := Set(KindQuantity)
-		return k.scalar(n, in, KindBoolean, quantity, quantity, func(_ *Context, v, o, _ Value) (Value, error) {
-			return Boolean(comparableUnits(v, o)), nil
+		quantity := Set(KindQuantity, KindInteger, KindDecimal)
+		return k.scalar(n, in, KindBoolean, quantity, quantity, func(c *Context, v, o, _ Value) (Value, error) {
+			return Boolean(comparableUnits(c.asQuantity(v), c.asQuantity(o))), nil
 		})
 	}}
 }

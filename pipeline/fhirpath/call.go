@@ -84,6 +84,8 @@ func (k *compiler) builtins() map[string]builtin {
 		k.addConversions(k.functions)
 		k.addTexts(k.functions)
 		k.addMath(k.functions)
+		k.addAggregates(k.functions)
+		k.addComponents(k.functions)
 		k.addTypes(k.functions)
 		k.addResources(k.functions)
 	}

@@ -260,8 +260,13 @@ func (k *compiler) addCombining(all map[string]builtin) {
 	all["union"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
 		return k.union(n, in, k.operand(n.args[0]))
 	}}
-	all["combine"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
+	all["combine"] = builtin{1, 2, func(k *compiler, n *node, in *code) *code {
 		other := k.operand(n.args[0])
+		if len(n.args) == 2 { // whether to keep the order: it is kept in any case
+			if order := k.operand(n.args[1]); !k.wants(n, order, Set(KindBoolean), "the second argument of combine()") {
+				return faulty(n)
+			}
+		}
 		return fold(several(n, joinTypes(in.st, other.st), func(c *Context, f Value, out []Value) ([]Value, error) {
 			out, err := in.many(c, f, out)
 			if err != nil {

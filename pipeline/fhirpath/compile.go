@@ -174,6 +174,7 @@ type scope struct {
 	this   StaticType
 	total  *StaticType // of aggregate
 	item   bool        // inside a function that iterates: $index is known
+	list   *int        // $this is a collection, kept in this slot: in the value of defineVariable()
 	parent *scope
 }
 
@@ -422,6 +423,12 @@ func (k *compiler) inItem() bool {
 }
 
 func (k *compiler) this(n *node) *code {
+	if list := k.scope.list; list != nil {
+		slot := *list
+		return several(n, k.scope.this, func(c *Context, _ Value, out []Value) ([]Value, error) {
+			return append(out, c.slots[slot]...), nil
+		})
+	}
 	return single(n, k.scope.this, func(_ *Context, f Value) (Value, error) { return f, nil })
 }
 

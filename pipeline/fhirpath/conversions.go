@@ -219,6 +219,10 @@ func (c *Context) convert(q Value, unit string) (Value, bool) {
 	}
 	calendar := calendarUnit(unit) != unitNone
 	node := c.NewString(unit)
+	if converted, known := inTime(q, unit); known {
+		number, ok := decimalOfRat(converted)
+		return quantityOf(number, node, calendar), ok
+	}
 	from, ok1 := measureOf(q)
 	to, ok2 := measureOf(quantityOf(Integer(1), node, calendar))
 	if !ok1 || !ok2 || !from.comparable(to) {
@@ -237,11 +241,45 @@ func (c *Context) convert(q Value, unit string) (Value, bool) {
 	return quantityOf(number, node, calendar), true
 }
 
+// inTime converts a quantity of time where the calendar is on either side: within the system of the source, whose unit
+// is then called by its namesake in the other one. It does not know other units.
+func inTime(q Value, unit string) (*big.Rat, bool) {
+	from, to := calendarUnit(q.unit()), calendarUnit(unit)
+	switch {
+	case from == unitNone && to == unitNone:
+		return nil, false
+	case from != unitNone:
+		if to == unitNone {
+			to, _ = ucumTime(unit)
+		}
+		if to == unitNone {
+			return nil, false
+		}
+		return inCalendar(rational(q), from, to), true
+	}
+	target := ucumOf(to)
+	switch to {
+	case unitYear:
+		target = "a"
+	case unitMonth:
+		target = "mo"
+	}
+	x, ok1 := ucum.Parse(q.unit())
+	y, ok2 := ucum.Parse(target)
+	if !ok1 || !ok2 || !ucum.Comparable(x, y) {
+		return nil, false
+	}
+	return y.FromBase(x.Base(rational(q))), true
+}
+
 // comparableUnits tells whether two quantities have units that compare.
 func comparableUnits(a, b Value) bool {
 	if a.unit() == b.unit() {
 		_, ok := ucum.Parse(a.unit())
 		return ok || calendarUnit(a.unit()) != unitNone
+	}
+	if calendarUnit(a.unit()) != unitNone && calendarUnit(b.unit()) != unitNone {
+		return true
 	}
 	ma, ok1 := measureOf(a)
 	mb, ok2 := measureOf(b)

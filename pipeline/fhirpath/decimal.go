@@ -55,7 +55,7 @@ func decimalValue(s string) (Value, bool) {
 	if !seen || point && scale == 0 || len(s) > maxNumberText {
 		return Value{}, false
 	}
-	v := Value{text: s}
+	v := Value{text: plainNumber(s)}
 	if i < len(s) { // an exponent, as JSON allows
 		if s[i] != 'e' && s[i] != 'E' {
 			return Value{}, false
@@ -76,6 +76,24 @@ func decimalValue(s string) (Value, bool) {
 	}
 	v.meta, v.num = metaOf(KindDecimal, scale), coefficient
 	return v, true
+}
+
+// plainNumber leaves away a plus and zeros before the number, which neither FHIRPath nor JSON writes.
+func plainNumber(s string) string {
+	sign, digits := "", s
+	if s[0] == '-' || s[0] == '+' {
+		sign, digits = s[:1], s[1:]
+	}
+	if sign != "+" && !(len(digits) > 1 && digits[0] == '0' && isDigit(digits[1])) {
+		return s
+	}
+	for len(digits) > 1 && digits[0] == '0' && isDigit(digits[1]) {
+		digits = digits[1:]
+	}
+	if sign == "-" {
+		return sign + digits
+	}
+	return digits
 }
 
 // small returns coefficient and scale of an Integer, Decimal or the magnitude of a Quantity, if it has them.

@@ -2,6 +2,7 @@ package fhirpath
 
 import (
 	"strings"
+	"unicode"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 )
@@ -143,6 +144,11 @@ func (c *Context) equal(a, b Value) truth {
 		}
 		return truthIf(order == 0)
 	case ka == KindObject && kb == KindObject:
+		if x, y := c.quantity(a), c.quantity(b); x.kind() == KindQuantity && y.kind() == KindQuantity && a.typ != nil && b.typ != nil {
+			if t := equalQuantities(x, y); t != unknown {
+				return t
+			}
+		}
 		if a.typ != nil && b.typ != nil && a.typ != b.typ && !a.typ.Is(b.typ.Name) && !b.typ.Is(a.typ.Name) {
 			return no
 		}
@@ -209,11 +215,11 @@ func (c *Context) equalAll(as, bs []Value) truth {
 // same tells whether two values count as one in a set: union, distinct, in.
 func (c *Context) same(a, b Value) bool { return c.equal(a, b) == yes }
 
-// normalize is how ~ sees text: letter case aside, white space runs as one blank.
+// normalize is how ~ sees text: letter case aside, and every white space is a blank.
 func normalize(s string) string {
 	plain := true
 	for i := 0; i < len(s); i++ {
-		if ch := s[i]; ch >= 'A' && ch <= 'Z' || ch == '\t' || ch == '\n' || ch == '\r' || ch >= 0x80 {
+		if ch := s[i]; ch >= 'A' && ch <= 'Z' || ch >= '\t' && ch <= '\r' || ch >= 0x80 {
 			plain = false
 			break
 		}
@@ -222,16 +228,12 @@ func normalize(s string) string {
 		return s
 	}
 	s = strings.ToLower(s)
-	if strings.ContainsAny(s, "\t\n\r\u00a0") {
-		s = strings.Map(func(r rune) rune {
-			switch r {
-			case '\t', '\n', '\r', '\u00a0':
-				return ' '
-			}
-			return r
-		}, s)
-	}
-	return s
+	return strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // equivalent is ~ of two values: always decided.
@@ -239,6 +241,7 @@ func (c *Context) equivalent(a, b Value) bool {
 	ka, kb := a.kind(), b.kind()
 	switch {
 	case ka == KindString && kb == KindString:
+		c.steps -= (len(a.text) + len(b.text)) / 64 // a long text is more work; who is over the limit is told soon
 		return a.text == b.text || normalize(a.text) == normalize(b.text)
 	case isNumber(ka) && isNumber(kb):
 		return equivalentNumbers(a, b)
@@ -248,6 +251,10 @@ func (c *Context) equivalent(a, b Value) bool {
 		a, b = c.asQuantity(a), c.asQuantity(b)
 		return a.kind() == KindQuantity && b.kind() == KindQuantity && equivalentQuantities(a, b)
 	case ka == KindObject && kb == KindObject:
+		if x, y := c.quantity(a), c.quantity(b); x.kind() == KindQuantity && y.kind() == KindQuantity && a.typ != nil && b.typ != nil &&
+			equivalentQuantities(x, y) {
+			return true
+		}
 		return c.equivalentNodes(a.node, b.node)
 	}
 	return c.equal(a, b) == yes

@@ -87,7 +87,7 @@ type expression struct {
 
 // spend counts the work of a match: the program may run once for each byte of the text.
 func (e expression) spend(c *Context, text string) error {
-	if c.steps -= 1 + len(text)*e.size/1024; c.steps < 0 {
+	if c.steps -= 1 + e.size/8 + len(text)*e.size/1024; c.steps < 0 {
 		return &Error{Code: codeSteps}
 	}
 	return nil
@@ -122,8 +122,9 @@ func (k *compiler) pattern(n *node, last int, whole bool) (*node, func(text stri
 		if whole {
 			form = `\A` + form + `\z`
 		}
+		_, alone := syntax.Parse(text, syntax.Perl) // what closes our group is no expression of its own
 		tree, err := syntax.Parse(form, syntax.Perl)
-		if err != nil {
+		if err != nil || alone != nil {
 			return expression{}, &Error{Code: "regex-not-supported"}
 		}
 		program, err := syntax.Compile(tree.Simplify())

@@ -8,7 +8,9 @@ import (
 func (k *compiler) addFilters(all map[string]builtin) {
 	all["where"] = builtin{1, 1, (*compiler).where}
 	all["select"] = builtin{1, 1, (*compiler).selection}
-	all["repeat"] = builtin{1, 1, (*compiler).repeat}
+	all["repeat"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code { return k.repeat(n, in, false) }}
+	all["repeatAll"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code { return k.repeat(n, in, true) }}
+	all["coalesce"] = builtin{1, -1, (*compiler).coalesce}
 	all["aggregate"] = builtin{1, 2, (*compiler).aggregate}
 	all["iif"] = builtin{2, 3, (*compiler).iif}
 	all["sort"] = builtin{0, -1, (*compiler).sort}
@@ -127,8 +129,47 @@ func (k *compiler) selection(n *node, in *code) *code {
 	}), in, projection)
 }
 
-// repeat projects again and again, over what is new each time, and appends what it found once.
-func (k *compiler) repeat(n *node, in *code) *code {
+// coalesce is the first of its arguments that is not empty; what follows it is not evaluated.
+func (k *compiler) coalesce(n *node, in *code) *code {
+	compile := k.operand
+	if n.left != nil {
+		compile = func(arg *node) *code { return k.over(arg, in.st) }
+	}
+	args := []*code{compile(n.args[0])}
+	st := args[0].st
+	for _, arg := range n.args[1:] {
+		cd := compile(arg)
+		empty := st.MayBeEmpty && cd.st.MayBeEmpty
+		st = joinTypes(st, cd.st)
+		st.MayBeEmpty = empty
+		args = append(args, cd)
+	}
+	operands := args
+	focus := func(_ *Context, f Value) (Value, error) { return f, nil }
+	if n.left != nil {
+		operands = append(operands[:len(operands):len(operands)], in)
+		focus = in.one
+	}
+	cd := several(n, st, func(c *Context, f Value, out []Value) ([]Value, error) {
+		f, err := focus(c, f)
+		if err != nil {
+			return out, err
+		}
+		start := len(out)
+		for _, arg := range args {
+			if out, err = arg.many(c, f, out); err != nil || len(out) > start {
+				break
+			}
+		}
+		return out, err
+	})
+	cd.st.Single = st.Single
+	return fold(cd, operands...)
+}
+
+// repeat projects again and again, over what is new each time, and appends what it found: once, or, with again set, as
+// often as it is found.
+func (k *compiler) repeat(n *node, in *code, again bool) *code {
 	item := in.st
 	if k.trial || !k.fixpoint(n.args[0], item) { // a trial within a trial would double the work at each level
 		item = StaticType{} // the projection changes the type: what comes later is known only while evaluating
@@ -152,7 +193,13 @@ func (k *compiler) repeat(n *node, in *code) *code {
 					return out, err
 				}
 			}
-			if out, err = c.appendDistinct(found, out, start, n.nameOff); err != nil {
+			if again {
+				out = append(out, found...)
+				err = c.spend(len(found), out, n.nameOff)
+			} else {
+				out, err = c.appendDistinct(found, out, start, n.nameOff)
+			}
+			if err != nil {
 				return out, err
 			}
 			if next == len(out) {
@@ -236,13 +283,7 @@ func (k *compiler) iif(n *node, in *code) *code {
 		if whole {
 			return k.operand(arg)
 		}
-		outer := k.scope
-		item := this
-		item.Single = true
-		k.scope = &scope{this: item, item: outer.item, total: outer.total, parent: outer}
-		cd := k.operand(arg)
-		k.scope = outer
-		return cd
+		return k.over(arg, this)
 	}
 	criterion := compile(n.args[0])
 	if criterion.st.Kinds != 0 && !criterion.st.Kinds.Has(KindBoolean) && !(criterion.st.Cell && k.env.Record) {
@@ -301,6 +342,16 @@ func (k *compiler) iif(n *node, in *code) *code {
 		}
 		return branch.many(c, focus, out)
 	}), operands...)
+}
+
+// over compiles an argument whose $this is the input of the call; $index and $total stay those around.
+func (k *compiler) over(arg *node, this StaticType) *code {
+	outer := k.scope
+	this.Single = true
+	k.scope = &scope{this: this, item: outer.item, total: outer.total, parent: outer}
+	cd := k.operand(arg)
+	k.scope = outer
+	return cd
 }
 
 // sort orders by keys; a key with a minus before it or desc behind it descends, also where it is text. An empty key is

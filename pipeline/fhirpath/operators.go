@@ -346,16 +346,9 @@ func arithmeticType(op string, a, b StaticType) StaticType {
 			st.Kinds |= number
 		}
 	}
-	switch op {
-	case "+", "-":
-		if a.Kinds.Has(KindQuantity) && b.Kinds.Has(KindQuantity) {
-			st.Kinds |= Set(KindQuantity)
-		}
-	case "*", "/":
-		scalar := number | Set(KindQuantity)
-		if a.Kinds&scalar != 0 && b.Kinds&scalar != 0 && (a.Kinds | b.Kinds).Has(KindQuantity) {
-			st.Kinds |= Set(KindQuantity)
-		}
+	scalar := number | Set(KindQuantity)
+	if op != "div" && op != "mod" && a.Kinds&scalar != 0 && b.Kinds&scalar != 0 && (a.Kinds | b.Kinds).Has(KindQuantity) {
+		st.Kinds |= Set(KindQuantity)
 	}
 	if st.Kinds == 0 {
 		st.Kinds = 1 << KindNone

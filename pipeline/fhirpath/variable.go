@@ -114,9 +114,17 @@ func (k *compiler) defineVariable(n *node) *code {
 		return in
 	}
 	value := in
+	input := k.slots
 	if len(n.args) == 2 {
 		item := in.st
-		value = k.lambda(n.args[1], item)
+		if in.st.Single {
+			value = k.lambda(n.args[1], item)
+		} else { // over the whole collection, not each of its items
+			k.slots++
+			k.scope = &scope{this: item, item: k.scope.item, total: k.scope.total, list: &input, parent: k.scope}
+			value = k.operand(n.args[1])
+			k.scope = k.scope.parent
+		}
 	}
 	text := name.vals[0].text
 	for _, v := range k.vars {
@@ -133,9 +141,7 @@ func (k *compiler) defineVariable(n *node) *code {
 	k.slots++
 	st := value.st
 	st.Literal = false
-	if !in.st.Single {
-		st.Single, st.MayBeEmpty = st.Single && len(n.args) < 2, true
-	}
+	st.MayBeEmpty = st.MayBeEmpty || in.st.MayBeEmpty
 	k.vars = append(k.vars, defined{text, slot, st})
 	lambda := len(n.args) == 2
 	inSingle := in.st.Single
@@ -152,11 +158,13 @@ func (k *compiler) defineVariable(n *node) *code {
 			return out, nil
 		}
 		focus := f
-		if inSingle || len(out)-start == 1 {
+		switch {
+		case !inSingle:
+			c.slots[input] = append(c.slots[input][:0], out[start:]...)
+		case len(out) > start:
+			focus = out[start]
+		default:
 			focus = Value{}
-			if len(out) > start {
-				focus = out[start]
-			}
 		}
 		c.slots[slot], err = value.many(c, focus, values)
 		return out, err
