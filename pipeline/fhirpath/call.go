@@ -163,7 +163,12 @@ func (k *compiler) extension(n *node, in *code, f Function) *code {
 
 // gather makes the code of a function over the whole collection.
 func gather(n *node, in *code, st StaticType, f func(c *Context, values []Value, out []Value) ([]Value, error)) *code {
-	return fold(several(n, st, func(c *Context, focus Value, out []Value) ([]Value, error) {
+	return fold(gathered(n, in, st, f), in)
+}
+
+// gathered is gather for a function whose result is not in its input alone.
+func gathered(n *node, in *code, st StaticType, f func(c *Context, values []Value, out []Value) ([]Value, error)) *code {
+	return several(n, st, func(c *Context, focus Value, out []Value) ([]Value, error) {
 		buf, err := in.many(c, focus, c.take())
 		if err != nil {
 			return out, err
@@ -173,7 +178,7 @@ func gather(n *node, in *code, st StaticType, f func(c *Context, values []Value,
 		}
 		c.give(buf)
 		return out, err
-	}), in)
+	})
 }
 
 // reduce makes the code of a function that makes one value of a collection.
@@ -249,6 +254,9 @@ func (k *compiler) scalarOr(n *node, in *code, result Kind, kinds Kinds, argumen
 		if kinds.Has(v.kind()) {
 			return v, nil
 		}
+		if v.valueless() {
+			return Value{}, nil
+		}
 		if kinds.Has(KindQuantity) {
 			if v = c.quantity(v); v.kind() == KindQuantity {
 				return v, nil
@@ -261,7 +269,7 @@ func (k *compiler) scalarOr(n *node, in *code, result Kind, kinds Kinds, argumen
 		if err != nil || v.none() {
 			return Value{}, err
 		}
-		if v, err = check(c, v, kinds); err != nil {
+		if v, err = check(c, v, kinds); err != nil || v.none() {
 			return Value{}, err
 		}
 		var a, b Value
@@ -269,7 +277,7 @@ func (k *compiler) scalarOr(n *node, in *code, result Kind, kinds Kinds, argumen
 			if a, err = args[0].one(c, focus); err != nil || a.none() {
 				return Value{}, err
 			}
-			if a, err = check(c, a, argument); err != nil {
+			if a, err = check(c, a, argument); err != nil || a.none() {
 				return Value{}, err
 			}
 		}
@@ -278,7 +286,7 @@ func (k *compiler) scalarOr(n *node, in *code, result Kind, kinds Kinds, argumen
 				return Value{}, err
 			}
 			if !b.none() {
-				if b, err = check(c, b, argument); err != nil {
+				if b, err = check(c, b, argument); err != nil || b.none() && !optional {
 					return Value{}, err
 				}
 			}

@@ -127,7 +127,7 @@ func (e *Expr) begin(c *Context, focus Value) (outer Value, depth int) {
 		if c.steps = c.MaxSteps; c.steps == 0 {
 			c.steps = defaultSteps
 		}
-		c.index, c.total = 0, nil
+		c.index, c.total, c.holders = 0, nil, nil
 	}
 	c.active++
 	c.root = focus

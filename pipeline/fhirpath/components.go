@@ -1,14 +1,11 @@
 package fhirpath
 
-// anything is the set of all kinds: of functions that answer nothing for what they are not defined for.
-const anything = ^Kinds(0)
-
 // addComponents adds the parts of dates and times, and what lies between two of them (FHIRPath's continuous build, for
 // trial use).
 func (k *compiler) addComponents(all map[string]builtin) {
 	part := func(name string, result Kind, take func(c *Context, v Value) Value) {
 		all[name] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
-			return k.scalar(n, in, result, anything, 0, func(c *Context, v, _, _ Value) (Value, error) {
+			return k.scalar(n, in, result, 0, 0, func(c *Context, v, _, _ Value) (Value, error) {
 				if !isDate(v.kind()) && v.kind() != KindTime {
 					return Value{}, nil
 				}

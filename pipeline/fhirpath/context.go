@@ -57,6 +57,9 @@ type Context struct {
 	// Trace, if set, is called by trace(name) with the values that pass.
 	Trace func(name string, values []Value)
 
+	// Profiles, if set, decides conformsTo() for profiles beyond R4's types.
+	Profiles Profiles
+
 	// User is for the functions of Env.Functions: whatever they need to reach while evaluating.
 	User any
 
@@ -68,6 +71,8 @@ type Context struct {
 	total  []Value   // $total
 	steps  int
 	active int
+
+	holders map[*fhir.Node]*fhir.Node // the entry of the Bundle that each node is in, once resolve() asked
 
 	bufs  [][]Value
 	depth int

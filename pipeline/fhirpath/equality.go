@@ -410,7 +410,7 @@ func (c *Context) compare(a, b Value) (order int, decided, ok bool) {
 		order, decided = compareQuantities(a, b)
 		return order, decided, true
 	}
-	return 0, false, false
+	return 0, false, a.valueless() || b.valueless()
 }
 
 // union compiles a | b: both without duplicates.

@@ -124,10 +124,10 @@ const (
 // truthOf is FHIRPath's singleton evaluation: a single value that is no Boolean counts as true.
 func truthOf(v Value) truth {
 	switch {
-	case v.none():
+	case v.kind() == KindBoolean:
+		return no + truth(v.num)
+	case v.none() || v.valueless():
 		return unknown
-	case v.kind() == KindBoolean && v.num == 0:
-		return no
 	}
 	return yes
 }
@@ -252,6 +252,12 @@ func (k *compiler) concat(n *node) *code {
 		if err != nil {
 			return Value{}, err
 		}
+		if a.valueless() {
+			a = Value{}
+		}
+		if b.valueless() {
+			b = Value{}
+		}
 		if !a.none() && a.kind() != KindString || !b.none() && b.kind() != KindString {
 			return Value{}, &Error{Code: codeType, Offset: n.nameOff}
 		}
@@ -369,6 +375,9 @@ func (c *Context) calculate(op byte, a, b Value, off int) (Value, error) {
 		return c.shift(op, a, b, off)
 	case (ka == KindQuantity || kb == KindQuantity) && ka != KindString && kb != KindString && op != 'd' && op != 'm':
 		return c.calculateQuantity(op, a, b, off)
+	}
+	if a.valueless() || b.valueless() {
+		return Value{}, nil
 	}
 	return Value{}, &Error{Code: codeType, Offset: off}
 }

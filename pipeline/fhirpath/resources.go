@@ -75,7 +75,7 @@ func (k *compiler) addResources(all map[string]builtin) {
 	}}
 	all["resolve"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
 		k.usesRoot = true
-		return gather(n, in, StaticType{Kinds: Set(KindObject), MayBeEmpty: true}, func(c *Context, values, out []Value) ([]Value, error) {
+		return gathered(n, in, StaticType{Kinds: Set(KindObject), MayBeEmpty: true}, func(c *Context, values, out []Value) ([]Value, error) {
 			for _, v := range values {
 				if found := c.resolve(v); !found.none() {
 					out = append(out, found)
@@ -84,15 +84,9 @@ func (k *compiler) addResources(all map[string]builtin) {
 			return out, nil
 		})
 	}}
+	all["checkModifiers"] = builtin{0, -1, (*compiler).checkModifiers}
 	all["conformsTo"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
-		return k.scalar(n, in, KindBoolean, 0, Set(KindString), func(_ *Context, v, url, _ Value) (Value, error) {
-			name, ok := strings.CutPrefix(url.text, "http://hl7.org/fhir/StructureDefinition/")
-			t := fhir.Lookup(name)
-			if !ok || t == nil {
-				return Value{}, &Error{Code: "profile-not-known"}
-			}
-			return Boolean(v.typ.Is(t.Name)), nil
-		})
+		return k.scalar(n, in, KindBoolean, 0, Set(KindString), conformsTo)
 	}}
 	all["memberOf"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
 		return k.scalar(n, in, KindBoolean, Set(KindString, KindObject), Set(KindString), func(_ *Context, v, url, _ Value) (Value, error) {
@@ -168,52 +162,6 @@ func (v Value) extensions() []*fhir.Node {
 		return nil
 	}
 	return list.Items
-}
-
-// resolve finds the resource that a reference points to: contained, or an entry of the Bundle around.
-func (c *Context) resolve(v Value) Value {
-	target := v.text
-	if v.kind() == KindObject {
-		target = v.node.Get("reference").Str()
-	}
-	resource := c.resource()
-	root := c.RootResource
-	if root.none() {
-		root = resource
-	}
-	switch {
-	case target == "":
-		return Value{}
-	case target == "#":
-		return root
-	case target[0] == '#':
-		for _, holder := range []Value{resource, root} {
-			if contained := holder.node.Get("contained"); contained != nil {
-				for _, item := range contained.Items {
-					if item.ID() == target[1:] {
-						return Object(item, nil)
-					}
-				}
-			}
-		}
-		return Value{}
-	}
-	entries := root.node.Get("entry")
-	if entries == nil || !root.typ.Is("Bundle") {
-		return Value{}
-	}
-	target, _, _ = strings.Cut(target, "/_history/")
-	for _, entry := range entries.Items {
-		found := entry.Get("resource")
-		if found == nil {
-			continue
-		}
-		full := entry.Get("fullUrl").Str()
-		if full == target || strings.HasSuffix(full, "/"+target) || found.ResourceType()+"/"+found.ID() == target {
-			return Object(found, nil)
-		}
-	}
-	return Value{}
 }
 
 // memberOf looks for a code, Coding or any coding of a CodeableConcept in a value set.

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"html"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -242,6 +243,7 @@ func (k *compiler) addLists(all map[string]builtin) {
 				return Value{}, err
 			}
 			size := 0
+			buf = slices.DeleteFunc(buf, Value.valueless)
 			for _, v := range buf {
 				if v.kind() != KindString {
 					return Value{}, &Error{Code: codeType, Offset: n.nameOff}

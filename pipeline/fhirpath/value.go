@@ -348,6 +348,12 @@ func valueOf(n *fhir.Node, t *fhir.Type) Value {
 	return v
 }
 
+// valueless tells whether the value is a primitive that has only an id or extensions: to whatever needs a value it is
+// as good as empty.
+func (v Value) valueless() bool {
+	return v.kind() == KindObject && v.typ != nil && v.typ.Kind == fhir.KindPrimitive
+}
+
 // plain is the value as one of the System type: without node and FHIR type.
 func (v Value) plain() Value {
 	if v.kind() < KindQuantity {
