@@ -189,6 +189,9 @@ func (p *parser) unary() *node {
 		defer func() { p.depth-- }()
 		p.advance()
 		operand := p.unary()
+		if operator.text == "-" && operand.op == opLiteral && operand.text == "2147483648" && operand.value.kind() == KindDecimal {
+			operand.value = Integer(1 << 31) // the least Integer has no literal of its own
+		}
 		return &node{op: opUnary, text: operator.text, left: operand, off: operator.off, end: operand.end,
 			nameOff: operator.off, nameEnd: operator.end}
 	}
