@@ -160,6 +160,12 @@ func (c *Context) has(values []Value, v Value) (bool, error) {
 	return false, nil
 }
 
+// mayBeEmpty is the type of what may leave values out.
+func mayBeEmpty(st StaticType) StaticType {
+	st.MayBeEmpty = true
+	return st
+}
+
 func (k *compiler) addSubsets(all map[string]builtin) {
 	pick := func(choose func(values []Value) Value) func(k *compiler, n *node, in *code) *code {
 		return func(k *compiler, n *node, in *code) *code {
@@ -182,7 +188,7 @@ func (k *compiler) addSubsets(all map[string]builtin) {
 	}}
 	all["tail"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
 		k.ordered(in, n, "tail()")
-		return gather(n, in, in.st, func(_ *Context, values, out []Value) ([]Value, error) {
+		return gather(n, in, mayBeEmpty(in.st), func(_ *Context, values, out []Value) ([]Value, error) {
 			if len(values) > 1 {
 				out = append(out, values[1:]...)
 			}
@@ -220,7 +226,7 @@ func (k *compiler) addSubsets(all map[string]builtin) {
 	all["skip"] = builtin{1, 1, slice(func(values []Value, i int) []Value { return values[i:] })}
 	all["take"] = builtin{1, 1, slice(func(values []Value, i int) []Value { return values[:i] })}
 	all["intersect"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
-		return k.pair(n, in, in.st, func(c *Context, a, b, out []Value) ([]Value, error) {
+		return k.pair(n, in, mayBeEmpty(in.st), func(c *Context, a, b, out []Value) ([]Value, error) {
 			start := len(out)
 			for _, v := range a {
 				found, err := c.has(b, v)
@@ -241,7 +247,7 @@ func (k *compiler) addSubsets(all map[string]builtin) {
 		})
 	}}
 	all["exclude"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
-		return k.pair(n, in, in.st, func(c *Context, a, b, out []Value) ([]Value, error) {
+		return k.pair(n, in, mayBeEmpty(in.st), func(c *Context, a, b, out []Value) ([]Value, error) {
 			for _, v := range a {
 				found, err := c.has(b, v)
 				if err != nil {
