@@ -130,12 +130,13 @@ func (k *compiler) extension(n *node, in *code, f Function) *code {
 			if err != nil || v.none() && !onEmpty {
 				return Value{}, err
 			}
-			outer := c.focus
-			c.focus = f
+			outer, row := c.focus, c.focusRow
+			c.focus, c.focusRow = f, nil
 			v, err = one(c, v)
-			c.focus = outer
+			c.focus, c.focusRow = outer, row
 			return v, err
 		})
+		k.callOverRow(cd, in, call, one)
 		if call.Mark != nil {
 			cd.tail = &tail{mark: call.Mark, bare: n.left == nil, in: in, args: call.Args}
 		}
@@ -146,10 +147,10 @@ func (k *compiler) extension(n *node, in *code, f Function) *code {
 		if err != nil {
 			return out, err
 		}
-		outer := c.focus
-		c.focus = f
+		outer, row := c.focus, c.focusRow
+		c.focus, c.focusRow = f, nil
 		out, err = impl(c, buf, out)
-		c.focus = outer
+		c.focus, c.focusRow = outer, row
 		if err == nil {
 			err = c.spend(len(buf)+1, out, n.nameOff)
 		}

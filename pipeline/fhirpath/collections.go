@@ -70,6 +70,9 @@ func (k *compiler) addCollections(all map[string]builtin) {
 // presence is exists() and empty().
 func presence(n *node, in *code, want bool) *code {
 	st := StaticType{Kinds: Set(KindBoolean)}
+	if in.text != nil {
+		return fold(ofCond(n, st, presenceOf(in.text, want)), in)
+	}
 	if in.st.Single {
 		return fold(single(n, st, func(c *Context, f Value) (Value, error) {
 			v, err := in.one(c, f)

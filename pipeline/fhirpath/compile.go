@@ -94,16 +94,7 @@ func (e *Expr) Append(c *Context, focus Value, out []Value) ([]Value, error) {
 // are several. It allocates nothing where Static().Single.
 func (e *Expr) One(c *Context, focus Value) (Value, error) {
 	if e.light { // the hot path of a mapping
-		if c.active == 0 {
-			if c.steps = c.MaxSteps; c.steps == 0 {
-				c.steps = defaultSteps
-			}
-		}
-		if e.ownsRecord && focus.row != nil {
-			c.Record = focus.row
-		}
-		depth := c.depth
-		c.active++
+		depth := e.start(c, focus.row)
 		v, err := e.code.one(c, focus)
 		c.active--
 		c.depth = depth
@@ -117,8 +108,29 @@ func (e *Expr) One(c *Context, focus Value) (Value, error) {
 
 // True tells whether the result is exactly true: empty and false are false.
 func (e *Expr) True(c *Context, focus Value) (bool, error) {
+	if e.light && e.code.cond != nil && focus.row != nil {
+		depth := e.start(c, focus.row)
+		t, err := e.code.cond(c, focus.row)
+		c.active--
+		c.depth = depth
+		return t == yes, err
+	}
 	v, err := e.One(c, focus)
 	return err == nil && v.kind() == KindBoolean && v.num != 0, err
+}
+
+// start is begin for an expression that reads nothing of the context.
+func (e *Expr) start(c *Context, r *Row) (depth int) {
+	if c.active == 0 {
+		if c.steps = c.MaxSteps; c.steps == 0 {
+			c.steps = defaultSteps
+		}
+	}
+	if e.ownsRecord && r != nil {
+		c.Record = r
+	}
+	c.active++
+	return c.depth
 }
 
 func (e *Expr) begin(c *Context, focus Value) (outer Value, depth int) {
@@ -159,8 +171,11 @@ type code struct {
 	constant bool
 	vals     []Value
 	n        *node
-	col      column // of a bare column: for narrowing
-	tail     *tail  // of a call of a function that asked for it
+	text     textFunc // short form of a text over a row, or nil
+	cond     condFunc // short form of a condition over a row, or nil
+	row      rowFunc  // short form of a single value over a row, or nil
+	col      column   // of a bare column: for narrowing
+	tail     *tail    // of a call of a function that asked for it
 }
 
 // column names a column of an environment; level 0 is the environment of the focus.
@@ -319,6 +334,13 @@ func constantCode(n *node, st StaticType, vals []Value) *code {
 	if len(vals) == 1 {
 		v := vals[0]
 		cd := single(n, st, func(*Context, Value) (Value, error) { return v, nil })
+		switch v.kind() {
+		case KindString:
+			cd.text = func(*Context, *Row) (string, bool, error) { return v.text, true, nil }
+		case KindBoolean:
+			t := truthOf(v)
+			cd.cond = func(*Context, *Row) (truth, error) { return t, nil }
+		}
 		cd.constant, cd.vals = true, vals
 		return cd
 	}

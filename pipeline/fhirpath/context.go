@@ -63,14 +63,15 @@ type Context struct {
 	// User is for the functions of Env.Functions: whatever they need to reach while evaluating.
 	User any
 
-	vars   []variable
-	slots  [][]Value // defineVariable
-	focus  Value     // of the innermost call of an extension function
-	root   Value     // %context: the focus of the expression
-	index  int64     // $index
-	total  []Value   // $total
-	steps  int
-	active int
+	vars     []variable
+	slots    [][]Value // defineVariable
+	focus    Value     // of the innermost call of an extension function
+	focusRow *Row      // the same, if it is a row and the call is in its short form
+	root     Value     // %context: the focus of the expression
+	index    int64     // $index
+	total    []Value   // $total
+	steps    int
+	active   int
 
 	holders map[*fhir.Node]*fhir.Node // the entry of the Bundle that each node is in, once resolve() asked
 
@@ -111,8 +112,13 @@ func (c *Context) Set(name string, values []Value) {
 }
 
 // Focus is the $this at the call of an extension function: what arguments without an item of their own are evaluated
-// over.
-func (c *Context) Focus() Value { return c.focus }
+// over. Where all arguments are constant it is not kept.
+func (c *Context) Focus() Value {
+	if c.focusRow != nil {
+		return RowValue(c.focusRow)
+	}
+	return c.focus
+}
 
 // Step counts work against the limit of the evaluation; functions that loop call it once per turn. The error says
 // that the limit is reached.

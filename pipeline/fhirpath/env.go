@@ -183,6 +183,17 @@ func (a *Arg) Append(c *Context, focus Value, out []Value) ([]Value, error) {
 // "several-values".
 func (a *Arg) One(c *Context, focus Value) (Value, error) { return a.code.one(c, focus) }
 
+// Str evaluates an argument that is a text over [Context.Focus]; "" for an empty one. A value of another type is
+// written as its [Value.Text].
+func (a *Arg) Str(c *Context) (string, error) {
+	if a.code.text != nil && (a.code.constant || c.focusRow != nil) {
+		s, _, err := a.code.text(c, c.focusRow)
+		return s, err
+	}
+	v, err := a.code.one(c, c.Focus())
+	return v.Text(), err
+}
+
 // Problem makes a fault at the argument.
 func (a *Arg) Problem(message, hint string) Problem {
 	return Problem{Offset: a.Offset, Length: a.Length, Message: message, Hint: hint}

@@ -1,6 +1,7 @@
 package fhirpath
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -21,6 +22,8 @@ func (k *compiler) equality(n *node) *code {
 	st := StaticType{Kinds: Set(KindBoolean), MayBeEmpty: !equivalence && (left.st.MayBeEmpty || right.st.MayBeEmpty || mayBeUndecided(left.st, right.st))}
 	var cd *code
 	switch {
+	case left.text != nil && right.constant && len(right.vals) == 1 && right.vals[0].kind() == KindString:
+		cd = ofCond(n, st, equalsOf(left.text, right.vals[0].text, equivalence, negated))
 	case left.st.Single && right.st.Single && left.st.Only(KindString) && right.constant && len(right.vals) == 1 && right.vals[0].kind() == KindString:
 		cd = single(n, st, equalsText(left, right.vals[0].text, equivalence, negated))
 	case left.st.Single && right.st.Single:
@@ -348,6 +351,9 @@ func (k *compiler) inequality(n *node) *code {
 	wantLess, orEqual := n.text[0] == '<', len(n.text) == 2
 	off := n.nameOff
 	st := StaticType{Kinds: Set(KindBoolean), MayBeEmpty: left.st.MayBeEmpty || right.st.MayBeEmpty || mayBeUndecided(left.st, right.st)}
+	if cond := k.orderOf(left, right, wantLess, orEqual, off); cond != nil {
+		return fold(ofCond(n, st, cond), left, right)
+	}
 	cd := single(n, st, func(c *Context, f Value) (Value, error) {
 		a, err := left.one(c, f)
 		if err != nil || a.none() {
@@ -488,6 +494,9 @@ func (k *compiler) membership(n *node, item, list *code) *code {
 		return faulty(n)
 	}
 	st := StaticType{Kinds: Set(KindBoolean), MayBeEmpty: item.st.MayBeEmpty}
+	if item.text != nil && list.constant && !slices.ContainsFunc(list.vals, func(v Value) bool { return v.kind() != KindString }) {
+		return fold(ofCond(n, st, amongOf(item.text, list.vals)), item, list)
+	}
 	cd := single(n, st, func(c *Context, f Value) (Value, error) {
 		v, err := item.one(c, f)
 		if err != nil || v.none() {

@@ -18,6 +18,12 @@ func (k *compiler) addFilters(all map[string]builtin) {
 	all["not"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
 		k.position(in)
 		st := StaticType{Kinds: Set(KindBoolean), MayBeEmpty: in.st.MayBeEmpty, Blank: in.st.Blank}
+		if cond := in.cond; cond != nil {
+			return fold(ofCond(n, st, func(c *Context, r *Row) (truth, error) {
+				t, err := cond(c, r)
+				return t.not(true), err
+			}), in)
+		}
 		return fold(single(n, st, func(c *Context, f Value) (Value, error) {
 			v, err := in.one(c, f)
 			return truthOf(v).not(true).value(), err
@@ -304,6 +310,11 @@ func (k *compiler) iif(n *node, in *code) *code {
 	}
 	st := joinTypes(then.st, otherwise.st)
 	st.Cell = st.Cell && then.st.Cell && otherwise.st.Cell
+	if whole {
+		if text := chosenText(k.conditionOf(criterion), then, otherwise); text != nil {
+			return fold(ofText(n, st, text), criterion, then, otherwise)
+		}
+	}
 	choose := func(c *Context, f Value) (*code, Value, error) {
 		focus := f
 		if !whole {

@@ -147,6 +147,13 @@ func (k *compiler) fromRow(n *node, env *Env, level int) *code {
 			return String(r.Cells[i]), nil
 		})
 		if level == 0 { // the hot path of a mapping: without the call of row
+			cd.text = func(_ *Context, r *Row) (string, bool, error) {
+				if r == nil || i >= len(r.Cells) {
+					return "", false, nil
+				}
+				s := r.Cells[i]
+				return s, s != "", nil
+			}
 			cd.one = func(_ *Context, f Value) (Value, error) {
 				if f.row == nil || i >= len(f.row.Cells) || f.row.Cells[i] == "" {
 					return Value{}, nil

@@ -156,6 +156,9 @@ func (k *compiler) logic(n *node) *code {
 	k.filled = k.filled[:filled]
 	k.position(right)
 	st := StaticType{Kinds: Set(KindBoolean), MayBeEmpty: left.st.MayBeEmpty || right.st.MayBeEmpty}
+	if cond := k.logicOf(n.text, left, right); cond != nil {
+		return fold(ofCond(n, st, cond), left, right)
+	}
 	l, r := left.one, right.one
 	var one oneFunc
 	switch n.text {
@@ -242,6 +245,21 @@ func (k *compiler) concat(n *node) *code {
 			k.fault(cd.n, "`&` joins texts, this is "+describe(cd.st), "write "+k.text(cd.n)+".toString()")
 			return faulty(n)
 		}
+	}
+	if left.text != nil && right.text != nil {
+		l, r, off := left.text, right.text, n.nameOff
+		return fold(ofText(n, StaticType{Kinds: Set(KindString)}, func(c *Context, row *Row) (string, bool, error) {
+			a, _, err := l(c, row)
+			if err != nil {
+				return "", false, err
+			}
+			b, _, err := r(c, row)
+			if err != nil {
+				return "", false, err
+			}
+			v, err := c.join(a, b, off)
+			return v.text, true, err
+		}), left, right)
 	}
 	cd := single(n, StaticType{Kinds: Set(KindString)}, func(c *Context, f Value) (Value, error) {
 		a, err := left.one(c, f)

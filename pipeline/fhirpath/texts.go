@@ -20,7 +20,13 @@ func (k *compiler) addTexts(all map[string]builtin) {
 		}}
 	}
 	predicate := func(name string, f func(s, part string) bool) {
-		simple(name, 1, 1, KindBoolean, text, func(_ *Context, v, a, _ Value) (Value, error) { return Boolean(f(v.text, a.text)), nil })
+		all[name] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
+			cd := k.scalar(n, in, KindBoolean, text, text, func(_ *Context, v, a, _ Value) (Value, error) { return Boolean(f(v.text, a.text)), nil })
+			if arg := n.args[0]; in.text != nil && !cd.constant && arg.op == opLiteral && arg.value.kind() == KindString {
+				return ofCond(n, cd.st, partOf(name, in.text, arg.value.text))
+			}
+			return cd
+		}}
 	}
 	predicate("startsWith", strings.HasPrefix)
 	predicate("endsWith", strings.HasSuffix)

@@ -43,9 +43,7 @@ func (p *Program) Evaluator(t *extract.Table, expression string) (*Evaluator, []
 	if expr == nil {
 		return nil, notices, faults
 	}
-	for i := range b.columns {
-		b.touched = append(b.touched, i)
-	}
+	b.touched = expr.Columns()
 	return &Evaluator{w: own.NewWorker(), b: b, expr: expr}, notices, nil
 }
 
@@ -56,11 +54,12 @@ func (e *Evaluator) Run(r *extract.Record) ([]fhirpath.Value, error) {
 		return nil, errRecord
 	}
 	w := e.w
-	w.begin(nil)
+	w.ctx.Reset()
+	w.found, w.broken = w.found[:0], nil
 	w.cells = w.load(w.cells, e.b, r.Cells)
-	w.row = fhirpath.Row{Cells: w.cells, Ordinal: r.Ordinal}
+	w.row.Cells, w.row.Ordinal = w.cells, r.Ordinal
 	var err error
-	w.vals, err = e.expr.Append(w.ctx, fhirpath.RowValue(&w.row), w.vals[:0])
+	w.vals, err = e.expr.AppendRow(w.ctx, &w.row, w.vals[:0])
 	if w.broken != nil {
 		err = w.broken
 	}

@@ -325,11 +325,10 @@ func (f *formulaCompiler) compileQuantity(call *fhirpath.Call) (fhirpath.Impl, f
 			return fhirpath.Value{}, bad
 		}
 		if len(call.Args) > 0 {
-			v, err := call.Args[0].One(c, c.Focus())
-			if err != nil {
+			var err error
+			if q.unit, err = call.Args[0].Str(c); err != nil {
 				return fhirpath.Value{}, err
 			}
-			q.unit = v.Text()
 		}
 		q.lookUp(c.User.(*Worker), units)
 		n := c.NewObject()
@@ -371,11 +370,7 @@ func arg(c *fhirpath.Context, call *fhirpath.Call, i int) (string, error) {
 	if i >= len(call.Args) {
 		return "", nil
 	}
-	if text, ok := call.Args[i].Literal(); ok {
-		return text, nil
-	}
-	v, err := call.Args[i].One(c, c.Focus())
-	return v.Text(), err
+	return call.Args[i].Str(c)
 }
 
 func compileCoding(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []fhirpath.Problem) {

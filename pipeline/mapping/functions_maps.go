@@ -121,11 +121,10 @@ func (f *formulaCompiler) compileRef(call *fhirpath.Call) (fhirpath.Impl, fhirpa
 		msg := append(w.ids.msg[:0], target.prefix...)
 		some := false
 		for i, a := range args {
-			v, err := a.One(c, c.Focus())
+			text, err := a.Str(c)
 			if err != nil {
 				return fhirpath.Value{}, err
 			}
-			text := v.Text()
 			some = some || text != ""
 			if target.item && i == len(args)-1 {
 				msg = appendItem(msg, text)

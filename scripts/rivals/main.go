@@ -46,7 +46,7 @@ type settings struct {
 func parse(name string, args []string) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
-	flags.IntVar(&s.rounds, "rounds", 21, "rounds in which the sides take turns; the median counts")
+	flags.IntVar(&s.rounds, "rounds", 301, "rounds in which the sides take turns; the median counts")
 	flags.BoolVar(&s.json, "json", false, "print JSON")
 	if err := flags.Parse(args); err != nil {
 		return s, err
@@ -57,8 +57,9 @@ func parse(name string, args []string) (settings, error) {
 	return s, nil
 }
 
-// turns is how often a side works in one round: some milliseconds, so that the sides see the same machine.
-const slice = 3 * time.Millisecond
+// slice is how long a side works before the next one has its turn: so short that most slices see a quiet machine, also
+// where other programs run beside.
+const slice = 300 * time.Microsecond
 
 // interleave runs the sides in turns and answers the median time of one run of each. A side that is nil is left out.
 func interleave(rounds int, sides []func() error) ([]time.Duration, error) {
