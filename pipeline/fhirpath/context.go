@@ -79,6 +79,7 @@ type Context struct {
 	depth int
 
 	nodes   arena[fhir.Node]
+	leaves  arena[fhir.Node] // texts and numbers: what never has members or items
 	aliases arena[fhir.Node]
 	bytes   []byte
 }
@@ -94,7 +95,9 @@ func NewContext() *Context { return &Context{} }
 // Reset frees what evaluations made: every Value that came out of one, its text and its nodes are dead. Variables,
 // Record, Now and limits stay.
 func (c *Context) Reset() {
-	c.nodes.used, c.aliases.used = 0, 0
+	c.nodes.reset()
+	c.leaves.reset()
+	c.aliases.reset()
 	if len(c.bytes) > 0 {
 		c.bytes = c.bytes[:0]
 	}
@@ -150,17 +153,17 @@ func (c *Context) NewObject() *fhir.Node { return c.newNode(fhir.Object, "") }
 func (c *Context) NewArray() *fhir.Node { return c.newNode(fhir.Array, "") }
 
 // NewString makes a string in the arena. The text is not copied.
-func (c *Context) NewString(s string) *fhir.Node { return c.newNode(fhir.String, s) }
+func (c *Context) NewString(s string) *fhir.Node { return c.newLeaf(fhir.String, s) }
 
 // NewNumber makes a number in the arena from its JSON literal.
-func (c *Context) NewNumber(literal string) *fhir.Node { return c.newNode(fhir.Number, literal) }
+func (c *Context) NewNumber(literal string) *fhir.Node { return c.newLeaf(fhir.Number, literal) }
 
 // NewBoolean makes a boolean in the arena.
 func (c *Context) NewBoolean(b bool) *fhir.Node {
 	if b {
-		return c.newNode(fhir.Boolean, "true")
+		return c.newLeaf(fhir.Boolean, "true")
 	}
-	return c.newNode(fhir.Boolean, "false")
+	return c.newLeaf(fhir.Boolean, "false")
 }
 
 // AddMember appends a member to an object of the arena; the object must not have the name yet. A nil value is left
@@ -223,6 +226,12 @@ func (c *Context) newNode(k fhir.NodeKind, text string) *fhir.Node {
 	return n
 }
 
+func (c *Context) newLeaf(k fhir.NodeKind, text string) *fhir.Node {
+	n := c.leaves.next()
+	n.Kind, n.Text = k, text
+	return n
+}
+
 // alias makes a node whose members belong to another one. It comes from an arena of its own, since its members must
 // never be appended to.
 func (c *Context) alias(n fhir.Node) *fhir.Node {
@@ -266,17 +275,35 @@ func (c *Context) Concat(parts ...string) string {
 // arena hands out values from chunks that are used again after a reset.
 type arena[T any] struct {
 	chunks [][]T
-	used   int
+	chunk  []T // the one in use
+	number int // of the next one
+	used   int // of the one in use
 }
 
 const chunkSize = 64
 
 func (a *arena[T]) next() *T {
-	i := a.used / chunkSize
-	if i == len(a.chunks) {
-		a.chunks = append(a.chunks, make([]T, chunkSize))
+	if a.used == len(a.chunk) {
+		a.turn()
 	}
-	p := &a.chunks[i][a.used%chunkSize]
+	p := &a.chunk[a.used]
 	a.used++
 	return p
+}
+
+// turn goes on to the next chunk.
+func (a *arena[T]) turn() {
+	if a.number == len(a.chunks) {
+		a.chunks = append(a.chunks, make([]T, chunkSize))
+	}
+	a.chunk = a.chunks[a.number]
+	a.number++
+	a.used = 0
+}
+
+func (a *arena[T]) reset() {
+	if a.number > 1 {
+		a.chunk, a.number = a.chunks[0], 1
+	}
+	a.used = 0
 }

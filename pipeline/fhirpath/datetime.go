@@ -174,6 +174,9 @@ func parseDate(s string) (Value, bool) {
 }
 
 func parseDateTime(s string) (Value, bool) {
+	if v, ok := fullDateTime(s); ok {
+		return v, true
+	}
 	ticks, prec, rest, ok := scanDate(s)
 	if !ok {
 		return Value{}, false
@@ -206,6 +209,40 @@ func parseDateTime(s string) (Value, bool) {
 		return Value{}, false
 	}
 	return v.withZone(zone), true
+}
+
+// fullDateTime reads what most are: all of a date, hours, minutes and seconds without a fraction, and a zone or none.
+func fullDateTime(s string) (Value, bool) {
+	if len(s) < 19 || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' {
+		return Value{}, false
+	}
+	c, ok0 := pair(s[0], s[1])
+	y, ok1 := pair(s[2], s[3])
+	m, ok2 := pair(s[5], s[6])
+	d, ok3 := pair(s[8], s[9])
+	h, ok4 := pair(s[11], s[12])
+	mi, ok5 := pair(s[14], s[15])
+	sec, ok6 := pair(s[17], s[18])
+	y += c * 100
+	if !(ok0 && ok1 && ok2 && ok3 && ok4 && ok5 && ok6) || y == 0 || m < 1 || m > 12 || d < 1 || d > daysIn(y, m) || h > 23 || mi > 59 || sec > 60 {
+		return Value{}, false
+	}
+	v := Value{meta: metaOf(KindDateTime, precSecond), text: s,
+		num: daysOf(y, m, d)*tickDay + int64(h)*tickHour + int64(mi)*tickMinute + int64(sec)*tickSecond}
+	switch {
+	case len(s) == 19:
+		return v, true
+	case len(s) == 20 && s[19] == 'Z':
+		return v.withZone(0), true
+	}
+	zone, rest, ok := scanZone(s[19:])
+	return v.withZone(zone), ok && rest == ""
+}
+
+// pair is the number that two digits write.
+func pair(a, b byte) (int, bool) {
+	a, b = a-'0', b-'0'
+	return int(a)*10 + int(b), a <= 9 && b <= 9
 }
 
 func parseTime(s string) (Value, bool) {

@@ -23,6 +23,9 @@ const maxNumberText = 800
 
 // decimalValue reads a decimal literal: sign, digits, point, digits, exponent.
 func decimalValue(s string) (Value, bool) {
+	if v, ok := shortDecimal(s); ok {
+		return v, true
+	}
 	i, neg := 0, false
 	if s != "" && (s[0] == '-' || s[0] == '+') {
 		neg = s[0] == '-'
@@ -75,6 +78,37 @@ func decimalValue(s string) (Value, bool) {
 		coefficient = -coefficient
 	}
 	v.meta, v.num = metaOf(KindDecimal, scale), coefficient
+	return v, true
+}
+
+// shortDecimal reads what nearly all numbers are: up to 18 digits without a plus, zeros before them or an exponent.
+func shortDecimal(s string) (Value, bool) {
+	var coefficient int64
+	point, first := -1, 0
+	if s != "" && s[0] == '-' {
+		first = 1
+	}
+	if len(s) > 18 || len(s) == first || s[first] == '0' && len(s) > first+1 && s[first+1] != '.' {
+		return Value{}, false
+	}
+	for i := first; i < len(s); i++ {
+		d := s[i] - '0'
+		switch {
+		case d <= 9:
+			coefficient = coefficient*10 + int64(d)
+		case s[i] == '.' && point < 0 && i > first && i+1 < len(s):
+			point = i
+		default:
+			return Value{}, false
+		}
+	}
+	if first == 1 {
+		coefficient = -coefficient
+	}
+	v := Value{meta: uint64(KindDecimal), num: coefficient, text: s}
+	if point >= 0 {
+		v.meta = metaOf(KindDecimal, uint8(len(s)-point-1))
+	}
 	return v, true
 }
 

@@ -230,6 +230,10 @@ func (f *formulaCompiler) compileDateTime(call *fhirpath.Call) (fhirpath.Impl, f
 		var buf [48]byte
 		precision, withTime := 0, false
 		if len(list) == 0 {
+			// Most export what FHIR itself writes: a date, seconds and UTC. A leap second goes the other way.
+			if len(s) == 20 && s[10] == 'T' && s[19] == 'Z' && s[17] < '6' {
+				return dateTimeValue(s, bad)
+			}
 			if precision, ok = readISO(s, &m); !ok {
 				return fhirpath.Value{}, bad
 			}
@@ -271,12 +275,9 @@ func compileDecimal(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []
 			}
 			s = in.Text()
 		}
-		if !fhir.IsNumber(s) {
-			return fhirpath.Value{}, bad
-		}
 		v, err := fhirpath.Decimal(s)
-		if err != nil {
-			return v, bad
+		if err != nil || v.Text() != s { // JSON knows no plus, and no zeros before a number
+			return fhirpath.Value{}, bad
 		}
 		return v, nil
 	})
