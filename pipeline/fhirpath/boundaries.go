@@ -52,7 +52,7 @@ func precisionOf(v Value) int64 {
 		}
 		return int64(n)
 	}
-	text := v.text[:len(v.text)-len(v.zoneText())]
+	text := v.written()[:len(v.written())-len(v.zoneText())]
 	var n int64
 	for i := 0; i < len(text); i++ {
 		if isDigit(text[i]) {
@@ -81,7 +81,7 @@ func (c *Context) boundary(v Value, precision int64, high bool) Value {
 		case !ok:
 			return Value{}
 		case v.kind() == KindQuantity:
-			return quantityOf(bound, v.node, v.has(flagCalendar))
+			return quantityOf(bound, v.unitNode(), v.has(flagCalendar))
 		}
 		return bound
 	case KindTime:
@@ -160,16 +160,16 @@ func (c *Context) timeBoundary(v Value, prec uint8, high bool) Value {
 			b = append(b, "+14:00"...)
 		}
 	}
-	r.text = c.Text(b)
+	r = r.withText(c.Text(b))
 	// The ticks are those of the text: what is finer than the precision is gone.
 	var again Value
 	switch v.kind() {
 	case KindDate:
-		again, _ = parseDate(r.text)
+		again, _ = parseDate(r.written())
 	case KindTime:
-		again, _ = parseTime(r.text)
+		again, _ = parseTime(r.written())
 	default:
-		again, _ = parseDateTime(r.text)
+		again, _ = parseDateTime(r.written())
 	}
 	return again
 }

@@ -292,9 +292,9 @@ func (k *compiler) scalarOr(n *node, in *code, result Kind, kinds Kinds, argumen
 				}
 			}
 		}
-		size := len(v.text)
+		size := len(v.written())
 		if v, err = f(c, v, a, b); err == nil {
-			err = c.read(size+len(v.text), off)
+			err = c.read(size+len(v.written()), off)
 		}
 		if e, ok := err.(*Error); ok && e.Offset == 0 {
 			e.Offset = off

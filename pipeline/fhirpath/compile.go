@@ -94,7 +94,7 @@ func (e *Expr) Append(c *Context, focus Value, out []Value) ([]Value, error) {
 // are several. It allocates nothing where Static().Single.
 func (e *Expr) One(c *Context, focus Value) (Value, error) {
 	if e.light { // the hot path of a mapping
-		depth := e.start(c, focus.row)
+		depth := e.start(c, focus.record())
 		v, err := e.code.one(c, focus)
 		c.active--
 		c.depth = depth
@@ -108,9 +108,9 @@ func (e *Expr) One(c *Context, focus Value) (Value, error) {
 
 // True tells whether the result is exactly true: empty and false are false.
 func (e *Expr) True(c *Context, focus Value) (bool, error) {
-	if e.light && e.code.cond != nil && focus.row != nil {
-		depth := e.start(c, focus.row)
-		t, err := e.code.cond(c, focus.row)
+	if e.light && e.code.cond != nil && focus.record() != nil {
+		depth := e.start(c, focus.record())
+		t, err := e.code.cond(c, focus.record())
 		c.active--
 		c.depth = depth
 		return t == yes, err
@@ -143,8 +143,8 @@ func (e *Expr) begin(c *Context, focus Value) (outer Value, depth int) {
 	}
 	c.active++
 	c.root = focus
-	if e.ownsRecord && focus.row != nil {
-		c.Record = focus.row
+	if e.ownsRecord && focus.record() != nil {
+		c.Record = focus.record()
 	}
 	for len(c.slots) < e.slots {
 		c.slots = append(c.slots, nil)
@@ -336,7 +336,7 @@ func constantCode(n *node, st StaticType, vals []Value) *code {
 		cd := single(n, st, func(*Context, Value) (Value, error) { return v, nil })
 		switch v.kind() {
 		case KindString:
-			cd.text = func(*Context, *Row) (string, bool, error) { return v.text, true, nil }
+			cd.text = func(*Context, *Row) (string, bool, error) { return v.written(), true, nil }
 		case KindBoolean:
 			t := truthOf(v)
 			cd.cond = func(*Context, *Row) (truth, error) { return t, nil }
@@ -367,7 +367,7 @@ func fold(cd *code, operands ...*code) *code {
 	}
 	size := 0
 	for _, v := range vals {
-		if size += len(v.text); size > maxExpression {
+		if size += len(v.written()); size > maxExpression {
 			return cd
 		}
 	}

@@ -50,21 +50,21 @@ func (k *compiler) addComponents(all map[string]builtin) {
 		if v.kind() == KindTime {
 			return Value{}
 		}
-		d, _ := parseDate(v.text[:min(10, len(v.text))])
+		d, _ := parseDate(v.written()[:min(10, len(v.written()))])
 		return d
 	})
 	part("timeOf", KindTime, func(_ *Context, v Value) Value {
 		if v.kind() != KindDateTime || v.prec() < precHour {
 			return Value{}
 		}
-		t, _ := parseTime(v.text[11 : len(v.text)-len(v.zoneText())])
+		t, _ := parseTime(v.written()[11 : len(v.written())-len(v.zoneText())])
 		return t
 	})
 	between := func(name string, count func(unit timeUnit, a, b Value) int64) {
 		all[name] = builtin{2, 2, func(k *compiler, n *node, in *code) *code {
 			temporal := Set(KindDate, KindDateTime, KindTime)
 			return k.scalar(n, in, KindInteger, temporal, temporal|Set(KindString), func(_ *Context, a, b, word Value) (Value, error) {
-				unit := calendarUnit(word.text)
+				unit := calendarUnit(word.written())
 				time := a.kind() == KindTime
 				switch {
 				case unit == unitNone || word.kind() != KindString:

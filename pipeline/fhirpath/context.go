@@ -206,8 +206,8 @@ func (c *Context) NodeOf(v Value) *fhir.Node {
 		}
 		return n
 	}
-	if v.node != nil {
-		return v.node
+	if v.element() != nil {
+		return v.element()
 	}
 	switch v.kind() {
 	case KindBoolean:
@@ -215,7 +215,7 @@ func (c *Context) NodeOf(v Value) *fhir.Node {
 	case KindInteger, KindDecimal:
 		return c.NewNumber(v.Text())
 	}
-	return c.NewString(v.text)
+	return c.NewString(v.written())
 }
 
 // newNode takes a node from the arena. Its Members and Items keep their capacity from an earlier life, so that

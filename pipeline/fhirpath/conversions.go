@@ -58,7 +58,7 @@ func toBoolean(_ *Context, v Value) (Value, bool) {
 			return Boolean(false), true
 		}
 	case KindString:
-		switch normalize(v.text) {
+		switch normalize(v.written()) {
 		case "true", "t", "yes", "y", "1", "1.0":
 			return Boolean(true), true
 		case "false", "f", "no", "n", "0", "0.0":
@@ -75,7 +75,7 @@ func toInteger(_ *Context, v Value) (Value, bool) {
 	case KindBoolean:
 		return Integer(v.num), true
 	case KindString:
-		if i, err := strconv.ParseInt(v.text, 10, 32); err == nil {
+		if i, err := strconv.ParseInt(v.written(), 10, 32); err == nil {
 			return Integer(i), true
 		}
 	}
@@ -87,16 +87,16 @@ func toDecimal(_ *Context, v Value) (Value, bool) {
 	case KindDecimal:
 		return v.plain(), true
 	case KindInteger:
-		return Value{meta: metaOf(KindDecimal, 0), num: v.num, text: v.text}, true
+		return Value{meta: metaOf(KindDecimal, 0), num: v.num}.withText(v.written()), true
 	case KindBoolean:
 		return Value{meta: metaOf(KindDecimal, 1), num: v.num * 10}, true
 	case KindString:
-		for i := 0; i < len(v.text); i++ {
-			if c := v.text[i]; c == 'e' || c == 'E' {
+		for i := 0; i < len(v.written()); i++ {
+			if c := v.written()[i]; c == 'e' || c == 'E' {
 				return Value{}, false
 			}
 		}
-		return decimalValue(v.text)
+		return decimalValue(v.written())
 	}
 	return Value{}, false
 }
@@ -121,13 +121,13 @@ func toDate(_ *Context, v Value) (Value, bool) {
 	case KindDate:
 		return v.plain(), true
 	case KindDateTime:
-		return parseDate(v.text[:min(10, len(v.text))])
+		return parseDate(v.written()[:min(10, len(v.written()))])
 	case KindString:
-		if d, ok := parseDate(v.text); ok {
+		if d, ok := parseDate(v.written()); ok {
 			return d, true
 		}
-		if _, ok := parseDateTime(v.text); ok {
-			return parseDate(v.text[:min(10, len(v.text))])
+		if _, ok := parseDateTime(v.written()); ok {
+			return parseDate(v.written()[:min(10, len(v.written()))])
 		}
 	}
 	return Value{}, false
@@ -138,9 +138,9 @@ func toDateTime(_ *Context, v Value) (Value, bool) {
 	case KindDateTime:
 		return v.plain(), true
 	case KindDate:
-		return Value{meta: metaOf(KindDateTime, v.prec()), num: v.num, text: v.text}, true
+		return Value{meta: metaOf(KindDateTime, v.prec()), num: v.num}.withText(v.written()), true
 	case KindString:
-		return parseDateTime(v.text)
+		return parseDateTime(v.written())
 	}
 	return Value{}, false
 }
@@ -150,7 +150,7 @@ func toTime(_ *Context, v Value) (Value, bool) {
 	case KindTime:
 		return v.plain(), true
 	case KindString:
-		return parseTime(v.text)
+		return parseTime(v.written())
 	}
 	return Value{}, false
 }
@@ -164,7 +164,7 @@ func toQuantity(c *Context, v Value) (Value, bool) {
 	case KindBoolean:
 		return quantityOf(Value{meta: metaOf(KindDecimal, 1), num: v.num * 10}, unitOne, false), true
 	case KindString:
-		return c.parseQuantity(v.text)
+		return c.parseQuantity(v.written())
 	case KindObject:
 		v = c.quantity(v)
 		return v, v.kind() == KindQuantity

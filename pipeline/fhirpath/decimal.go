@@ -58,7 +58,7 @@ func decimalValue(s string) (Value, bool) {
 	if !seen || point && scale == 0 || len(s) > maxNumberText {
 		return Value{}, false
 	}
-	v := Value{text: plainNumber(s)}
+	v := Value{}.withText(plainNumber(s))
 	if i < len(s) { // an exponent, as JSON allows
 		if s[i] != 'e' && s[i] != 'E' {
 			return Value{}, false
@@ -67,17 +67,17 @@ func decimalValue(s string) (Value, bool) {
 		if err != nil || exponent > 300 || exponent < -300 {
 			return Value{}, false
 		}
-		v.meta = metaOf(KindDecimal, 0) | flagBig
+		v.meta |= metaOf(KindDecimal, 0) | flagBig
 		return v, true
 	}
 	if count > 18 || scale > 18 {
-		v.meta = metaOf(KindDecimal, 0) | flagBig
+		v.meta |= metaOf(KindDecimal, 0) | flagBig
 		return v, true
 	}
 	if neg {
 		coefficient = -coefficient
 	}
-	v.meta, v.num = metaOf(KindDecimal, scale), coefficient
+	v.meta, v.num = v.meta|metaOf(KindDecimal, scale), coefficient
 	return v, true
 }
 
@@ -105,11 +105,11 @@ func shortDecimal(s string) (Value, bool) {
 	if first == 1 {
 		coefficient = -coefficient
 	}
-	v := Value{meta: uint64(KindDecimal), num: coefficient, text: s}
+	scale := uint8(0)
 	if point >= 0 {
-		v.meta = metaOf(KindDecimal, uint8(len(s)-point-1))
+		scale = uint8(len(s) - point - 1)
 	}
-	return v, true
+	return Value{meta: metaOf(KindDecimal, scale), num: coefficient}.withText(s), true
 }
 
 // plainNumber leaves away a plus and zeros before the number, which neither FHIRPath nor JSON writes.
@@ -149,7 +149,7 @@ func (v Value) apd() *apd.Decimal {
 		d.Exponent = -int32(scale)
 		return d
 	}
-	if _, _, err := d.SetString(v.text); err != nil {
+	if _, _, err := d.SetString(v.written()); err != nil {
 		d.SetInt64(0)
 	}
 	return d
@@ -312,23 +312,17 @@ func integerFrom(d *apd.Decimal) Value {
 
 // negate is -v of a number or quantity.
 func negate(v Value) Value {
-	n := v
-	n.node, n.typ = v.node, nil
-	if v.kind() != KindQuantity {
-		n.node = nil
-	}
 	if v.kind() == KindInteger {
 		return integerOrNone(-v.num)
 	}
+	n := v.plain()
 	if !v.has(flagBig) {
 		n.num = -v.num
-		n.text = ""
-		return n
+		return n.withText("")
 	}
 	d := v.apd()
 	d.Neg(d)
-	n.text = d.Text('f')
-	return n
+	return n.withText(d.Text('f'))
 }
 
 // quantize rounds a number to n digits after the point.

@@ -171,7 +171,7 @@ func (a *Arg) Literal() (string, bool) {
 	if !a.code.constant || len(a.code.vals) != 1 || a.code.vals[0].kind() != KindString {
 		return "", false
 	}
-	return a.code.vals[0].text, true
+	return a.code.vals[0].written(), true
 }
 
 // Append evaluates the argument over the focus ($this within it).

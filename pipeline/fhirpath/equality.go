@@ -23,9 +23,9 @@ func (k *compiler) equality(n *node) *code {
 	var cd *code
 	switch {
 	case left.text != nil && right.constant && len(right.vals) == 1 && right.vals[0].kind() == KindString:
-		cd = ofCond(n, st, equalsOf(left.text, right.vals[0].text, equivalence, negated))
+		cd = ofCond(n, st, equalsOf(left.text, right.vals[0].written(), equivalence, negated))
 	case left.st.Single && right.st.Single && left.st.Only(KindString) && right.constant && len(right.vals) == 1 && right.vals[0].kind() == KindString:
-		cd = single(n, st, equalsText(left, right.vals[0].text, equivalence, negated))
+		cd = single(n, st, equalsText(left, right.vals[0].written(), equivalence, negated))
 	case left.st.Single && right.st.Single:
 		cd = single(n, st, func(c *Context, f Value) (Value, error) {
 			a, err := left.one(c, f)
@@ -91,10 +91,10 @@ func equalsText(left *code, text string, equivalence, negated bool) oneFunc {
 			return Boolean(negated), nil
 		case a.none():
 			return Value{}, nil
-		case a.text == text && a.kind() == KindString:
+		case a.written() == text && a.kind() == KindString:
 			return Boolean(!negated), nil
 		case equivalence && a.kind() == KindString:
-			return Boolean((normalize(a.text) == normal) != negated), nil
+			return Boolean((normalize(a.written()) == normal) != negated), nil
 		}
 		return Boolean(negated), nil
 	}
@@ -127,7 +127,7 @@ func truthIf(b bool) truth {
 func (c *Context) equal(a, b Value) truth {
 	ka, kb := a.kind(), b.kind()
 	if ka == kb && ka == KindString {
-		return truthIf(a.text == b.text)
+		return truthIf(a.written() == b.written())
 	}
 	if ka == KindQuantity || kb == KindQuantity {
 		if a, b = c.asQuantity(a), c.asQuantity(b); a.kind() != KindQuantity || b.kind() != KindQuantity {
@@ -147,17 +147,17 @@ func (c *Context) equal(a, b Value) truth {
 		}
 		return truthIf(order == 0)
 	case ka == KindObject && kb == KindObject:
-		if x, y := c.quantity(a), c.quantity(b); x.kind() == KindQuantity && y.kind() == KindQuantity && a.typ != nil && b.typ != nil {
+		if x, y := c.quantity(a), c.quantity(b); x.kind() == KindQuantity && y.kind() == KindQuantity && a.model() != nil && b.model() != nil {
 			if t := equalQuantities(x, y); t != unknown {
 				return t
 			}
 		}
-		if a.typ != nil && b.typ != nil && a.typ != b.typ && !a.typ.Is(b.typ.Name) && !b.typ.Is(a.typ.Name) {
+		if a.model() != nil && b.model() != nil && a.model() != b.model() && !a.model().Is(b.model().Name) && !b.model().Is(a.model().Name) {
 			return no
 		}
-		return truthIf(equalNodes(a.node, b.node))
+		return truthIf(equalNodes(a.element(), b.element()))
 	case ka == KindRow && kb == KindRow:
-		return truthIf(a.row == b.row)
+		return truthIf(a.record() == b.record())
 	}
 	return no
 }
@@ -244,8 +244,8 @@ func (c *Context) equivalent(a, b Value) bool {
 	ka, kb := a.kind(), b.kind()
 	switch {
 	case ka == KindString && kb == KindString:
-		c.steps -= (len(a.text) + len(b.text)) / 64 // a long text is more work; who is over the limit is told soon
-		return a.text == b.text || normalize(a.text) == normalize(b.text)
+		c.steps -= (len(a.written()) + len(b.written())) / 64 // a long text is more work; who is over the limit is told soon
+		return a.written() == b.written() || normalize(a.written()) == normalize(b.written())
 	case isNumber(ka) && isNumber(kb):
 		return equivalentNumbers(a, b)
 	case isDate(ka) && isDate(kb), ka == KindTime && kb == KindTime:
@@ -254,11 +254,11 @@ func (c *Context) equivalent(a, b Value) bool {
 		a, b = c.asQuantity(a), c.asQuantity(b)
 		return a.kind() == KindQuantity && b.kind() == KindQuantity && equivalentQuantities(a, b)
 	case ka == KindObject && kb == KindObject:
-		if x, y := c.quantity(a), c.quantity(b); x.kind() == KindQuantity && y.kind() == KindQuantity && a.typ != nil && b.typ != nil &&
+		if x, y := c.quantity(a), c.quantity(b); x.kind() == KindQuantity && y.kind() == KindQuantity && a.model() != nil && b.model() != nil &&
 			equivalentQuantities(x, y) {
 			return true
 		}
-		return c.equivalentNodes(a.node, b.node)
+		return c.equivalentNodes(a.element(), b.element())
 	}
 	return c.equal(a, b) == yes
 }
@@ -404,7 +404,7 @@ func (c *Context) compare(a, b Value) (order int, decided, ok bool) {
 	ka, kb := a.kind(), b.kind()
 	switch {
 	case ka == KindString && kb == KindString:
-		return strings.Compare(a.text, b.text), true, true
+		return strings.Compare(a.written(), b.written()), true, true
 	case isNumber(ka) && isNumber(kb):
 		return compareNumbers(a, b), true, true
 	case isDate(ka) && isDate(kb), ka == KindTime && kb == KindTime:

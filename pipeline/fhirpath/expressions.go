@@ -23,14 +23,14 @@ func (k *compiler) addExpressions(all map[string]builtin) {
 				return faulty(n)
 			}
 			return k.scalar(n, in, KindBoolean, text, text, func(c *Context, v, a, _ Value) (Value, error) {
-				p, err := find(a.text)
+				p, err := find(a.written())
 				if err == nil {
-					err = p.spend(c, v.text)
+					err = p.spend(c, v.written())
 				}
 				if err != nil {
 					return Value{}, err
 				}
-				return Boolean(p.re.MatchString(v.text)), nil
+				return Boolean(p.re.MatchString(v.written())), nil
 			})
 		}
 	}
@@ -42,20 +42,20 @@ func (k *compiler) addExpressions(all map[string]builtin) {
 			return faulty(n)
 		}
 		return k.scalar(n, in, KindString, text, text, func(c *Context, v, a, b Value) (Value, error) {
-			if a.text == "" {
+			if a.written() == "" {
 				return v.plain(), nil
 			}
-			p, err := find(a.text)
+			p, err := find(a.written())
 			if err == nil {
-				err = p.spend(c, v.text)
+				err = p.spend(c, v.written())
 			}
 			if err != nil {
 				return Value{}, err
 			}
-			if len(v.text)*(len(b.text)+1) > maxText {
+			if len(v.written())*(len(b.written())+1) > maxText {
 				return Value{}, &Error{Code: codeText}
 			}
-			return String(p.re.ReplaceAllString(v.text, template(b.text))), nil
+			return String(p.re.ReplaceAllString(v.written(), template(b.written()))), nil
 		})
 	}}
 }
@@ -104,11 +104,11 @@ func (k *compiler) pattern(n *node, last int, whole bool) (*node, func(text stri
 			return n, nil, false
 		}
 		for _, v := range flags.vals {
-			if strings.Trim(v.text, "im") != "" {
+			if strings.Trim(v.written(), "im") != "" {
 				k.fault(n.args[last], "unknown flag of "+n.text+"()", "'i' looks past letter case, 'm' makes ^ and $ match at each line")
 				return n, nil, false
 			}
-			mode += v.text
+			mode += v.written()
 		}
 		call := *n
 		call.args = n.args[:last]
@@ -141,7 +141,7 @@ func (k *compiler) pattern(n *node, last int, whole bool) (*node, func(text stri
 	if arg.op != opLiteral || arg.value.kind() != KindString {
 		return n, build, true
 	}
-	e, err := build(arg.value.text)
+	e, err := build(arg.value.written())
 	if err != nil {
 		k.fault(arg, "this regular expression cannot be used", "RE2 syntax: no look-around, no back-references, at most 4096 bytes")
 		return n, build, true

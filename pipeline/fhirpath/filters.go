@@ -41,10 +41,10 @@ func (k *compiler) addFilters(all map[string]builtin) {
 	}
 	all["now"] = clock(KindDateTime, func(_ *Context, now Value) Value { return now })
 	all["today"] = clock(KindDate, func(_ *Context, now Value) Value {
-		return Value{meta: metaOf(KindDate, precDay), num: now.num - now.num%tickDay, text: now.text[:10]}
+		return Value{meta: metaOf(KindDate, precDay), num: now.num - now.num%tickDay}.withText(now.written()[:10])
 	})
 	all["timeOfDay"] = clock(KindTime, func(_ *Context, now Value) Value {
-		return Value{meta: metaOf(KindTime, precFraction), num: now.num % tickDay, text: now.text[11:23]}
+		return Value{meta: metaOf(KindTime, precFraction), num: now.num % tickDay}.withText(now.written()[11:23])
 	})
 }
 

@@ -102,7 +102,7 @@ func withUnit(d *apd.Decimal, q Value) Value {
 	if !ok {
 		return Value{}
 	}
-	return quantityOf(number, q.node, q.has(flagCalendar))
+	return quantityOf(number, q.unitNode(), q.has(flagCalendar))
 }
 
 // orQuantity widens the type of a function that makes a quantity of a quantity.

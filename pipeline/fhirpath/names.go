@@ -65,7 +65,7 @@ func (k *compiler) resourceName(n *node, this StaticType) *code {
 	}
 	st := StaticFHIR(t)
 	return single(n, st, func(_ *Context, f Value) (Value, error) {
-		if f.typ.Is(t.Name) {
+		if f.model().Is(t.Name) {
 			return f, nil
 		}
 		return Value{}, nil
@@ -155,10 +155,10 @@ func (k *compiler) fromRow(n *node, env *Env, level int) *code {
 				return s, s != "", nil
 			}
 			cd.one = func(_ *Context, f Value) (Value, error) {
-				if f.row == nil || i >= len(f.row.Cells) || f.row.Cells[i] == "" {
+				if f.record() == nil || i >= len(f.record().Cells) || f.record().Cells[i] == "" {
 					return Value{}, nil
 				}
-				return String(f.row.Cells[i]), nil
+				return String(f.record().Cells[i]), nil
 			}
 		}
 		cd.col = column{env, i}
@@ -187,10 +187,10 @@ func (k *compiler) fromRow(n *node, env *Env, level int) *code {
 func (k *compiler) rowAt(level int) func(c *Context, f Value) *Row {
 	switch {
 	case level == 0:
-		return func(_ *Context, f Value) *Row { return f.row }
+		return func(_ *Context, f Value) *Row { return f.record() }
 	case level == 1:
 		k.usesRoot = true
-		return func(c *Context, _ Value) *Row { return c.root.row }
+		return func(c *Context, _ Value) *Row { return c.root.record() }
 	}
 	env := k.env
 	for i := 1; i < level; i++ {
@@ -202,7 +202,7 @@ func (k *compiler) rowAt(level int) func(c *Context, f Value) *Row {
 	i := level - 2
 	return func(c *Context, _ Value) *Row {
 		if i < len(c.Outers) {
-			return c.Outers[i].row
+			return c.Outers[i].record()
 		}
 		return nil
 	}
@@ -295,7 +295,7 @@ func (k *compiler) member(n *node, left *code) *code {
 		off := n.nameOff
 		return single(n, st, func(c *Context, f Value) (Value, error) {
 			v, err := left.one(c, f)
-			if err != nil || v.node == nil {
+			if err != nil || v.element() == nil {
 				return Value{}, err
 			}
 			m, ok := s.one(c, v)
@@ -308,7 +308,7 @@ func (k *compiler) member(n *node, left *code) *code {
 	return several(n, st, func(c *Context, f Value, out []Value) ([]Value, error) {
 		if left.st.Single {
 			v, err := left.one(c, f)
-			if err != nil || v.node == nil {
+			if err != nil || v.element() == nil {
 				return out, err
 			}
 			return s.append(c, v, out), nil
@@ -318,7 +318,7 @@ func (k *compiler) member(n *node, left *code) *code {
 			return out, err
 		}
 		for _, v := range buf {
-			if v.node != nil {
+			if v.element() != nil {
 				out = s.append(c, v, out)
 			}
 		}
@@ -463,20 +463,20 @@ func (k *compiler) dynamicMember(n *node, left *code) *code {
 			return out, err
 		}
 		for _, v := range buf {
-			if v.node == nil || v.kind() == KindQuantity {
+			if v.element() == nil || v.kind() == KindQuantity {
 				continue
 			}
-			if v.typ == nil {
-				out = appendNode(c, v.node.Get(name), nil, nil, out)
+			if v.model() == nil {
+				out = appendNode(c, v.element().Get(name), nil, nil, out)
 				continue
 			}
 			s := last.Load()
-			if s == nil || s.parent != v.typ {
-				e, typ := v.typ.Element(name)
+			if s == nil || s.parent != v.model() {
+				e, typ := v.model().Element(name)
 				if e == nil || e.Choice && typ != nil {
 					continue
 				}
-				made := newStep(v.typ, e, typ)
+				made := newStep(v.model(), e, typ)
 				s = &made
 				last.Store(s)
 			}
@@ -509,15 +509,15 @@ func (s *step) append(c *Context, v Value, out []Value) []Value {
 	if !s.element.Choice {
 		var under *fhir.Node
 		if s.under != "" {
-			under = v.node.Get(s.under)
+			under = v.element().Get(s.under)
 		}
-		return appendNode(c, v.node.Get(s.name), under, s.typ, out)
+		return appendNode(c, v.element().Get(s.name), under, s.typ, out)
 	}
-	name, typ := s.choice(v.node)
+	name, typ := s.choice(v.element())
 	if typ == nil {
 		return out
 	}
-	return appendNode(c, v.node.Get(name), v.node.Get("_"+name), typ, out)
+	return appendNode(c, v.element().Get(name), v.element().Get("_"+name), typ, out)
 }
 
 // choice finds which member of the object is the choice's.
@@ -539,14 +539,14 @@ func (s *step) one(c *Context, v Value) (Value, bool) {
 	name, typ := s.name, s.typ
 	var under *fhir.Node
 	if s.element.Choice {
-		if name, typ = s.choice(v.node); typ == nil {
+		if name, typ = s.choice(v.element()); typ == nil {
 			return Value{}, true
 		}
-		under = v.node.Get("_" + name)
+		under = v.element().Get("_" + name)
 	} else if s.under != "" {
-		under = v.node.Get(s.under)
+		under = v.element().Get(s.under)
 	}
-	n := v.node.Get(name)
+	n := v.element().Get(name)
 	if n != nil && n.Kind == fhir.Array || under != nil && under.Kind == fhir.Array {
 		buf := appendNode(c, n, under, typ, c.take())
 		var first Value

@@ -258,7 +258,7 @@ func (k *compiler) concat(n *node) *code {
 				return "", false, err
 			}
 			v, err := c.join(a, b, off)
-			return v.text, true, err
+			return v.written(), true, err
 		}), left, right)
 	}
 	cd := single(n, StaticType{Kinds: Set(KindString)}, func(c *Context, f Value) (Value, error) {
@@ -279,7 +279,7 @@ func (k *compiler) concat(n *node) *code {
 		if !a.none() && a.kind() != KindString || !b.none() && b.kind() != KindString {
 			return Value{}, &Error{Code: codeType, Offset: n.nameOff}
 		}
-		return c.join(a.text, b.text, n.nameOff)
+		return c.join(a.written(), b.written(), n.nameOff)
 	})
 	return fold(cd, left, right)
 }
@@ -388,7 +388,7 @@ func (c *Context) calculate(op byte, a, b Value, off int) (Value, error) {
 	case (ka == KindInteger || ka == KindDecimal) && (kb == KindInteger || kb == KindDecimal):
 		return arithmetic(op, a, b), nil
 	case ka == KindString && kb == KindString && op == '+':
-		return c.join(a.text, b.text, off)
+		return c.join(a.written(), b.written(), off)
 	case (ka == KindDate || ka == KindDateTime || ka == KindTime) && kb == KindQuantity && (op == '+' || op == '-'):
 		return c.shift(op, a, b, off)
 	case (ka == KindQuantity || kb == KindQuantity) && ka != KindString && kb != KindString && op != 'd' && op != 'm':

@@ -332,7 +332,7 @@ func (p *parser) number(n *node) *node {
 	if c, scale, small := d.small(); small && scale == 0 && fits32(c) && !hasPoint(t.text) {
 		n.value = Integer(c)
 		if n.value.Text() != t.text {
-			n.value.text = "" // 007 is the number 7
+			n.value = Integer(c) // 007 is the number 7
 		}
 	}
 	var unit *fhir.Node
@@ -347,7 +347,7 @@ func (p *parser) number(n *node) *node {
 	}
 	n.end = p.tok.end
 	p.advance()
-	d.text = t.text
+	d = d.withText(t.text)
 	n.value = quantityOf(d, unit, calendar)
 	return n
 }

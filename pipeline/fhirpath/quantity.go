@@ -83,10 +83,10 @@ func ucumOf(u timeUnit) string {
 // quantity is a FHIR Quantity as a System.Quantity (fhirpath.html#quantity); any other value is itself. A quantity
 // with a comparator is no number and stays an object.
 func (c *Context) quantity(v Value) Value {
-	if v.kind() != KindObject || v.node == nil || v.typ != nil && !v.typ.Is("Quantity") {
+	if v.kind() != KindObject || v.element() == nil || v.model() != nil && !v.model().Is("Quantity") {
 		return v
 	}
-	n := v.node
+	n := v.element()
 	value := n.Get("value")
 	if value == nil || value.Kind != fhir.Number || n.Get("comparator") != nil {
 		return v
@@ -283,7 +283,7 @@ func (c *Context) calculateQuantity(op byte, a, b Value, off int) (Value, error)
 	switch op {
 	case '+', '-':
 		if a.unit() == b.unit() {
-			return c.withNumber(arithmetic(op, a.magnitude(), b.magnitude()), a.node, a.has(flagCalendar)), nil
+			return c.withNumber(arithmetic(op, a.magnitude(), b.magnitude()), a.unitNode(), a.has(flagCalendar)), nil
 		}
 		ma, ok1 := measureOf(a)
 		mb, ok2 := measureOf(b)
@@ -295,7 +295,7 @@ func (c *Context) calculateQuantity(op byte, a, b Value, off int) (Value, error)
 		if mb.unit.Base(big.NewRat(1, 1)).Cmp(ma.unit.Base(big.NewRat(1, 1))) < 0 {
 			target, unit = b, mb.unit
 		}
-		node := target.node
+		node := target.unitNode()
 		if word := calendarWord(target.unit()); word != nil && (calendarUnit(a.unit()) != unitNone || calendarUnit(b.unit()) != unitNone) {
 			node = word // of the calendar, if one of the two is
 		}
@@ -318,7 +318,7 @@ func (c *Context) calculateQuantity(op byte, a, b Value, off int) (Value, error)
 
 // magnitude is the number of a quantity as a Decimal.
 func (v Value) magnitude() Value {
-	return Value{meta: v.meta&^0xff&^flagCalendar | uint64(KindDecimal), num: v.num, text: v.text}
+	return Value{meta: v.meta&^0xff&^flagCalendar | uint64(KindDecimal), num: v.num, first: v.first}
 }
 
 func (c *Context) withNumber(number Value, unit *fhir.Node, calendar bool) Value {
@@ -331,10 +331,10 @@ func (c *Context) withNumber(number Value, unit *fhir.Node, calendar bool) Value
 // combinedUnit is the unit of a product or quotient; nil if there is none.
 func (c *Context) combinedUnit(op byte, a, b Value) (*fhir.Node, bool) {
 	if b.unit() == "1" {
-		return a.node, a.has(flagCalendar)
+		return a.unitNode(), a.has(flagCalendar)
 	}
 	if op == '*' && a.unit() == "1" {
-		return b.node, b.has(flagCalendar)
+		return b.unitNode(), b.has(flagCalendar)
 	}
 	ua, ub := a.unit(), b.unit()
 	if op == '/' && ua == ub {

@@ -9,19 +9,19 @@ import (
 // resolve finds the resource that a Reference, uri or canonical points to: contained in the resource that holds it, or
 // an entry of the Bundle around (bundle.html#references). What lies elsewhere is not fetched.
 func (c *Context) resolve(v Value) Value {
-	target := v.text
+	target := v.written()
 	if v.kind() == KindObject {
-		target = v.node.Get("reference").Str()
+		target = v.element().Get("reference").Str()
 	}
 	root := c.RootResource
 	if root.none() {
 		root = c.resource()
 	}
-	if target == "" || root.node == nil {
+	if target == "" || root.element() == nil {
 		return Value{}
 	}
 	var entries []*fhir.Node
-	if list := root.node.Get("entry"); list != nil && root.typ.Is("Bundle") {
+	if list := root.element().Get("entry"); list != nil && root.model().Is("Bundle") {
 		entries = list.Items
 	}
 	c.steps -= len(entries) // whoever is over the limit is told by the loop around
@@ -49,11 +49,11 @@ func (c *Context) resolve(v Value) Value {
 // itself, within the root. No id means the holder.
 func contained(holder, root Value, id string) Value {
 	for _, outer := range []Value{holder, root} {
-		if outer.node == nil {
+		if outer.element() == nil {
 			continue
 		}
-		list := outer.node.Get("contained")
-		if id == "" && (list != nil || outer.node == root.node) {
+		list := outer.element().Get("contained")
+		if id == "" && (list != nil || outer.element() == root.element()) {
 			return outer
 		}
 		if list == nil {
@@ -76,7 +76,7 @@ func (c *Context) entryOf(entries []*fhir.Node, v Value) *fhir.Node {
 	if len(entries) == 0 {
 		return nil
 	}
-	if r := c.Resource.node; r != nil {
+	if r := c.Resource.element(); r != nil {
 		for _, entry := range entries {
 			if entry.Get("resource") == r {
 				return entry
@@ -89,7 +89,7 @@ func (c *Context) entryOf(entries []*fhir.Node, v Value) *fhir.Node {
 			c.hold(entry.Get("resource"), entry)
 		}
 	}
-	return c.holders[v.node]
+	return c.holders[v.element()]
 }
 
 // hold notes for each node below n which entry it is in.
@@ -158,13 +158,13 @@ type Profiles interface {
 
 // conformsTo asks R4's types, then the profiles of the context. It fails where nobody knows the URL.
 func conformsTo(c *Context, v, url, _ Value) (Value, error) {
-	if name, ok := strings.CutPrefix(url.text, "http://hl7.org/fhir/StructureDefinition/"); ok {
+	if name, ok := strings.CutPrefix(url.written(), "http://hl7.org/fhir/StructureDefinition/"); ok {
 		if t := fhir.Lookup(name); t != nil {
-			return Boolean(v.typ.Is(t.Name)), nil
+			return Boolean(v.model().Is(t.Name)), nil
 		}
 	}
 	if c.Profiles != nil {
-		if conforms, known := c.Profiles.Conforms(v, url.text); known {
+		if conforms, known := c.Profiles.Conforms(v, url.written()); known {
 			return Boolean(conforms), nil
 		}
 	}
@@ -197,10 +197,10 @@ func (k *compiler) checkModifiers(n *node, in *code) *code {
 			return out, err
 		}
 		for _, v := range out[start:] {
-			if v.node == nil || v.kind() == KindQuantity {
+			if v.element() == nil || v.kind() == KindQuantity {
 				continue
 			}
-			list := v.node.Get("modifierExtension")
+			list := v.element().Get("modifierExtension")
 			if list == nil {
 				continue
 			}

@@ -48,7 +48,7 @@ func (k *compiler) addResources(all map[string]builtin) {
 			for _, v := range buf {
 				list := v.extensions()
 				for i := range list {
-					if list[i].Get("url").Str() == want.text {
+					if list[i].Get("url").Str() == want.written() {
 						out = append(out, valueOf(list[i], st.FHIR))
 					}
 				}
@@ -90,7 +90,7 @@ func (k *compiler) addResources(all map[string]builtin) {
 	}}
 	all["memberOf"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
 		return k.scalar(n, in, KindBoolean, Set(KindString, KindObject), Set(KindString), func(_ *Context, v, url, _ Value) (Value, error) {
-			set := fhir.ValueSet(url.text)
+			set := fhir.ValueSet(url.written())
 			if set == nil {
 				return Value{}, &Error{Code: "value-set-not-known"}
 			}
@@ -106,7 +106,7 @@ func (k *compiler) addResources(all map[string]builtin) {
 	}
 	all["htmlChecks"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
 		return k.scalar(n, in, KindBoolean, Set(KindString), 0, func(_ *Context, v, _, _ Value) (Value, error) {
-			allowed, content := fhir.CheckNarrative(v.text)
+			allowed, content := fhir.CheckNarrative(v.written())
 			return Boolean(allowed && content), nil
 		})
 	}}
@@ -114,23 +114,23 @@ func (k *compiler) addResources(all map[string]builtin) {
 
 // children appends the elements of a value, in the order of its JSON.
 func (c *Context) children(v Value, out []Value) []Value {
-	if v.node == nil || v.kind() == KindQuantity {
+	if v.element() == nil || v.kind() == KindQuantity {
 		return out
 	}
-	for i := range v.node.Members {
-		m := &v.node.Members[i]
+	for i := range v.element().Members {
+		m := &v.element().Members[i]
 		name, only := strings.CutPrefix(m.Name, "_")
-		if only && v.node.Get(name) != nil || name == "resourceType" {
+		if only && v.element().Get(name) != nil || name == "resourceType" {
 			continue
 		}
-		_, t := v.typ.Element(name)
+		_, t := v.model().Element(name)
 		if only {
 			out = appendNode(c, nil, m.Value, t, out)
 			continue
 		}
 		var under *fhir.Node
 		if t != nil && t.Kind == fhir.KindPrimitive {
-			under = v.node.Get("_" + name)
+			under = v.element().Get("_" + name)
 		}
 		out = appendNode(c, m.Value, under, t, out)
 	}
@@ -157,7 +157,7 @@ func (v Value) extensions() []*fhir.Node {
 	if v.kind() == KindQuantity {
 		return nil
 	}
-	list := v.node.Get("extension")
+	list := v.element().Get("extension")
 	if list == nil {
 		return nil
 	}
@@ -167,21 +167,21 @@ func (v Value) extensions() []*fhir.Node {
 // memberOf looks for a code, Coding or any coding of a CodeableConcept in a value set.
 func memberOf(v Value, set *fhir.CodeSet) bool {
 	if v.kind() == KindString {
-		return set.HasCode(v.text)
+		return set.HasCode(v.written())
 	}
-	if codings := v.node.Get("coding"); codings != nil {
+	if codings := v.element().Get("coding"); codings != nil {
 		return slices.ContainsFunc(codings.Items, func(n *fhir.Node) bool { return set.Has(n.Get("system").Str(), n.Get("code").Str()) })
 	}
-	return set.Has(v.node.Get("system").Str(), v.node.Get("code").Str())
+	return set.Has(v.element().Get("system").Str(), v.element().Get("code").Str())
 }
 
 // subsumes knows that a code subsumes itself; more needs a code system, which the engine has not.
 func subsumes(a, b Value) (Value, error) {
-	if a.kind() == KindString && b.kind() == KindString && a.text == b.text && a.text != "" {
+	if a.kind() == KindString && b.kind() == KindString && a.written() == b.written() && a.written() != "" {
 		return Boolean(true), nil
 	}
-	if a.kind() == KindObject && b.kind() == KindObject && a.node.Get("code").Str() != "" &&
-		a.node.Get("code").Str() == b.node.Get("code").Str() && a.node.Get("system").Str() == b.node.Get("system").Str() {
+	if a.kind() == KindObject && b.kind() == KindObject && a.element().Get("code").Str() != "" &&
+		a.element().Get("code").Str() == b.element().Get("code").Str() && a.element().Get("system").Str() == b.element().Get("system").Str() {
 		return Boolean(true), nil
 	}
 	return Value{}, &Error{Code: "code-system-not-known"}

@@ -26,7 +26,7 @@ func (e *Expr) AppendRow(c *Context, r *Row, out []Value) ([]Value, error) {
 	case cd.text != nil:
 		s, ok, fault := cd.text(c, r)
 		if err = fault; ok && err == nil {
-			out = append(out, Value{meta: uint64(KindString), text: s})
+			out = append(out, String(s))
 		}
 	case cd.cond != nil:
 		t, fault := cd.cond(c, r)
@@ -55,7 +55,7 @@ func (cd *code) over(c *Context, r *Row) (Value, error) {
 // ofText makes the code of a single text from its short form.
 func ofText(n *node, st StaticType, text textFunc) *code {
 	cd := single(n, st, func(c *Context, f Value) (Value, error) {
-		s, ok, err := text(c, f.row)
+		s, ok, err := text(c, f.record())
 		if err != nil || !ok {
 			return Value{}, err
 		}
@@ -68,7 +68,7 @@ func ofText(n *node, st StaticType, text textFunc) *code {
 // ofCond makes the code of a condition from its short form.
 func ofCond(n *node, st StaticType, cond condFunc) *code {
 	cd := single(n, st, func(c *Context, f Value) (Value, error) {
-		t, err := cond(c, f.row)
+		t, err := cond(c, f.record())
 		return t.value(), err
 	})
 	cd.cond = cond
@@ -170,7 +170,7 @@ func equalsOf(left textFunc, text string, equivalence, negated bool) condFunc {
 func amongOf(item textFunc, values []Value) condFunc {
 	texts := make([]string, len(values))
 	for i, v := range values {
-		texts[i] = v.text
+		texts[i] = v.written()
 	}
 	return func(c *Context, r *Row) (truth, error) {
 		s, ok, err := item(c, r)
@@ -264,7 +264,7 @@ func (k *compiler) callOverRow(cd, in *code, call *Call, one oneFunc) {
 			case err != nil:
 				return Value{}, err
 			case ok:
-				v = Value{meta: uint64(KindString), text: s}
+				v = String(s)
 			}
 		} else {
 			var err error

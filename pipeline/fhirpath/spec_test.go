@@ -113,14 +113,14 @@ func covers(t *testing.T, expression string, st StaticType, out []Value) {
 	}
 	for _, v := range out {
 		// A primitive that has only extensions, or not the form of its type, is no value of that type's kind.
-		odd := v.typ != nil && v.node != nil && v.kind() != kindOf(v.typ)
+		odd := v.model() != nil && v.kind() != kindOf(v.model())
 		if !st.Kinds.Has(v.Kind()) && !odd {
 			fault = fmt.Sprintf("a %v, proven to be among %b", v.Kind(), st.Kinds)
 		}
 		if types := typesOf(st); len(types) > 0 {
 			found := false
 			for _, typ := range types {
-				found = found || v.typ.Is(typ.Name)
+				found = found || v.model().Is(typ.Name)
 			}
 			if !found {
 				fault = fmt.Sprintf("a %s, proven to be %s", v.Type(), typeList(types))

@@ -21,9 +21,9 @@ func (k *compiler) addTexts(all map[string]builtin) {
 	}
 	predicate := func(name string, f func(s, part string) bool) {
 		all[name] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
-			cd := k.scalar(n, in, KindBoolean, text, text, func(_ *Context, v, a, _ Value) (Value, error) { return Boolean(f(v.text, a.text)), nil })
+			cd := k.scalar(n, in, KindBoolean, text, text, func(_ *Context, v, a, _ Value) (Value, error) { return Boolean(f(v.written(), a.written())), nil })
 			if arg := n.args[0]; in.text != nil && !cd.constant && arg.op == opLiteral && arg.value.kind() == KindString {
-				return ofCond(n, cd.st, partOf(name, in.text, arg.value.text))
+				return ofCond(n, cd.st, partOf(name, in.text, arg.value.written()))
 			}
 			return cd
 		}}
@@ -32,19 +32,19 @@ func (k *compiler) addTexts(all map[string]builtin) {
 	predicate("endsWith", strings.HasSuffix)
 	predicate("contains", strings.Contains)
 	mapped := func(name string, f func(s string) string) {
-		simple(name, 0, 0, KindString, text, func(_ *Context, v, _, _ Value) (Value, error) { return String(f(v.text)), nil })
+		simple(name, 0, 0, KindString, text, func(_ *Context, v, _, _ Value) (Value, error) { return String(f(v.written())), nil })
 	}
 	mapped("upper", strings.ToUpper)
 	mapped("lower", strings.ToLower)
 	mapped("trim", func(s string) string { return strings.Trim(s, " \t\r\n") })
 	simple("length", 0, 0, KindInteger, text, func(_ *Context, v, _, _ Value) (Value, error) {
-		return Integer(int64(utf8.RuneCountInString(v.text))), nil
+		return Integer(int64(utf8.RuneCountInString(v.written()))), nil
 	})
 	position := func(name string, find func(s, part string) int) {
 		simple(name, 1, 1, KindInteger, text, func(_ *Context, v, a, _ Value) (Value, error) {
-			i := find(v.text, a.text)
+			i := find(v.written(), a.written())
 			if i > 0 {
-				i = utf8.RuneCountInString(v.text[:i])
+				i = utf8.RuneCountInString(v.written()[:i])
 			}
 			return Integer(int64(i)), nil
 		})
@@ -54,18 +54,18 @@ func (k *compiler) addTexts(all map[string]builtin) {
 	all["substring"] = builtin{1, 2, func(k *compiler, n *node, in *code) *code {
 		integer := Set(KindInteger)
 		return k.scalarOr(n, in, KindString, text, integer, true, func(_ *Context, v, from, count Value) (Value, error) {
-			return substring(v.text, from.num, count.num, !count.none()), nil
+			return substring(v.written(), from.num, count.num, !count.none()), nil
 		})
 	}}
 	simple("replace", 2, 2, KindString, text, func(_ *Context, v, a, b Value) (Value, error) {
-		if n := strings.Count(v.text, a.text); len(v.text)+n*(len(b.text)-len(a.text)) > maxText {
+		if n := strings.Count(v.written(), a.written()); len(v.written())+n*(len(b.written())-len(a.written())) > maxText {
 			return Value{}, &Error{Code: codeText}
 		}
-		return String(strings.ReplaceAll(v.text, a.text, b.text)), nil
+		return String(strings.ReplaceAll(v.written(), a.written(), b.written())), nil
 	})
 	coder := func(name string, f func(s, form string) (string, bool)) {
 		simple(name, 1, 1, KindString, text, func(_ *Context, v, a, _ Value) (Value, error) {
-			s, ok := f(v.text, a.text)
+			s, ok := f(v.written(), a.written())
 			if !ok {
 				return Value{}, nil
 			}
@@ -186,12 +186,12 @@ func (k *compiler) addLists(all map[string]builtin) {
 			if v.kind() != KindString {
 				return out, &Error{Code: codeType, Offset: n.nameOff}
 			}
-			for rest := v.text; rest != ""; {
+			for rest := v.written(); rest != ""; {
 				_, size := utf8.DecodeRuneInString(rest)
 				out = append(out, String(rest[:size]))
 				rest = rest[size:]
 			}
-			return out, c.spend(len(v.text), out, n.nameOff)
+			return out, c.spend(len(v.written()), out, n.nameOff)
 		}), in)
 	}}
 	all["split"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
@@ -211,17 +211,17 @@ func (k *compiler) addLists(all map[string]builtin) {
 			if v.kind() != KindString || sep.kind() != KindString {
 				return out, &Error{Code: codeType, Offset: n.nameOff}
 			}
-			rest := v.text
+			rest := v.written()
 			for {
-				i := strings.Index(rest, sep.text)
-				if sep.text == "" && rest != "" {
+				i := strings.Index(rest, sep.written())
+				if sep.written() == "" && rest != "" {
 					_, i = utf8.DecodeRuneInString(rest)
 				}
-				if i < 0 || sep.text == "" && i >= len(rest) {
+				if i < 0 || sep.written() == "" && i >= len(rest) {
 					break
 				}
 				out = append(out, String(rest[:i]))
-				rest = rest[i+len(sep.text):]
+				rest = rest[i+len(sep.written()):]
 				if err := c.spend(1, out, n.nameOff); err != nil {
 					return out, err
 				}
@@ -254,7 +254,7 @@ func (k *compiler) addLists(all map[string]builtin) {
 				if v.kind() != KindString {
 					return Value{}, &Error{Code: codeType, Offset: n.nameOff}
 				}
-				if size += len(v.text) + len(sep.text); size > maxText {
+				if size += len(v.written()) + len(sep.written()); size > maxText {
 					return Value{}, &Error{Code: codeText, Offset: n.nameOff}
 				}
 			}
@@ -262,14 +262,14 @@ func (k *compiler) addLists(all map[string]builtin) {
 			switch len(buf) {
 			case 0:
 			case 1:
-				joined = String(buf[0].text)
+				joined = String(buf[0].written())
 			default:
 				b := make([]byte, 0, size)
 				for i, v := range buf {
 					if i > 0 {
-						b = append(b, sep.text...)
+						b = append(b, sep.written()...)
 					}
-					b = append(b, v.text...)
+					b = append(b, v.written()...)
 				}
 				joined = String(string(b))
 			}

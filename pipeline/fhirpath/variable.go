@@ -109,7 +109,7 @@ func (k *compiler) defineVariable(n *node) *code {
 		return faulty(n)
 	}
 	name := k.operand(n.args[0])
-	if !name.constant || len(name.vals) != 1 || name.vals[0].kind() != KindString || name.vals[0].text == "" {
+	if !name.constant || len(name.vals) != 1 || name.vals[0].kind() != KindString || name.vals[0].written() == "" {
 		k.fault(n.args[0], "the name of a variable is a constant text", "as in defineVariable('x', …)")
 		return in
 	}
@@ -126,7 +126,7 @@ func (k *compiler) defineVariable(n *node) *code {
 			k.scope = k.scope.parent
 		}
 	}
-	text := name.vals[0].text
+	text := name.vals[0].written()
 	for _, v := range k.vars {
 		if v.name == text {
 			k.fault(n.args[0], "%"+text+" is defined already", "take another name")
