@@ -21,6 +21,7 @@ type Expr struct {
 	rooted       bool
 	ownsRecord   bool // the focus is the record itself
 	light        bool // reads nothing of the context but what it is given
+	bare         int  // the column that it is, or -1
 }
 
 // Compile parses an expression and types it over the environment. Faults of the syntax come one at a time, all others
@@ -51,9 +52,13 @@ func Compile(source string, env *Env) (*Expr, []Problem) {
 	if !env.Record {
 		w.visit(tree)
 	}
-	return &Expr{source: source, env: env, code: cd, columns: k.columns, outerColumns: k.outerColumns, read: k.read, slots: k.slots,
+	e := &Expr{source: source, env: env, code: cd, bare: -1, columns: k.columns, outerColumns: k.outerColumns, read: k.read, slots: k.slots,
 		contents: w.content, lengths: w.length, rooted: k.usesRoot,
-		ownsRecord: env.Record && env.Outer == nil, light: !k.usesRoot && k.slots == 0}, k.problems
+		ownsRecord: env.Record && env.Outer == nil, light: !k.usesRoot && k.slots == 0}
+	if i, ok := e.Column(); ok {
+		e.bare = i
+	}
+	return e, k.problems
 }
 
 // Source is the expression as written.

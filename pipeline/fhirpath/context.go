@@ -95,9 +95,11 @@ func NewContext() *Context { return &Context{} }
 // Reset frees what evaluations made: every Value that came out of one, its text and its nodes are dead. Variables,
 // Record, Now and limits stay.
 func (c *Context) Reset() {
-	c.nodes.reset()
-	c.leaves.reset()
-	c.aliases.reset()
+	if c.nodes.used+c.leaves.used+c.aliases.used > 0 {
+		c.nodes.reset()
+		c.leaves.reset()
+		c.aliases.reset()
+	}
 	if len(c.bytes) > 0 {
 		c.bytes = c.bytes[:0]
 	}

@@ -495,7 +495,7 @@ func (k *compiler) membership(n *node, item, list *code) *code {
 	}
 	st := StaticType{Kinds: Set(KindBoolean), MayBeEmpty: item.st.MayBeEmpty}
 	if item.text != nil && list.constant && !slices.ContainsFunc(list.vals, func(v Value) bool { return v.kind() != KindString }) {
-		return fold(ofCond(n, st, amongOf(item.text, list.vals)), item, list)
+		return fold(ofCond(n, st, amongOf(item, list.vals)), item, list)
 	}
 	cd := single(n, st, func(c *Context, f Value) (Value, error) {
 		v, err := item.one(c, f)

@@ -20,6 +20,12 @@ func (e *Expr) AppendRow(c *Context, r *Row, out []Value) ([]Value, error) {
 	if !e.light || r == nil || !cd.st.Single {
 		return e.Append(c, RowValue(r), out)
 	}
+	if i := e.bare; i >= 0 && i < len(r.Cells) { // nothing to evaluate
+		if s := r.Cells[i]; s != "" {
+			out = append(out, String(s))
+		}
+		return out, nil
+	}
 	depth := e.start(c, r)
 	var err error
 	switch {
@@ -167,10 +173,25 @@ func equalsOf(left textFunc, text string, equivalence, negated bool) condFunc {
 }
 
 // amongOf is the membership of a text in a list of constants.
-func amongOf(item textFunc, values []Value) condFunc {
+func amongOf(cd *code, values []Value) condFunc {
 	texts := make([]string, len(values))
 	for i, v := range values {
 		texts[i] = v.written()
+	}
+	item := cd.text
+	if i := cd.col.index; cd.col.env != nil { // a column of the row itself: one call less
+		return func(_ *Context, r *Row) (truth, error) {
+			if r == nil || i >= len(r.Cells) || r.Cells[i] == "" {
+				return unknown, nil
+			}
+			s := r.Cells[i]
+			for _, t := range texts {
+				if s == t {
+					return yes, nil
+				}
+			}
+			return no, nil
+		}
 	}
 	return func(c *Context, r *Row) (truth, error) {
 		s, ok, err := item(c, r)

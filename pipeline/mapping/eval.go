@@ -55,13 +55,18 @@ func (e *Evaluator) Run(r *extract.Record) ([]fhirpath.Value, error) {
 	}
 	w := e.w
 	w.ctx.Reset()
-	w.found, w.broken = w.found[:0], nil
-	w.cells = w.load(w.cells, e.b, r.Cells)
-	w.row.Cells, w.row.Ordinal = w.cells, r.Ordinal
+	w.found = w.found[:0]
+	if len(w.row.Cells) != len(e.b.columns) {
+		w.row.Cells = make([]string, len(e.b.columns))
+	}
+	for _, i := range e.b.touched {
+		w.row.Cells[i] = e.b.cell(r.Cells, i)
+	}
+	w.row.Ordinal = r.Ordinal
 	var err error
 	w.vals, err = e.expr.AppendRow(w.ctx, &w.row, w.vals[:0])
 	if w.broken != nil {
-		err = w.broken
+		err, w.broken = w.broken, nil
 	}
 	return w.vals, err
 }
