@@ -115,7 +115,11 @@ func formulas(args []string, stdout io.Writer) error {
 	fmt.Fprintf(stdout, "ns per formula over a record, value built, one core, medians of %d rounds in turns\n", s.rounds)
 	fmt.Fprintln(w, "chartlift\tcel-go\tgofhir\tcel-go ratio\tgofhir ratio\t  formula")
 	for _, r := range results {
-		fmt.Fprintf(w, "%d\t%d\t%d\t%.1f\t%.1f\t  %s\n", r.Chartlift, r.CEL, r.GoFHIR, r.OverCEL, r.OverGoFHIR, r.Formula)
+		third, over := "–", "–"
+		if r.GoFHIR > 0 {
+			third, over = fmt.Sprint(r.GoFHIR), fmt.Sprintf("%.1f", r.OverGoFHIR)
+		}
+		fmt.Fprintf(w, "%d\t%d\t%s\t%.1f\t%s\t  %s\n", r.Chartlift, r.CEL, third, r.OverCEL, over, r.Formula)
 	}
 	return w.Flush()
 }
