@@ -19,7 +19,7 @@ func (k *compiler) addBoundaries(all map[string]builtin) {
 				}
 				return c.boundary(v, p, high), nil
 			})
-			if in.st.Kinds.Has(KindInteger) {
+			if in.st.Kinds.Has(KindInteger) && !cd.constant {
 				cd.st.Kinds = 0
 			}
 			return cd

@@ -223,6 +223,14 @@ func (k *compiler) wants(n *node, cd *code, kinds Kinds, what string) bool {
 	return false
 }
 
+// reckoned are the kinds of what is computed from values of a type: a Quantity of FHIR becomes one of FHIRPath.
+func reckoned(st StaticType) Kinds {
+	if st.Kinds != 0 && maybeQuantity(st) {
+		return st.Kinds | Set(KindQuantity)
+	}
+	return st.Kinds
+}
+
 // scalar makes the code of a function of at most one value and up to two arguments of at most one value each. An
 // empty input or argument makes an empty result.
 func (k *compiler) scalar(n *node, in *code, result Kind, kinds Kinds, argument Kinds,
@@ -248,7 +256,7 @@ func (k *compiler) scalarOr(n *node, in *code, result Kind, kinds Kinds, argumen
 	}
 	st := StaticType{Kinds: Set(result), MayBeEmpty: true, Blank: in.st.Blank}
 	if result == KindNone {
-		st.Kinds = in.st.Kinds
+		st.Kinds = reckoned(in.st)
 	}
 	off := n.nameOff
 	check := func(c *Context, v Value, kinds Kinds) (Value, error) {

@@ -247,6 +247,9 @@ func (k *compiler) aggregate(n *node, in *code) *code {
 	step := k.operand(n.args[0])
 	k.scope = k.scope.parent
 	st := step.st
+	if start != nil { // of nothing at all it is the result
+		st = joinTypes(st, start.st)
+	}
 	st.Single, st.MayBeEmpty, st.Literal = false, true, false
 	operands = append(operands, step)
 	cd := several(n, st, func(c *Context, f Value, out []Value) ([]Value, error) {

@@ -7,8 +7,7 @@ func (k *compiler) unary(n *node) *code {
 		k.fault(n, "`"+n.text+"` needs a number, this is "+describe(operand.st), k.numberHint(operand))
 		return faulty(n)
 	}
-	st := operand.st
-	st.Cell = false
+	st := StaticType{Kinds: reckoned(operand.st), MayBeEmpty: true, Blank: operand.st.Blank}
 	minus := n.text == "-"
 	off := n.off
 	cd := single(n, st, func(c *Context, f Value) (Value, error) {
