@@ -110,45 +110,31 @@ func (k *compiler) logicOf(operator string, left, right *code) condFunc {
 	if l == nil || r == nil {
 		return nil
 	}
+	var stop, answer truth // where the left side is stop, the answer is known: the same for either value of the right
 	switch operator {
 	case "and":
-		return func(c *Context, row *Row) (truth, error) {
-			a, err := l(c, row)
-			if err != nil || a == no {
-				return a, err
-			}
-			b, err := r(c, row)
-			if b != no && a == unknown {
-				b = unknown
-			}
-			return b, err
-		}
+		stop, answer = no, no
 	case "or":
-		return func(c *Context, row *Row) (truth, error) {
-			a, err := l(c, row)
-			if err != nil || a == yes {
-				return a, err
-			}
-			b, err := r(c, row)
-			if b != yes && a == unknown {
-				b = unknown
-			}
-			return b, err
-		}
+		stop, answer = yes, yes
 	case "implies":
-		return func(c *Context, row *Row) (truth, error) {
-			a, err := l(c, row)
-			if err != nil || a == no {
-				return a.not(true), err
-			}
-			b, err := r(c, row)
-			if b != yes && a == unknown {
-				b = unknown
-			}
-			return b, err
-		}
+		stop, answer = no, yes
+	default:
+		return nil
 	}
-	return nil
+	return func(c *Context, row *Row) (truth, error) {
+		a, err := l(c, row)
+		if err != nil {
+			return unknown, err
+		}
+		if a == stop {
+			return answer, nil
+		}
+		b, err := r(c, row)
+		if a == unknown && b != answer {
+			b = unknown
+		}
+		return b, err
+	}
 }
 
 // equalsOf is = != ~ !~ of a text and a constant, the commonest condition of a mapping.
