@@ -19,7 +19,7 @@ func (k *compiler) addBoundaries(all map[string]builtin) {
 				}
 				return c.boundary(v, p, high), nil
 			})
-			if in.st.Kinds.Has(KindInteger) {
+			if in.st.Kinds.Has(KindInteger) && !cd.constant {
 				cd.st.Kinds = 0
 			}
 			return cd
@@ -31,9 +31,9 @@ func (k *compiler) addBoundaries(all map[string]builtin) {
 		})
 	}}
 	all["comparable"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
-		quantity := Set(KindQuantity)
-		return k.scalar(n, in, KindBoolean, quantity, quantity, func(_ *Context, v, o, _ Value) (Value, error) {
-			return Boolean(comparableUnits(v, o)), nil
+		quantity := Set(KindQuantity, KindInteger, KindDecimal)
+		return k.scalar(n, in, KindBoolean, quantity, quantity, func(c *Context, v, o, _ Value) (Value, error) {
+			return Boolean(comparableUnits(c.asQuantity(v), c.asQuantity(o))), nil
 		})
 	}}
 }
@@ -52,7 +52,7 @@ func precisionOf(v Value) int64 {
 		}
 		return int64(n)
 	}
-	text := v.text[:len(v.text)-len(v.zoneText())]
+	text := v.written()[:len(v.written())-len(v.zoneText())]
 	var n int64
 	for i := 0; i < len(text); i++ {
 		if isDigit(text[i]) {
@@ -81,7 +81,7 @@ func (c *Context) boundary(v Value, precision int64, high bool) Value {
 		case !ok:
 			return Value{}
 		case v.kind() == KindQuantity:
-			return quantityOf(bound, v.node, v.has(flagCalendar))
+			return quantityOf(bound, v.unitNode(), v.has(flagCalendar))
 		}
 		return bound
 	case KindTime:
@@ -160,16 +160,16 @@ func (c *Context) timeBoundary(v Value, prec uint8, high bool) Value {
 			b = append(b, "+14:00"...)
 		}
 	}
-	r.text = c.Text(b)
+	r = r.withText(c.Text(b))
 	// The ticks are those of the text: what is finer than the precision is gone.
 	var again Value
 	switch v.kind() {
 	case KindDate:
-		again, _ = parseDate(r.text)
+		again, _ = parseDate(r.written())
 	case KindTime:
-		again, _ = parseTime(r.text)
+		again, _ = parseTime(r.written())
 	default:
-		again, _ = parseDateTime(r.text)
+		again, _ = parseDateTime(r.written())
 	}
 	return again
 }

@@ -84,6 +84,8 @@ func (k *compiler) builtins() map[string]builtin {
 		k.addConversions(k.functions)
 		k.addTexts(k.functions)
 		k.addMath(k.functions)
+		k.addAggregates(k.functions)
+		k.addComponents(k.functions)
 		k.addTypes(k.functions)
 		k.addResources(k.functions)
 	}
@@ -128,12 +130,13 @@ func (k *compiler) extension(n *node, in *code, f Function) *code {
 			if err != nil || v.none() && !onEmpty {
 				return Value{}, err
 			}
-			outer := c.focus
-			c.focus = f
+			outer, row := c.focus, c.focusRow
+			c.focus, c.focusRow = f, nil
 			v, err = one(c, v)
-			c.focus = outer
+			c.focus, c.focusRow = outer, row
 			return v, err
 		})
+		k.callOverRow(cd, in, call, one)
 		if call.Mark != nil {
 			cd.tail = &tail{mark: call.Mark, bare: n.left == nil, in: in, args: call.Args}
 		}
@@ -144,10 +147,10 @@ func (k *compiler) extension(n *node, in *code, f Function) *code {
 		if err != nil {
 			return out, err
 		}
-		outer := c.focus
-		c.focus = f
+		outer, row := c.focus, c.focusRow
+		c.focus, c.focusRow = f, nil
 		out, err = impl(c, buf, out)
-		c.focus = outer
+		c.focus, c.focusRow = outer, row
 		if err == nil {
 			err = c.spend(len(buf)+1, out, n.nameOff)
 		}
@@ -161,7 +164,12 @@ func (k *compiler) extension(n *node, in *code, f Function) *code {
 
 // gather makes the code of a function over the whole collection.
 func gather(n *node, in *code, st StaticType, f func(c *Context, values []Value, out []Value) ([]Value, error)) *code {
-	return fold(several(n, st, func(c *Context, focus Value, out []Value) ([]Value, error) {
+	return fold(gathered(n, in, st, f), in)
+}
+
+// gathered is gather for a function whose result is not in its input alone.
+func gathered(n *node, in *code, st StaticType, f func(c *Context, values []Value, out []Value) ([]Value, error)) *code {
+	return several(n, st, func(c *Context, focus Value, out []Value) ([]Value, error) {
 		buf, err := in.many(c, focus, c.take())
 		if err != nil {
 			return out, err
@@ -171,7 +179,7 @@ func gather(n *node, in *code, st StaticType, f func(c *Context, values []Value,
 		}
 		c.give(buf)
 		return out, err
-	}), in)
+	})
 }
 
 // reduce makes the code of a function that makes one value of a collection.
@@ -215,9 +223,24 @@ func (k *compiler) wants(n *node, cd *code, kinds Kinds, what string) bool {
 	return false
 }
 
+// reckoned are the kinds of what is computed from values of a type: a Quantity of FHIR becomes one of FHIRPath.
+func reckoned(st StaticType) Kinds {
+	if st.Kinds != 0 && maybeQuantity(st) {
+		return st.Kinds | Set(KindQuantity)
+	}
+	return st.Kinds
+}
+
 // scalar makes the code of a function of at most one value and up to two arguments of at most one value each. An
 // empty input or argument makes an empty result.
 func (k *compiler) scalar(n *node, in *code, result Kind, kinds Kinds, argument Kinds,
+	f func(c *Context, v, a, b Value) (Value, error)) *code {
+	return k.scalarOr(n, in, result, kinds, argument, false, f)
+}
+
+// scalarOr is scalar where, with optional set, an empty second argument counts as not given: f gets the zero Value for
+// both.
+func (k *compiler) scalarOr(n *node, in *code, result Kind, kinds Kinds, argument Kinds, optional bool,
 	f func(c *Context, v, a, b Value) (Value, error)) *code {
 	ok := k.wants(n, in, kinds, n.text+"()")
 	args := make([]*code, 0, 2)
@@ -233,12 +256,15 @@ func (k *compiler) scalar(n *node, in *code, result Kind, kinds Kinds, argument 
 	}
 	st := StaticType{Kinds: Set(result), MayBeEmpty: true, Blank: in.st.Blank}
 	if result == KindNone {
-		st.Kinds = in.st.Kinds
+		st.Kinds = reckoned(in.st)
 	}
 	off := n.nameOff
 	check := func(c *Context, v Value, kinds Kinds) (Value, error) {
 		if kinds.Has(v.kind()) {
 			return v, nil
+		}
+		if v.valueless() {
+			return Value{}, nil
 		}
 		if kinds.Has(KindQuantity) {
 			if v = c.quantity(v); v.kind() == KindQuantity {
@@ -252,7 +278,7 @@ func (k *compiler) scalar(n *node, in *code, result Kind, kinds Kinds, argument 
 		if err != nil || v.none() {
 			return Value{}, err
 		}
-		if v, err = check(c, v, kinds); err != nil {
+		if v, err = check(c, v, kinds); err != nil || v.none() {
 			return Value{}, err
 		}
 		var a, b Value
@@ -260,19 +286,24 @@ func (k *compiler) scalar(n *node, in *code, result Kind, kinds Kinds, argument 
 			if a, err = args[0].one(c, focus); err != nil || a.none() {
 				return Value{}, err
 			}
-			if a, err = check(c, a, argument); err != nil {
+			if a, err = check(c, a, argument); err != nil || a.none() {
 				return Value{}, err
 			}
 		}
 		if len(args) > 1 {
-			if b, err = args[1].one(c, focus); err != nil || b.none() {
+			if b, err = args[1].one(c, focus); err != nil || b.none() && !optional {
 				return Value{}, err
 			}
-			if b, err = check(c, b, argument); err != nil {
-				return Value{}, err
+			if !b.none() {
+				if b, err = check(c, b, argument); err != nil || b.none() && !optional {
+					return Value{}, err
+				}
 			}
 		}
-		v, err = f(c, v, a, b)
+		size := len(v.written())
+		if v, err = f(c, v, a, b); err == nil {
+			err = c.read(size+len(v.written()), off)
+		}
 		if e, ok := err.(*Error); ok && e.Offset == 0 {
 			e.Offset = off
 		}

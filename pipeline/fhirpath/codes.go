@@ -65,16 +65,16 @@ type coding struct {
 // eachCoding calls use for a code, a Coding, or each coding of a CodeableConcept, until it answers false.
 func (v Value) eachCoding(use func(coding) bool) {
 	if v.kind() == KindString {
-		use(coding{code: v.text, bare: true})
+		use(coding{code: v.written(), bare: true})
 		return
 	}
 	of := func(n *fhir.Node) coding {
 		return coding{system: n.Get("system").Str(), version: n.Get("version").Str(), code: n.Get("code").Str()}
 	}
-	list := v.node.Get("coding")
+	list := v.element().Get("coding")
 	if list == nil {
-		if v.node.Get("code").Str() != "" {
-			use(of(v.node))
+		if v.element().Get("code").Str() != "" {
+			use(of(v.element()))
 		}
 		return
 	}

@@ -70,6 +70,9 @@ func (k *compiler) addCollections(all map[string]builtin) {
 // presence is exists() and empty().
 func presence(n *node, in *code, want bool) *code {
 	st := StaticType{Kinds: Set(KindBoolean)}
+	if in.text != nil {
+		return fold(ofCond(n, st, presenceOf(in.text, want)), in)
+	}
 	if in.st.Single {
 		return fold(single(n, st, func(c *Context, f Value) (Value, error) {
 			v, err := in.one(c, f)
@@ -160,6 +163,12 @@ func (c *Context) has(values []Value, v Value) (bool, error) {
 	return false, nil
 }
 
+// mayBeEmpty is the type of what may leave values out.
+func mayBeEmpty(st StaticType) StaticType {
+	st.MayBeEmpty = true
+	return st
+}
+
 func (k *compiler) addSubsets(all map[string]builtin) {
 	pick := func(choose func(values []Value) Value) func(k *compiler, n *node, in *code) *code {
 		return func(k *compiler, n *node, in *code) *code {
@@ -182,7 +191,7 @@ func (k *compiler) addSubsets(all map[string]builtin) {
 	}}
 	all["tail"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
 		k.ordered(in, n, "tail()")
-		return gather(n, in, in.st, func(_ *Context, values, out []Value) ([]Value, error) {
+		return gather(n, in, mayBeEmpty(in.st), func(_ *Context, values, out []Value) ([]Value, error) {
 			if len(values) > 1 {
 				out = append(out, values[1:]...)
 			}
@@ -220,7 +229,7 @@ func (k *compiler) addSubsets(all map[string]builtin) {
 	all["skip"] = builtin{1, 1, slice(func(values []Value, i int) []Value { return values[i:] })}
 	all["take"] = builtin{1, 1, slice(func(values []Value, i int) []Value { return values[:i] })}
 	all["intersect"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
-		return k.pair(n, in, in.st, func(c *Context, a, b, out []Value) ([]Value, error) {
+		return k.pair(n, in, mayBeEmpty(in.st), func(c *Context, a, b, out []Value) ([]Value, error) {
 			start := len(out)
 			for _, v := range a {
 				found, err := c.has(b, v)
@@ -241,7 +250,7 @@ func (k *compiler) addSubsets(all map[string]builtin) {
 		})
 	}}
 	all["exclude"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
-		return k.pair(n, in, in.st, func(c *Context, a, b, out []Value) ([]Value, error) {
+		return k.pair(n, in, mayBeEmpty(in.st), func(c *Context, a, b, out []Value) ([]Value, error) {
 			for _, v := range a {
 				found, err := c.has(b, v)
 				if err != nil {
@@ -260,8 +269,13 @@ func (k *compiler) addCombining(all map[string]builtin) {
 	all["union"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
 		return k.union(n, in, k.operand(n.args[0]))
 	}}
-	all["combine"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
+	all["combine"] = builtin{1, 2, func(k *compiler, n *node, in *code) *code {
 		other := k.operand(n.args[0])
+		if len(n.args) == 2 { // whether to keep the order: it is kept in any case
+			if order := k.operand(n.args[1]); !k.wants(n, order, Set(KindBoolean), "the second argument of combine()") {
+				return faulty(n)
+			}
+		}
 		return fold(several(n, joinTypes(in.st, other.st), func(c *Context, f Value, out []Value) ([]Value, error) {
 			out, err := in.many(c, f, out)
 			if err != nil {

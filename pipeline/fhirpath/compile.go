@@ -21,6 +21,7 @@ type Expr struct {
 	rooted       bool
 	ownsRecord   bool // the focus is the record itself
 	light        bool // reads nothing of the context but what it is given
+	bare         int  // the column that it is, or -1
 }
 
 // Compile parses an expression and types it over the environment. Faults of the syntax come one at a time, all others
@@ -29,7 +30,7 @@ func Compile(source string, env *Env) (*Expr, []Problem) {
 	if env == nil {
 		env = &Env{}
 	}
-	tree, fault := parse(source)
+	tree, fault := parse(source, env.Record)
 	if fault != nil {
 		return nil, []Problem{{Offset: fault.off, Length: fault.end - fault.off, Message: fault.message, Hint: fault.hint}}
 	}
@@ -51,9 +52,13 @@ func Compile(source string, env *Env) (*Expr, []Problem) {
 	if !env.Record {
 		w.visit(tree)
 	}
-	return &Expr{source: source, env: env, code: cd, columns: k.columns, outerColumns: k.outerColumns, read: k.read, slots: k.slots,
+	e := &Expr{source: source, env: env, code: cd, bare: -1, columns: k.columns, outerColumns: k.outerColumns, read: k.read, slots: k.slots,
 		contents: w.content, lengths: w.length, rooted: k.usesRoot,
-		ownsRecord: env.Record && env.Outer == nil, light: !k.usesRoot && k.slots == 0}, k.problems
+		ownsRecord: env.Record && env.Outer == nil, light: !k.usesRoot && k.slots == 0}
+	if i, ok := e.Column(); ok {
+		e.bare = i
+	}
+	return e, k.problems
 }
 
 // Source is the expression as written.
@@ -94,16 +99,7 @@ func (e *Expr) Append(c *Context, focus Value, out []Value) ([]Value, error) {
 // are several. It allocates nothing where Static().Single.
 func (e *Expr) One(c *Context, focus Value) (Value, error) {
 	if e.light { // the hot path of a mapping
-		if c.active == 0 {
-			if c.steps = c.MaxSteps; c.steps == 0 {
-				c.steps = defaultSteps
-			}
-		}
-		if e.ownsRecord && focus.row != nil {
-			c.Record = focus.row
-		}
-		depth := c.depth
-		c.active++
+		depth := e.start(c, focus.record())
 		v, err := e.code.one(c, focus)
 		c.active--
 		c.depth = depth
@@ -117,8 +113,29 @@ func (e *Expr) One(c *Context, focus Value) (Value, error) {
 
 // True tells whether the result is exactly true: empty and false are false.
 func (e *Expr) True(c *Context, focus Value) (bool, error) {
+	if e.light && e.code.cond != nil && focus.record() != nil {
+		depth := e.start(c, focus.record())
+		t, err := e.code.cond(c, focus.record())
+		c.active--
+		c.depth = depth
+		return t == yes, err
+	}
 	v, err := e.One(c, focus)
 	return err == nil && v.kind() == KindBoolean && v.num != 0, err
+}
+
+// start is begin for an expression that reads nothing of the context.
+func (e *Expr) start(c *Context, r *Row) (depth int) {
+	if c.active == 0 {
+		if c.steps = c.MaxSteps; c.steps == 0 {
+			c.steps = defaultSteps
+		}
+	}
+	if e.ownsRecord && r != nil {
+		c.Record = r
+	}
+	c.active++
+	return c.depth
 }
 
 func (e *Expr) begin(c *Context, focus Value) (outer Value, depth int) {
@@ -127,12 +144,12 @@ func (e *Expr) begin(c *Context, focus Value) (outer Value, depth int) {
 		if c.steps = c.MaxSteps; c.steps == 0 {
 			c.steps = defaultSteps
 		}
-		c.index, c.total = 0, nil
+		c.index, c.total, c.holders = 0, nil, nil
 	}
 	c.active++
 	c.root = focus
-	if e.ownsRecord && focus.row != nil {
-		c.Record = focus.row
+	if e.ownsRecord && focus.record() != nil {
+		c.Record = focus.record()
 	}
 	for len(c.slots) < e.slots {
 		c.slots = append(c.slots, nil)
@@ -159,8 +176,11 @@ type code struct {
 	constant bool
 	vals     []Value
 	n        *node
-	col      column // of a bare column: for narrowing
-	tail     *tail  // of a call of a function that asked for it
+	text     textFunc // short form of a text over a row, or nil
+	cond     condFunc // short form of a condition over a row, or nil
+	row      rowFunc  // short form of a single value over a row, or nil
+	col      column   // of a bare column: for narrowing
+	tail     *tail    // of a call of a function that asked for it
 }
 
 // column names a column of an environment; level 0 is the environment of the focus.
@@ -174,6 +194,7 @@ type scope struct {
 	this   StaticType
 	total  *StaticType // of aggregate
 	item   bool        // inside a function that iterates: $index is known
+	list   *int        // $this is a collection, kept in this slot: in the value of defineVariable()
 	parent *scope
 }
 
@@ -311,9 +332,20 @@ func constantCode(n *node, st StaticType, vals []Value) *code {
 		return cd
 	}
 	st.MayBeEmpty, st.Blank = false, false
+	st.Kinds = 0
+	for _, v := range vals {
+		st.Kinds |= Set(v.kind())
+	}
 	if len(vals) == 1 {
 		v := vals[0]
 		cd := single(n, st, func(*Context, Value) (Value, error) { return v, nil })
+		switch v.kind() {
+		case KindString:
+			cd.text = func(*Context, *Row) (string, bool, error) { return v.written(), true, nil }
+		case KindBoolean:
+			t := truthOf(v)
+			cd.cond = func(*Context, *Row) (truth, error) { return t, nil }
+		}
 		cd.constant, cd.vals = true, vals
 		return cd
 	}
@@ -340,7 +372,7 @@ func fold(cd *code, operands ...*code) *code {
 	}
 	size := 0
 	for _, v := range vals {
-		if size += len(v.text); size > maxExpression {
+		if size += len(v.written()); size > maxExpression {
 			return cd
 		}
 	}
@@ -366,7 +398,7 @@ func (k *compiler) compileNode(n *node) *code {
 	case opThis:
 		return k.this(n)
 	case opIndex:
-		if !k.inItem() {
+		if k.env.Record && !k.inItem() {
 			k.fault(n, "$index has no meaning here", "it counts the items within where(), select() and the like")
 			return faulty(n)
 		}
@@ -385,6 +417,8 @@ func (k *compiler) compileNode(n *node) *code {
 		return k.unary(n)
 	case opType:
 		return k.typeOperator(n)
+	case opOrder: // of a function that is not the standard's sort()
+		return k.compile(n.left)
 	}
 	return k.binary(n)
 }
@@ -416,6 +450,12 @@ func (k *compiler) inItem() bool {
 }
 
 func (k *compiler) this(n *node) *code {
+	if list := k.scope.list; list != nil {
+		slot := *list
+		return several(n, k.scope.this, func(c *Context, _ Value, out []Value) ([]Value, error) {
+			return append(out, c.slots[slot]...), nil
+		})
+	}
 	return single(n, k.scope.this, func(_ *Context, f Value) (Value, error) { return f, nil })
 }
 

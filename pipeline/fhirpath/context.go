@@ -61,22 +61,29 @@ type Context struct {
 	// Trace, if set, is called by trace(name) with the values that pass.
 	Trace func(name string, values []Value)
 
+	// Profiles, if set, decides conformsTo() for profiles beyond R4's types.
+	Profiles Profiles
+
 	// User is for the functions of Env.Functions: whatever they need to reach while evaluating.
 	User any
 
-	vars   []variable
-	slots  [][]Value // defineVariable
-	focus  Value     // of the innermost call of an extension function
-	root   Value     // %context: the focus of the expression
-	index  int64     // $index
-	total  []Value   // $total
-	steps  int
-	active int
+	vars     []variable
+	slots    [][]Value // defineVariable
+	focus    Value     // of the innermost call of an extension function
+	focusRow *Row      // the same, if it is a row and the call is in its short form
+	root     Value     // %context: the focus of the expression
+	index    int64     // $index
+	total    []Value   // $total
+	steps    int
+	active   int
+
+	holders map[*fhir.Node]*fhir.Node // the entry of the Bundle that each node is in, once resolve() asked
 
 	bufs  [][]Value
 	depth int
 
 	nodes   arena[fhir.Node]
+	leaves  arena[fhir.Node] // texts and numbers: what never has members or items
 	aliases arena[fhir.Node]
 	bytes   []byte
 }
@@ -92,7 +99,11 @@ func NewContext() *Context { return &Context{} }
 // Reset frees what evaluations made: every Value that came out of one, its text and its nodes are dead. Variables,
 // Record, Now and limits stay.
 func (c *Context) Reset() {
-	c.nodes.used, c.aliases.used = 0, 0
+	if c.nodes.used+c.leaves.used+c.aliases.used > 0 {
+		c.nodes.reset()
+		c.leaves.reset()
+		c.aliases.reset()
+	}
 	if len(c.bytes) > 0 {
 		c.bytes = c.bytes[:0]
 	}
@@ -110,8 +121,13 @@ func (c *Context) Set(name string, values []Value) {
 }
 
 // Focus is the $this at the call of an extension function: what arguments without an item of their own are evaluated
-// over.
-func (c *Context) Focus() Value { return c.focus }
+// over. Where all arguments are constant it is not kept.
+func (c *Context) Focus() Value {
+	if c.focusRow != nil {
+		return RowValue(c.focusRow)
+	}
+	return c.focus
+}
 
 // Step counts work against the limit of the evaluation; functions that loop call it once per turn. The error says
 // that the limit is reached.
@@ -143,17 +159,17 @@ func (c *Context) NewObject() *fhir.Node { return c.newNode(fhir.Object, "") }
 func (c *Context) NewArray() *fhir.Node { return c.newNode(fhir.Array, "") }
 
 // NewString makes a string in the arena. The text is not copied.
-func (c *Context) NewString(s string) *fhir.Node { return c.newNode(fhir.String, s) }
+func (c *Context) NewString(s string) *fhir.Node { return c.newLeaf(fhir.String, s) }
 
 // NewNumber makes a number in the arena from its JSON literal.
-func (c *Context) NewNumber(literal string) *fhir.Node { return c.newNode(fhir.Number, literal) }
+func (c *Context) NewNumber(literal string) *fhir.Node { return c.newLeaf(fhir.Number, literal) }
 
 // NewBoolean makes a boolean in the arena.
 func (c *Context) NewBoolean(b bool) *fhir.Node {
 	if b {
-		return c.newNode(fhir.Boolean, "true")
+		return c.newLeaf(fhir.Boolean, "true")
 	}
-	return c.newNode(fhir.Boolean, "false")
+	return c.newLeaf(fhir.Boolean, "false")
 }
 
 // AddMember appends a member to an object of the arena; the object must not have the name yet. A nil value is left
@@ -196,8 +212,8 @@ func (c *Context) NodeOf(v Value) *fhir.Node {
 		}
 		return n
 	}
-	if v.node != nil {
-		return v.node
+	if v.element() != nil {
+		return v.element()
 	}
 	switch v.kind() {
 	case KindBoolean:
@@ -205,7 +221,7 @@ func (c *Context) NodeOf(v Value) *fhir.Node {
 	case KindInteger, KindDecimal:
 		return c.NewNumber(v.Text())
 	}
-	return c.NewString(v.text)
+	return c.NewString(v.written())
 }
 
 // newNode takes a node from the arena. Its Members and Items keep their capacity from an earlier life, so that
@@ -213,6 +229,12 @@ func (c *Context) NodeOf(v Value) *fhir.Node {
 func (c *Context) newNode(k fhir.NodeKind, text string) *fhir.Node {
 	n := c.nodes.next()
 	n.Kind, n.Text, n.Members, n.Items = k, text, n.Members[:0], n.Items[:0]
+	return n
+}
+
+func (c *Context) newLeaf(k fhir.NodeKind, text string) *fhir.Node {
+	n := c.leaves.next()
+	n.Kind, n.Text = k, text
 	return n
 }
 
@@ -259,17 +281,35 @@ func (c *Context) Concat(parts ...string) string {
 // arena hands out values from chunks that are used again after a reset.
 type arena[T any] struct {
 	chunks [][]T
-	used   int
+	chunk  []T // the one in use
+	number int // of the next one
+	used   int // of the one in use
 }
 
 const chunkSize = 64
 
 func (a *arena[T]) next() *T {
-	i := a.used / chunkSize
-	if i == len(a.chunks) {
-		a.chunks = append(a.chunks, make([]T, chunkSize))
+	if a.used == len(a.chunk) {
+		a.turn()
 	}
-	p := &a.chunks[i][a.used%chunkSize]
+	p := &a.chunk[a.used]
 	a.used++
 	return p
+}
+
+// turn goes on to the next chunk.
+func (a *arena[T]) turn() {
+	if a.number == len(a.chunks) {
+		a.chunks = append(a.chunks, make([]T, chunkSize))
+	}
+	a.chunk = a.chunks[a.number]
+	a.number++
+	a.used = 0
+}
+
+func (a *arena[T]) reset() {
+	if a.number > 1 {
+		a.chunk, a.number = a.chunks[0], 1
+	}
+	a.used = 0
 }

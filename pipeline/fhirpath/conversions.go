@@ -58,7 +58,7 @@ func toBoolean(_ *Context, v Value) (Value, bool) {
 			return Boolean(false), true
 		}
 	case KindString:
-		switch normalize(v.text) {
+		switch normalize(v.written()) {
 		case "true", "t", "yes", "y", "1", "1.0":
 			return Boolean(true), true
 		case "false", "f", "no", "n", "0", "0.0":
@@ -75,7 +75,7 @@ func toInteger(_ *Context, v Value) (Value, bool) {
 	case KindBoolean:
 		return Integer(v.num), true
 	case KindString:
-		if i, err := strconv.ParseInt(v.text, 10, 32); err == nil {
+		if i, err := strconv.ParseInt(v.written(), 10, 32); err == nil {
 			return Integer(i), true
 		}
 	}
@@ -87,16 +87,16 @@ func toDecimal(_ *Context, v Value) (Value, bool) {
 	case KindDecimal:
 		return v.plain(), true
 	case KindInteger:
-		return Value{meta: metaOf(KindDecimal, 0), num: v.num, text: v.text}, true
+		return Value{meta: metaOf(KindDecimal, 0), num: v.num}.withText(v.written()), true
 	case KindBoolean:
 		return Value{meta: metaOf(KindDecimal, 1), num: v.num * 10}, true
 	case KindString:
-		for i := 0; i < len(v.text); i++ {
-			if c := v.text[i]; c == 'e' || c == 'E' {
+		for i := 0; i < len(v.written()); i++ {
+			if c := v.written()[i]; c == 'e' || c == 'E' {
 				return Value{}, false
 			}
 		}
-		return decimalValue(v.text)
+		return decimalValue(v.written())
 	}
 	return Value{}, false
 }
@@ -121,13 +121,13 @@ func toDate(_ *Context, v Value) (Value, bool) {
 	case KindDate:
 		return v.plain(), true
 	case KindDateTime:
-		return parseDate(v.text[:min(10, len(v.text))])
+		return parseDate(v.written()[:min(10, len(v.written()))])
 	case KindString:
-		if d, ok := parseDate(v.text); ok {
+		if d, ok := parseDate(v.written()); ok {
 			return d, true
 		}
-		if _, ok := parseDateTime(v.text); ok {
-			return parseDate(v.text[:min(10, len(v.text))])
+		if _, ok := parseDateTime(v.written()); ok {
+			return parseDate(v.written()[:min(10, len(v.written()))])
 		}
 	}
 	return Value{}, false
@@ -138,9 +138,9 @@ func toDateTime(_ *Context, v Value) (Value, bool) {
 	case KindDateTime:
 		return v.plain(), true
 	case KindDate:
-		return Value{meta: metaOf(KindDateTime, v.prec()), num: v.num, text: v.text}, true
+		return Value{meta: metaOf(KindDateTime, v.prec()), num: v.num}.withText(v.written()), true
 	case KindString:
-		return parseDateTime(v.text)
+		return parseDateTime(v.written())
 	}
 	return Value{}, false
 }
@@ -150,7 +150,7 @@ func toTime(_ *Context, v Value) (Value, bool) {
 	case KindTime:
 		return v.plain(), true
 	case KindString:
-		return parseTime(v.text)
+		return parseTime(v.written())
 	}
 	return Value{}, false
 }
@@ -164,7 +164,7 @@ func toQuantity(c *Context, v Value) (Value, bool) {
 	case KindBoolean:
 		return quantityOf(Value{meta: metaOf(KindDecimal, 1), num: v.num * 10}, unitOne, false), true
 	case KindString:
-		return c.parseQuantity(v.text)
+		return c.parseQuantity(v.written())
 	case KindObject:
 		v = c.quantity(v)
 		return v, v.kind() == KindQuantity
@@ -219,6 +219,10 @@ func (c *Context) convert(q Value, unit string) (Value, bool) {
 	}
 	calendar := calendarUnit(unit) != unitNone
 	node := c.NewString(unit)
+	if converted, known := inTime(q, unit); known {
+		number, ok := decimalOfRat(converted)
+		return quantityOf(number, node, calendar), ok
+	}
 	from, ok1 := measureOf(q)
 	to, ok2 := measureOf(quantityOf(Integer(1), node, calendar))
 	if !ok1 || !ok2 || !from.comparable(to) {
@@ -237,11 +241,45 @@ func (c *Context) convert(q Value, unit string) (Value, bool) {
 	return quantityOf(number, node, calendar), true
 }
 
+// inTime converts a quantity of time where the calendar is on either side: within the system of the source, whose unit
+// is then called by its namesake in the other one. It does not know other units.
+func inTime(q Value, unit string) (*big.Rat, bool) {
+	from, to := calendarUnit(q.unit()), calendarUnit(unit)
+	switch {
+	case from == unitNone && to == unitNone:
+		return nil, false
+	case from != unitNone:
+		if to == unitNone {
+			to, _ = ucumTime(unit)
+		}
+		if to == unitNone {
+			return nil, false
+		}
+		return inCalendar(rational(q), from, to), true
+	}
+	target := ucumOf(to)
+	switch to {
+	case unitYear:
+		target = "a"
+	case unitMonth:
+		target = "mo"
+	}
+	x, ok1 := ucum.Parse(q.unit())
+	y, ok2 := ucum.Parse(target)
+	if !ok1 || !ok2 || !ucum.Comparable(x, y) {
+		return nil, false
+	}
+	return y.FromBase(x.Base(rational(q))), true
+}
+
 // comparableUnits tells whether two quantities have units that compare.
 func comparableUnits(a, b Value) bool {
 	if a.unit() == b.unit() {
 		_, ok := ucum.Parse(a.unit())
 		return ok || calendarUnit(a.unit()) != unitNone
+	}
+	if calendarUnit(a.unit()) != unitNone && calendarUnit(b.unit()) != unitNone {
+		return true
 	}
 	ma, ok1 := measureOf(a)
 	mb, ok2 := measureOf(b)

@@ -170,15 +170,18 @@ func parseDate(s string) (Value, bool) {
 	if !ok || rest != "" {
 		return Value{}, false
 	}
-	return Value{meta: metaOf(KindDate, prec), num: ticks, text: s}, true
+	return Value{meta: metaOf(KindDate, prec), num: ticks}.withText(s), true
 }
 
 func parseDateTime(s string) (Value, bool) {
+	if v, ok := fullDateTime(s); ok {
+		return v, true
+	}
 	ticks, prec, rest, ok := scanDate(s)
 	if !ok {
 		return Value{}, false
 	}
-	v := Value{meta: metaOf(KindDateTime, prec), num: ticks, text: s}
+	v := Value{meta: metaOf(KindDateTime, prec), num: ticks}.withText(s)
 	if rest == "" {
 		return v, true
 	}
@@ -186,8 +189,7 @@ func parseDateTime(s string) (Value, bool) {
 		return Value{}, false
 	}
 	if rest == "T" {
-		v.text = s[:len(s)-1]
-		return v, true
+		return v.withText(s[:len(s)-1]), true
 	}
 	if prec != precDay {
 		return Value{}, false
@@ -197,7 +199,7 @@ func parseDateTime(s string) (Value, bool) {
 		return Value{}, false
 	}
 	v.num += t
-	v.meta = metaOf(KindDateTime, prec)
+	v.meta = v.meta&^0xff00 | uint64(prec)<<8
 	if rest == "" {
 		return v, true
 	}
@@ -208,16 +210,50 @@ func parseDateTime(s string) (Value, bool) {
 	return v.withZone(zone), true
 }
 
+// fullDateTime reads what most are: all of a date, hours, minutes and seconds without a fraction, and a zone or none.
+func fullDateTime(s string) (Value, bool) {
+	if len(s) < 19 || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' {
+		return Value{}, false
+	}
+	c, ok0 := pair(s[0], s[1])
+	y, ok1 := pair(s[2], s[3])
+	m, ok2 := pair(s[5], s[6])
+	d, ok3 := pair(s[8], s[9])
+	h, ok4 := pair(s[11], s[12])
+	mi, ok5 := pair(s[14], s[15])
+	sec, ok6 := pair(s[17], s[18])
+	y += c * 100
+	if !(ok0 && ok1 && ok2 && ok3 && ok4 && ok5 && ok6) || y == 0 || m < 1 || m > 12 || d < 1 || d > daysIn(y, m) || h > 23 || mi > 59 || sec > 60 {
+		return Value{}, false
+	}
+	v := Value{meta: metaOf(KindDateTime, precSecond),
+		num: daysOf(y, m, d)*tickDay + int64(h)*tickHour + int64(mi)*tickMinute + int64(sec)*tickSecond}.withText(s)
+	switch {
+	case len(s) == 19:
+		return v, true
+	case len(s) == 20 && s[19] == 'Z':
+		return v.withZone(0), true
+	}
+	zone, rest, ok := scanZone(s[19:])
+	return v.withZone(zone), ok && rest == ""
+}
+
+// pair is the number that two digits write.
+func pair(a, b byte) (int, bool) {
+	a, b = a-'0', b-'0'
+	return int(a)*10 + int(b), a <= 9 && b <= 9
+}
+
 func parseTime(s string) (Value, bool) {
 	ticks, prec, rest, ok := scanTime(s)
 	if !ok || rest != "" {
 		return Value{}, false
 	}
-	return Value{meta: metaOf(KindTime, prec), num: ticks, text: s}, true
+	return Value{meta: metaOf(KindTime, prec), num: ticks}.withText(s), true
 }
 
 func (v Value) withZone(minutes int) Value {
-	v.meta |= flagZone | uint64(uint16(int16(minutes)))<<32
+	v.meta = v.meta&^(0xfff<<20) | flagZone | uint64(uint16(int16(minutes)<<4))<<16
 	return v
 }
 
@@ -381,18 +417,18 @@ func (v Value) zoneText() string {
 	switch {
 	case !v.has(flagZone):
 		return ""
-	case v.text[len(v.text)-1] == 'Z':
+	case v.written()[len(v.written())-1] == 'Z':
 		return "Z"
 	}
-	return v.text[len(v.text)-6:]
+	return v.written()[len(v.written())-6:]
 }
 
 // withTicks is the date or time with other ticks, in the same form.
 func (c *Context) withTicks(v Value, ticks int64) Value {
 	var buf [48]byte
-	b := appendTime(buf[:0], v.kind(), ticks, v.prec(), fractionDigits(v.text))
+	b := appendTime(buf[:0], v.kind(), ticks, v.prec(), fractionDigits(v.written()))
 	b = append(b, v.zoneText()...)
-	return Value{meta: v.meta, num: ticks, text: c.Text(b)}
+	return Value{meta: v.meta, num: ticks}.withText(c.Text(b))
 }
 
 // maxTicks is the first tick after the year 9999.
@@ -518,6 +554,6 @@ func (c *Context) fromClock(t time.Time) Value {
 	var buf [40]byte
 	b := appendTime(buf[:0], KindDateTime, ticks, precFraction, 3)
 	b = appendZone(b, offset/60)
-	v := Value{meta: metaOf(KindDateTime, precFraction), num: ticks, text: c.Text(b)}
+	v := Value{meta: metaOf(KindDateTime, precFraction), num: ticks}.withText(c.Text(b))
 	return v.withZone(offset / 60)
 }

@@ -23,6 +23,9 @@ const maxNumberText = 800
 
 // decimalValue reads a decimal literal: sign, digits, point, digits, exponent.
 func decimalValue(s string) (Value, bool) {
+	if v, ok := shortDecimal(s); ok {
+		return v, true
+	}
 	i, neg := 0, false
 	if s != "" && (s[0] == '-' || s[0] == '+') {
 		neg = s[0] == '-'
@@ -55,7 +58,7 @@ func decimalValue(s string) (Value, bool) {
 	if !seen || point && scale == 0 || len(s) > maxNumberText {
 		return Value{}, false
 	}
-	v := Value{text: s}
+	v := Value{}.withText(plainNumber(s))
 	if i < len(s) { // an exponent, as JSON allows
 		if s[i] != 'e' && s[i] != 'E' {
 			return Value{}, false
@@ -64,18 +67,67 @@ func decimalValue(s string) (Value, bool) {
 		if err != nil || exponent > 300 || exponent < -300 {
 			return Value{}, false
 		}
-		v.meta = metaOf(KindDecimal, 0) | flagBig
+		v.meta |= metaOf(KindDecimal, 0) | flagBig
 		return v, true
 	}
 	if count > 18 || scale > 18 {
-		v.meta = metaOf(KindDecimal, 0) | flagBig
+		v.meta |= metaOf(KindDecimal, 0) | flagBig
 		return v, true
 	}
 	if neg {
 		coefficient = -coefficient
 	}
-	v.meta, v.num = metaOf(KindDecimal, scale), coefficient
+	v.meta, v.num = v.meta|metaOf(KindDecimal, scale), coefficient
 	return v, true
+}
+
+// shortDecimal reads what nearly all numbers are: up to 18 digits without a plus, zeros before them or an exponent.
+func shortDecimal(s string) (Value, bool) {
+	var coefficient int64
+	point, first := -1, 0
+	if s != "" && s[0] == '-' {
+		first = 1
+	}
+	if len(s) > 18 || len(s) == first || s[first] == '0' && len(s) > first+1 && s[first+1] != '.' {
+		return Value{}, false
+	}
+	for i := first; i < len(s); i++ {
+		d := s[i] - '0'
+		switch {
+		case d <= 9:
+			coefficient = coefficient*10 + int64(d)
+		case s[i] == '.' && point < 0 && i > first && i+1 < len(s):
+			point = i
+		default:
+			return Value{}, false
+		}
+	}
+	if first == 1 {
+		coefficient = -coefficient
+	}
+	scale := uint8(0)
+	if point >= 0 {
+		scale = uint8(len(s) - point - 1)
+	}
+	return Value{meta: metaOf(KindDecimal, scale), num: coefficient}.withText(s), true
+}
+
+// plainNumber leaves away a plus and zeros before the number, which neither FHIRPath nor JSON writes.
+func plainNumber(s string) string {
+	sign, digits := "", s
+	if s[0] == '-' || s[0] == '+' {
+		sign, digits = s[:1], s[1:]
+	}
+	if sign != "+" && !(len(digits) > 1 && digits[0] == '0' && isDigit(digits[1])) {
+		return s
+	}
+	for len(digits) > 1 && digits[0] == '0' && isDigit(digits[1]) {
+		digits = digits[1:]
+	}
+	if sign == "-" {
+		return sign + digits
+	}
+	return digits
 }
 
 // small returns coefficient and scale of an Integer, Decimal or the magnitude of a Quantity, if it has them.
@@ -97,7 +149,7 @@ func (v Value) apd() *apd.Decimal {
 		d.Exponent = -int32(scale)
 		return d
 	}
-	if _, _, err := d.SetString(v.text); err != nil {
+	if _, _, err := d.SetString(v.written()); err != nil {
 		d.SetInt64(0)
 	}
 	return d
@@ -260,23 +312,17 @@ func integerFrom(d *apd.Decimal) Value {
 
 // negate is -v of a number or quantity.
 func negate(v Value) Value {
-	n := v
-	n.node, n.typ = v.node, nil
-	if v.kind() != KindQuantity {
-		n.node = nil
-	}
 	if v.kind() == KindInteger {
 		return integerOrNone(-v.num)
 	}
+	n := v.plain()
 	if !v.has(flagBig) {
 		n.num = -v.num
-		n.text = ""
-		return n
+		return n.withText("")
 	}
 	d := v.apd()
 	d.Neg(d)
-	n.text = d.Text('f')
-	return n
+	return n.withText(d.Text('f'))
 }
 
 // quantize rounds a number to n digits after the point.

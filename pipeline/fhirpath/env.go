@@ -175,7 +175,7 @@ func (a *Arg) Literal() (string, bool) {
 	if !a.code.constant || len(a.code.vals) != 1 || a.code.vals[0].kind() != KindString {
 		return "", false
 	}
-	return a.code.vals[0].text, true
+	return a.code.vals[0].written(), true
 }
 
 // Append evaluates the argument over the focus ($this within it).
@@ -186,6 +186,17 @@ func (a *Arg) Append(c *Context, focus Value, out []Value) ([]Value, error) {
 // One evaluates an argument that has at most one value; the zero Value if it is empty. Several values are the error
 // "several-values".
 func (a *Arg) One(c *Context, focus Value) (Value, error) { return a.code.one(c, focus) }
+
+// Str evaluates an argument that is a text over [Context.Focus]; "" for an empty one. A value of another type is
+// written as its [Value.Text].
+func (a *Arg) Str(c *Context) (string, error) {
+	if a.code.text != nil && (a.code.constant || c.focusRow != nil) {
+		s, _, err := a.code.text(c, c.focusRow)
+		return s, err
+	}
+	v, err := a.code.one(c, c.Focus())
+	return v.Text(), err
+}
 
 // Problem makes a fault at the argument.
 func (a *Arg) Problem(message, hint string) Problem {

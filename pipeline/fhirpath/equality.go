@@ -1,7 +1,9 @@
 package fhirpath
 
 import (
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 )
@@ -20,8 +22,10 @@ func (k *compiler) equality(n *node) *code {
 	st := StaticType{Kinds: Set(KindBoolean), MayBeEmpty: !equivalence && (left.st.MayBeEmpty || right.st.MayBeEmpty || mayBeUndecided(left.st, right.st))}
 	var cd *code
 	switch {
+	case left.text != nil && right.constant && len(right.vals) == 1 && right.vals[0].kind() == KindString:
+		cd = ofCond(n, st, equalsOf(left.text, right.vals[0].written(), equivalence, negated))
 	case left.st.Single && right.st.Single && left.st.Only(KindString) && right.constant && len(right.vals) == 1 && right.vals[0].kind() == KindString:
-		cd = single(n, st, equalsText(left, right.vals[0].text, equivalence, negated))
+		cd = single(n, st, equalsText(left, right.vals[0].written(), equivalence, negated))
 	case left.st.Single && right.st.Single:
 		cd = single(n, st, func(c *Context, f Value) (Value, error) {
 			a, err := left.one(c, f)
@@ -87,10 +91,10 @@ func equalsText(left *code, text string, equivalence, negated bool) oneFunc {
 			return Boolean(negated), nil
 		case a.none():
 			return Value{}, nil
-		case a.text == text && a.kind() == KindString:
+		case a.written() == text && a.kind() == KindString:
 			return Boolean(!negated), nil
 		case equivalence && a.kind() == KindString:
-			return Boolean((normalize(a.text) == normal) != negated), nil
+			return Boolean((normalize(a.written()) == normal) != negated), nil
 		}
 		return Boolean(negated), nil
 	}
@@ -123,7 +127,7 @@ func truthIf(b bool) truth {
 func (c *Context) equal(a, b Value) truth {
 	ka, kb := a.kind(), b.kind()
 	if ka == kb && ka == KindString {
-		return truthIf(a.text == b.text)
+		return truthIf(a.written() == b.written())
 	}
 	if ka == KindQuantity || kb == KindQuantity {
 		if a, b = c.asQuantity(a), c.asQuantity(b); a.kind() != KindQuantity || b.kind() != KindQuantity {
@@ -143,12 +147,17 @@ func (c *Context) equal(a, b Value) truth {
 		}
 		return truthIf(order == 0)
 	case ka == KindObject && kb == KindObject:
-		if a.typ != nil && b.typ != nil && a.typ != b.typ && !a.typ.Is(b.typ.Name) && !b.typ.Is(a.typ.Name) {
+		if x, y := c.quantity(a), c.quantity(b); x.kind() == KindQuantity && y.kind() == KindQuantity && a.model() != nil && b.model() != nil {
+			if t := equalQuantities(x, y); t != unknown {
+				return t
+			}
+		}
+		if a.model() != nil && b.model() != nil && a.model() != b.model() && !a.model().Is(b.model().Name) && !b.model().Is(a.model().Name) {
 			return no
 		}
-		return truthIf(equalNodes(a.node, b.node))
+		return truthIf(equalNodes(a.element(), b.element()))
 	case ka == KindRow && kb == KindRow:
-		return truthIf(a.row == b.row)
+		return truthIf(a.record() == b.record())
 	}
 	return no
 }
@@ -209,11 +218,11 @@ func (c *Context) equalAll(as, bs []Value) truth {
 // same tells whether two values count as one in a set: union, distinct, in.
 func (c *Context) same(a, b Value) bool { return c.equal(a, b) == yes }
 
-// normalize is how ~ sees text: letter case aside, white space runs as one blank.
+// normalize is how ~ sees text: letter case aside, and every white space is a blank.
 func normalize(s string) string {
 	plain := true
 	for i := 0; i < len(s); i++ {
-		if ch := s[i]; ch >= 'A' && ch <= 'Z' || ch == '\t' || ch == '\n' || ch == '\r' || ch >= 0x80 {
+		if ch := s[i]; ch >= 'A' && ch <= 'Z' || ch >= '\t' && ch <= '\r' || ch >= 0x80 {
 			plain = false
 			break
 		}
@@ -222,16 +231,12 @@ func normalize(s string) string {
 		return s
 	}
 	s = strings.ToLower(s)
-	if strings.ContainsAny(s, "\t\n\r\u00a0") {
-		s = strings.Map(func(r rune) rune {
-			switch r {
-			case '\t', '\n', '\r', '\u00a0':
-				return ' '
-			}
-			return r
-		}, s)
-	}
-	return s
+	return strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // equivalent is ~ of two values: always decided.
@@ -239,7 +244,8 @@ func (c *Context) equivalent(a, b Value) bool {
 	ka, kb := a.kind(), b.kind()
 	switch {
 	case ka == KindString && kb == KindString:
-		return a.text == b.text || normalize(a.text) == normalize(b.text)
+		c.steps -= (len(a.written()) + len(b.written())) / 64 // a long text is more work; who is over the limit is told soon
+		return a.written() == b.written() || normalize(a.written()) == normalize(b.written())
 	case isNumber(ka) && isNumber(kb):
 		return equivalentNumbers(a, b)
 	case isDate(ka) && isDate(kb), ka == KindTime && kb == KindTime:
@@ -248,7 +254,11 @@ func (c *Context) equivalent(a, b Value) bool {
 		a, b = c.asQuantity(a), c.asQuantity(b)
 		return a.kind() == KindQuantity && b.kind() == KindQuantity && equivalentQuantities(a, b)
 	case ka == KindObject && kb == KindObject:
-		return c.equivalentNodes(a.node, b.node)
+		if x, y := c.quantity(a), c.quantity(b); x.kind() == KindQuantity && y.kind() == KindQuantity && a.model() != nil && b.model() != nil &&
+			equivalentQuantities(x, y) {
+			return true
+		}
+		return c.equivalentNodes(a.element(), b.element())
 	}
 	return c.equal(a, b) == yes
 }
@@ -341,6 +351,9 @@ func (k *compiler) inequality(n *node) *code {
 	wantLess, orEqual := n.text[0] == '<', len(n.text) == 2
 	off := n.nameOff
 	st := StaticType{Kinds: Set(KindBoolean), MayBeEmpty: left.st.MayBeEmpty || right.st.MayBeEmpty || mayBeUndecided(left.st, right.st)}
+	if cond := k.orderOf(left, right, wantLess, orEqual, off); cond != nil {
+		return fold(ofCond(n, st, cond), left, right)
+	}
 	cd := single(n, st, func(c *Context, f Value) (Value, error) {
 		a, err := left.one(c, f)
 		if err != nil || a.none() {
@@ -391,7 +404,7 @@ func (c *Context) compare(a, b Value) (order int, decided, ok bool) {
 	ka, kb := a.kind(), b.kind()
 	switch {
 	case ka == KindString && kb == KindString:
-		return strings.Compare(a.text, b.text), true, true
+		return strings.Compare(a.written(), b.written()), true, true
 	case isNumber(ka) && isNumber(kb):
 		return compareNumbers(a, b), true, true
 	case isDate(ka) && isDate(kb), ka == KindTime && kb == KindTime:
@@ -403,7 +416,7 @@ func (c *Context) compare(a, b Value) (order int, decided, ok bool) {
 		order, decided = compareQuantities(a, b)
 		return order, decided, true
 	}
-	return 0, false, false
+	return 0, false, a.valueless() || b.valueless()
 }
 
 // union compiles a | b: both without duplicates.
@@ -481,6 +494,9 @@ func (k *compiler) membership(n *node, item, list *code) *code {
 		return faulty(n)
 	}
 	st := StaticType{Kinds: Set(KindBoolean), MayBeEmpty: item.st.MayBeEmpty}
+	if item.text != nil && list.constant && !slices.ContainsFunc(list.vals, func(v Value) bool { return v.kind() != KindString }) {
+		return fold(ofCond(n, st, amongOf(item, list.vals)), item, list)
+	}
 	cd := single(n, st, func(c *Context, f Value) (Value, error) {
 		v, err := item.one(c, f)
 		if err != nil || v.none() {

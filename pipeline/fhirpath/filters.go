@@ -8,7 +8,9 @@ import (
 func (k *compiler) addFilters(all map[string]builtin) {
 	all["where"] = builtin{1, 1, (*compiler).where}
 	all["select"] = builtin{1, 1, (*compiler).selection}
-	all["repeat"] = builtin{1, 1, (*compiler).repeat}
+	all["repeat"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code { return k.repeat(n, in, false) }}
+	all["repeatAll"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code { return k.repeat(n, in, true) }}
+	all["coalesce"] = builtin{1, -1, (*compiler).coalesce}
 	all["aggregate"] = builtin{1, 2, (*compiler).aggregate}
 	all["iif"] = builtin{2, 3, (*compiler).iif}
 	all["sort"] = builtin{0, -1, (*compiler).sort}
@@ -16,6 +18,12 @@ func (k *compiler) addFilters(all map[string]builtin) {
 	all["not"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
 		k.position(in)
 		st := StaticType{Kinds: Set(KindBoolean), MayBeEmpty: in.st.MayBeEmpty, Blank: in.st.Blank}
+		if cond := in.cond; cond != nil {
+			return fold(ofCond(n, st, func(c *Context, r *Row) (truth, error) {
+				t, err := cond(c, r)
+				return t.not(true), err
+			}), in)
+		}
 		return fold(single(n, st, func(c *Context, f Value) (Value, error) {
 			v, err := in.one(c, f)
 			return truthOf(v).not(true).value(), err
@@ -33,10 +41,10 @@ func (k *compiler) addFilters(all map[string]builtin) {
 	}
 	all["now"] = clock(KindDateTime, func(_ *Context, now Value) Value { return now })
 	all["today"] = clock(KindDate, func(_ *Context, now Value) Value {
-		return Value{meta: metaOf(KindDate, precDay), num: now.num - now.num%tickDay, text: now.text[:10]}
+		return Value{meta: metaOf(KindDate, precDay), num: now.num - now.num%tickDay}.withText(now.written()[:10])
 	})
 	all["timeOfDay"] = clock(KindTime, func(_ *Context, now Value) Value {
-		return Value{meta: metaOf(KindTime, precFraction), num: now.num % tickDay, text: now.text[11:23]}
+		return Value{meta: metaOf(KindTime, precFraction), num: now.num % tickDay}.withText(now.written()[11:23])
 	})
 }
 
@@ -127,8 +135,47 @@ func (k *compiler) selection(n *node, in *code) *code {
 	}), in, projection)
 }
 
-// repeat projects again and again, over what is new each time, and appends what it found once.
-func (k *compiler) repeat(n *node, in *code) *code {
+// coalesce is the first of its arguments that is not empty; what follows it is not evaluated.
+func (k *compiler) coalesce(n *node, in *code) *code {
+	compile := k.operand
+	if n.left != nil {
+		compile = func(arg *node) *code { return k.over(arg, in.st) }
+	}
+	args := []*code{compile(n.args[0])}
+	st := args[0].st
+	for _, arg := range n.args[1:] {
+		cd := compile(arg)
+		empty := st.MayBeEmpty && cd.st.MayBeEmpty
+		st = joinTypes(st, cd.st)
+		st.MayBeEmpty = empty
+		args = append(args, cd)
+	}
+	operands := args
+	focus := func(_ *Context, f Value) (Value, error) { return f, nil }
+	if n.left != nil {
+		operands = append(operands[:len(operands):len(operands)], in)
+		focus = in.one
+	}
+	cd := several(n, st, func(c *Context, f Value, out []Value) ([]Value, error) {
+		f, err := focus(c, f)
+		if err != nil {
+			return out, err
+		}
+		start := len(out)
+		for _, arg := range args {
+			if out, err = arg.many(c, f, out); err != nil || len(out) > start {
+				break
+			}
+		}
+		return out, err
+	})
+	cd.st.Single = st.Single
+	return fold(cd, operands...)
+}
+
+// repeat projects again and again, over what is new each time, and appends what it found: once, or, with again set, as
+// often as it is found.
+func (k *compiler) repeat(n *node, in *code, again bool) *code {
 	item := in.st
 	if k.trial || !k.fixpoint(n.args[0], item) { // a trial within a trial would double the work at each level
 		item = StaticType{} // the projection changes the type: what comes later is known only while evaluating
@@ -152,7 +199,13 @@ func (k *compiler) repeat(n *node, in *code) *code {
 					return out, err
 				}
 			}
-			if out, err = c.appendDistinct(found, out, start, n.nameOff); err != nil {
+			if again {
+				out = append(out, found...)
+				err = c.spend(len(found), out, n.nameOff)
+			} else {
+				out, err = c.appendDistinct(found, out, start, n.nameOff)
+			}
+			if err != nil {
 				return out, err
 			}
 			if next == len(out) {
@@ -194,6 +247,9 @@ func (k *compiler) aggregate(n *node, in *code) *code {
 	step := k.operand(n.args[0])
 	k.scope = k.scope.parent
 	st := step.st
+	if start != nil { // of nothing at all it is the result
+		st = joinTypes(st, start.st)
+	}
 	st.Single, st.MayBeEmpty, st.Literal = false, true, false
 	operands = append(operands, step)
 	cd := several(n, st, func(c *Context, f Value, out []Value) ([]Value, error) {
@@ -236,13 +292,7 @@ func (k *compiler) iif(n *node, in *code) *code {
 		if whole {
 			return k.operand(arg)
 		}
-		outer := k.scope
-		item := this
-		item.Single = true
-		k.scope = &scope{this: item, item: outer.item, total: outer.total, parent: outer}
-		cd := k.operand(arg)
-		k.scope = outer
-		return cd
+		return k.over(arg, this)
 	}
 	criterion := compile(n.args[0])
 	if criterion.st.Kinds != 0 && !criterion.st.Kinds.Has(KindBoolean) && !(criterion.st.Cell && k.env.Record) {
@@ -263,6 +313,11 @@ func (k *compiler) iif(n *node, in *code) *code {
 	}
 	st := joinTypes(then.st, otherwise.st)
 	st.Cell = st.Cell && then.st.Cell && otherwise.st.Cell
+	if whole {
+		if text := chosenText(k.conditionOf(criterion), then, otherwise); text != nil {
+			return fold(ofText(n, st, text), criterion, then, otherwise)
+		}
+	}
 	choose := func(c *Context, f Value) (*code, Value, error) {
 		focus := f
 		if !whole {
@@ -303,17 +358,32 @@ func (k *compiler) iif(n *node, in *code) *code {
 	}), operands...)
 }
 
-// sort orders by keys; a key with a minus before it descends, also where it is text. Empty keys come first.
+// over compiles an argument whose $this is the input of the call; $index and $total stay those around.
+func (k *compiler) over(arg *node, this StaticType) *code {
+	outer := k.scope
+	this.Single = true
+	k.scope = &scope{this: this, item: outer.item, total: outer.total, parent: outer}
+	cd := k.operand(arg)
+	k.scope = outer
+	return cd
+}
+
+// sort orders by keys; a key with a minus before it or desc behind it descends, also where it is text. An empty key is
+// lower than any other, but under a minus it comes first all the same, as HL7's tests of R4 have it.
 func (k *compiler) sort(n *node, in *code) *code {
 	type key struct {
-		code    *code
-		descend bool
+		code          *code
+		descend, desc bool
 	}
 	var keys []key
 	operands := []*code{in}
 	for _, arg := range n.args {
 		by := key{}
-		if arg.op == opUnary && arg.text == "-" {
+		switch {
+		case arg.op == opOrder:
+			by.desc, arg = arg.text == "desc", arg.left
+			by.descend = by.desc
+		case arg.op == opUnary && arg.text == "-":
 			by.descend, arg = true, arg.left
 		}
 		by.code = k.lambda(arg, in.st)
@@ -354,8 +424,11 @@ func (k *compiler) sort(n *node, in *code) *code {
 				x, y := values[a*width+i], values[b*width+i]
 				result := 0
 				switch {
-				case x.none() || y.none(): // empty keys come first in either direction, as HL7's tests have it
-					if result = compareInt(presentInt(x), presentInt(y)); result != 0 {
+				case x.none() || y.none():
+					if result = compareInt(presentInt(x), presentInt(y)); i < len(keys) && keys[i].desc {
+						result = -result
+					}
+					if result != 0 {
 						return result
 					}
 				default:

@@ -38,9 +38,10 @@ type syntaxError struct {
 }
 
 type lexer struct {
-	src string
-	pos int
-	err *syntaxError
+	src    string
+	pos    int
+	strict bool // an escape that FHIRPath does not have is a fault; else its backslash is dropped, as the standard has it
+	err    *syntaxError
 }
 
 func (l *lexer) fail(off, end int, message, hint string) token {
@@ -229,7 +230,11 @@ func (l *lexer) quoted(quote byte, kind tokenKind) token {
 			l.pos++
 			return token{kind, b.String(), start, l.pos}
 		case '\\':
-			if !l.escape(&b) {
+			switch {
+			case l.escape(&b):
+			case !l.strict && l.pos+1 < len(l.src):
+				l.pos++ // what follows stands for itself
+			default:
 				return l.fail(l.pos, min(l.pos+2, len(l.src)), "unknown escape in a text", `there are \' \" \\ \/ \f \n \r \t \uXXXX and \`+"`")
 			}
 		default:

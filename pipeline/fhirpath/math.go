@@ -19,16 +19,20 @@ func (k *compiler) addMath(all map[string]builtin) {
 	}}
 	whole := func(name string, rounding apd.Rounder) {
 		all[name] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
-			return k.scalar(n, in, KindInteger, number, 0, func(_ *Context, v, _, _ Value) (Value, error) {
+			cd := k.scalar(n, in, KindInteger, numberOrQuantity, 0, func(_ *Context, v, _, _ Value) (Value, error) {
 				if v.kind() == KindInteger {
 					return v.plain(), nil
 				}
 				d, ok := quantize(v, 0, rounding)
-				if !ok {
+				switch {
+				case !ok:
 					return Value{}, nil
+				case v.kind() == KindQuantity:
+					return withUnit(d, v), nil
 				}
 				return integerFrom(d), nil
 			})
+			return orQuantity(cd, in)
 		}}
 	}
 	whole("ceiling", apd.RoundCeiling)
@@ -67,7 +71,7 @@ func (k *compiler) addMath(all map[string]builtin) {
 		return cd
 	}}
 	all["round"] = builtin{0, 1, func(k *compiler, n *node, in *code) *code {
-		return k.scalar(n, in, KindDecimal, number, Set(KindInteger), func(_ *Context, v, places, _ Value) (Value, error) {
+		cd := k.scalar(n, in, KindDecimal, numberOrQuantity, Set(KindInteger), func(_ *Context, v, places, _ Value) (Value, error) {
 			if places.num < 0 {
 				return Value{}, &Error{Code: "negative-precision"}
 			}
@@ -78,14 +82,35 @@ func (k *compiler) addMath(all map[string]builtin) {
 				return v.plain(), nil
 			}
 			d, ok := quantize(v, int32(places.num), apd.RoundHalfUp)
-			if !ok {
+			switch {
+			case !ok:
 				return Value{}, nil
+			case v.kind() == KindQuantity:
+				return withUnit(d, v), nil
 			}
 			r, _ := decimalOf(d)
 			return r, nil
 		})
+		return orQuantity(cd, in)
 	}}
 	k.addBoundaries(all)
+}
+
+// withUnit is a number with the unit of a quantity.
+func withUnit(d *apd.Decimal, q Value) Value {
+	number, ok := decimalOf(d)
+	if !ok {
+		return Value{}
+	}
+	return quantityOf(number, q.unitNode(), q.has(flagCalendar))
+}
+
+// orQuantity widens the type of a function that makes a quantity of a quantity.
+func orQuantity(cd, in *code) *code {
+	if !cd.constant && (in.st.Kinds == 0 || in.st.Kinds.Has(KindQuantity) || maybeQuantity(in.st)) {
+		cd.st.Kinds |= Set(KindQuantity)
+	}
+	return cd
 }
 
 func reduced(d *apd.Decimal) Value {

@@ -65,7 +65,7 @@ func (k *compiler) resourceName(n *node, this StaticType) *code {
 	}
 	st := StaticFHIR(t)
 	return single(n, st, func(_ *Context, f Value) (Value, error) {
-		if f.typ.Is(t.Name) {
+		if f.model().Is(t.Name) {
 			return f, nil
 		}
 		return Value{}, nil
@@ -147,11 +147,18 @@ func (k *compiler) fromRow(n *node, env *Env, level int) *code {
 			return String(r.Cells[i]), nil
 		})
 		if level == 0 { // the hot path of a mapping: without the call of row
+			cd.text = func(_ *Context, r *Row) (string, bool, error) {
+				if r == nil || i >= len(r.Cells) {
+					return "", false, nil
+				}
+				s := r.Cells[i]
+				return s, s != "", nil
+			}
 			cd.one = func(_ *Context, f Value) (Value, error) {
-				if f.row == nil || i >= len(f.row.Cells) || f.row.Cells[i] == "" {
+				if f.record() == nil || i >= len(f.record().Cells) || f.record().Cells[i] == "" {
 					return Value{}, nil
 				}
-				return String(f.row.Cells[i]), nil
+				return String(f.record().Cells[i]), nil
 			}
 		}
 		cd.col = column{env, i}
@@ -180,10 +187,10 @@ func (k *compiler) fromRow(n *node, env *Env, level int) *code {
 func (k *compiler) rowAt(level int) func(c *Context, f Value) *Row {
 	switch {
 	case level == 0:
-		return func(_ *Context, f Value) *Row { return f.row }
+		return func(_ *Context, f Value) *Row { return f.record() }
 	case level == 1:
 		k.usesRoot = true
-		return func(c *Context, _ Value) *Row { return c.root.row }
+		return func(c *Context, _ Value) *Row { return c.root.record() }
 	}
 	env := k.env
 	for i := 1; i < level; i++ {
@@ -195,7 +202,7 @@ func (k *compiler) rowAt(level int) func(c *Context, f Value) *Row {
 	i := level - 2
 	return func(c *Context, _ Value) *Row {
 		if i < len(c.Outers) {
-			return c.Outers[i].row
+			return c.Outers[i].record()
 		}
 		return nil
 	}
@@ -288,7 +295,7 @@ func (k *compiler) member(n *node, left *code) *code {
 		off := n.nameOff
 		return single(n, st, func(c *Context, f Value) (Value, error) {
 			v, err := left.one(c, f)
-			if err != nil || v.node == nil {
+			if err != nil || v.element() == nil {
 				return Value{}, err
 			}
 			m, ok := s.one(c, v)
@@ -301,7 +308,7 @@ func (k *compiler) member(n *node, left *code) *code {
 	return several(n, st, func(c *Context, f Value, out []Value) ([]Value, error) {
 		if left.st.Single {
 			v, err := left.one(c, f)
-			if err != nil || v.node == nil {
+			if err != nil || v.element() == nil {
 				return out, err
 			}
 			return s.append(c, v, out), nil
@@ -311,7 +318,7 @@ func (k *compiler) member(n *node, left *code) *code {
 			return out, err
 		}
 		for _, v := range buf {
-			if v.node != nil {
+			if v.element() != nil {
 				out = s.append(c, v, out)
 			}
 		}
@@ -329,6 +336,17 @@ func (c *Context) spend(n int, out []Value, off int) error {
 		return &Error{Code: codeSteps, Offset: off}
 	case len(out) > maxCollection:
 		return &Error{Code: codeSize, Offset: off}
+	}
+	return nil
+}
+
+// read counts the work on a long text: a step for each 64 bytes.
+func (c *Context) read(size, off int) error {
+	if size < 512 {
+		return nil
+	}
+	if c.steps -= size / 64; c.steps < 0 {
+		return &Error{Code: codeSteps, Offset: off}
 	}
 	return nil
 }
@@ -445,20 +463,20 @@ func (k *compiler) dynamicMember(n *node, left *code) *code {
 			return out, err
 		}
 		for _, v := range buf {
-			if v.node == nil || v.kind() == KindQuantity {
+			if v.element() == nil || v.kind() == KindQuantity {
 				continue
 			}
-			if v.typ == nil {
-				out = appendNode(c, v.node.Get(name), nil, nil, out)
+			if v.model() == nil {
+				out = appendNode(c, v.element().Get(name), nil, nil, out)
 				continue
 			}
 			s := last.Load()
-			if s == nil || s.parent != v.typ {
-				e, typ := v.typ.Element(name)
+			if s == nil || s.parent != v.model() {
+				e, typ := v.model().Element(name)
 				if e == nil || e.Choice && typ != nil {
 					continue
 				}
-				made := newStep(v.typ, e, typ)
+				made := newStep(v.model(), e, typ)
 				s = &made
 				last.Store(s)
 			}
@@ -468,124 +486,4 @@ func (k *compiler) dynamicMember(n *node, left *code) *code {
 		c.give(buf)
 		return out, err
 	})
-}
-
-// step is the way from a value of a type to an element.
-type step struct {
-	parent  *fhir.Type
-	element *fhir.Element
-	name    string
-	under   string // "_name" where the type is a primitive, else ""
-	typ     *fhir.Type
-}
-
-func newStep(parent *fhir.Type, e *fhir.Element, typ *fhir.Type) step {
-	s := step{parent: parent, element: e, name: e.Name, typ: typ}
-	if typ != nil && typ.Kind == fhir.KindPrimitive {
-		s.under = "_" + e.Name
-	}
-	return s
-}
-
-func (s *step) append(c *Context, v Value, out []Value) []Value {
-	if !s.element.Choice {
-		var under *fhir.Node
-		if s.under != "" {
-			under = v.node.Get(s.under)
-		}
-		return appendNode(c, v.node.Get(s.name), under, s.typ, out)
-	}
-	name, typ := s.choice(v.node)
-	if typ == nil {
-		return out
-	}
-	return appendNode(c, v.node.Get(name), v.node.Get("_"+name), typ, out)
-}
-
-// choice finds which member of the object is the choice's.
-func (s *step) choice(n *fhir.Node) (string, *fhir.Type) {
-	for i := range n.Members {
-		name := strings.TrimPrefix(n.Members[i].Name, "_")
-		if len(name) <= len(s.name) || !strings.HasPrefix(name, s.name) {
-			continue
-		}
-		if e, t := s.parent.Element(name); e == s.element && t != nil {
-			return name, t
-		}
-	}
-	return "", nil
-}
-
-// one is append for an element that does not repeat; false if the resource has several all the same.
-func (s *step) one(c *Context, v Value) (Value, bool) {
-	name, typ := s.name, s.typ
-	var under *fhir.Node
-	if s.element.Choice {
-		if name, typ = s.choice(v.node); typ == nil {
-			return Value{}, true
-		}
-		under = v.node.Get("_" + name)
-	} else if s.under != "" {
-		under = v.node.Get(s.under)
-	}
-	n := v.node.Get(name)
-	if n != nil && n.Kind == fhir.Array || under != nil && under.Kind == fhir.Array {
-		buf := appendNode(c, n, under, typ, c.take())
-		var first Value
-		if len(buf) > 0 {
-			first = buf[0]
-		}
-		ok := len(buf) <= 1
-		c.give(buf)
-		return first, ok
-	}
-	return singleNode(c, n, under, typ), true
-}
-
-// appendNode appends a JSON value, or each of an array, with the ids and extensions that stand beside it.
-func appendNode(c *Context, n, under *fhir.Node, t *fhir.Type, out []Value) []Value {
-	if n == nil && under == nil {
-		return out
-	}
-	if n != nil && n.Kind == fhir.Array || n == nil && under.Kind == fhir.Array {
-		count := 0
-		if n != nil {
-			count = len(n.Items)
-		}
-		if under != nil && under.Kind == fhir.Array {
-			count = max(count, len(under.Items))
-		}
-		for i := range count {
-			if v := singleNode(c, n.Item(i), under.Item(i), t); !v.none() {
-				out = append(out, v)
-			}
-		}
-		return out
-	}
-	if v := singleNode(c, n, under, t); !v.none() {
-		out = append(out, v)
-	}
-	return out
-}
-
-// singleNode is a JSON value with its `_` sibling. A primitive that has only extensions is a value without a value.
-func singleNode(c *Context, n, under *fhir.Node, t *fhir.Type) Value {
-	if under != nil && (under.Kind != fhir.Object || len(under.Members) == 0) {
-		under = nil
-	}
-	if n != nil && n.Kind == fhir.Null {
-		n = nil
-	}
-	switch {
-	case n == nil && under == nil:
-		return Value{}
-	case n == nil:
-		return valueOf(c.alias(fhir.Node{Kind: fhir.Null, Members: under.Members}), t)
-	case under != nil && n.Kind != fhir.Object && n.Kind != fhir.Array:
-		return valueOf(c.alias(fhir.Node{Kind: n.Kind, Text: n.Text, Members: under.Members}), t)
-	}
-	if n.Kind == fhir.Object && (t == nil || t.Kind == fhir.KindResource) {
-		return Object(n, t)
-	}
-	return valueOf(n, t)
 }

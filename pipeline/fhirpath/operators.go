@@ -7,8 +7,7 @@ func (k *compiler) unary(n *node) *code {
 		k.fault(n, "`"+n.text+"` needs a number, this is "+describe(operand.st), k.numberHint(operand))
 		return faulty(n)
 	}
-	st := operand.st
-	st.Cell = false
+	st := StaticType{Kinds: reckoned(operand.st), MayBeEmpty: true, Blank: operand.st.Blank}
 	minus := n.text == "-"
 	off := n.off
 	cd := single(n, st, func(c *Context, f Value) (Value, error) {
@@ -124,10 +123,10 @@ const (
 // truthOf is FHIRPath's singleton evaluation: a single value that is no Boolean counts as true.
 func truthOf(v Value) truth {
 	switch {
-	case v.none():
+	case v.kind() == KindBoolean:
+		return no + truth(v.num)
+	case v.none() || v.valueless():
 		return unknown
-	case v.kind() == KindBoolean && v.num == 0:
-		return no
 	}
 	return yes
 }
@@ -156,6 +155,9 @@ func (k *compiler) logic(n *node) *code {
 	k.filled = k.filled[:filled]
 	k.position(right)
 	st := StaticType{Kinds: Set(KindBoolean), MayBeEmpty: left.st.MayBeEmpty || right.st.MayBeEmpty}
+	if cond := k.logicOf(n.text, left, right); cond != nil {
+		return fold(ofCond(n, st, cond), left, right)
+	}
 	l, r := left.one, right.one
 	var one oneFunc
 	switch n.text {
@@ -243,6 +245,21 @@ func (k *compiler) concat(n *node) *code {
 			return faulty(n)
 		}
 	}
+	if left.text != nil && right.text != nil {
+		l, r, off := left.text, right.text, n.nameOff
+		return fold(ofText(n, StaticType{Kinds: Set(KindString)}, func(c *Context, row *Row) (string, bool, error) {
+			a, _, err := l(c, row)
+			if err != nil {
+				return "", false, err
+			}
+			b, _, err := r(c, row)
+			if err != nil {
+				return "", false, err
+			}
+			v, err := c.join(a, b, off)
+			return v.written(), true, err
+		}), left, right)
+	}
 	cd := single(n, StaticType{Kinds: Set(KindString)}, func(c *Context, f Value) (Value, error) {
 		a, err := left.one(c, f)
 		if err != nil {
@@ -252,10 +269,16 @@ func (k *compiler) concat(n *node) *code {
 		if err != nil {
 			return Value{}, err
 		}
+		if a.valueless() {
+			a = Value{}
+		}
+		if b.valueless() {
+			b = Value{}
+		}
 		if !a.none() && a.kind() != KindString || !b.none() && b.kind() != KindString {
 			return Value{}, &Error{Code: codeType, Offset: n.nameOff}
 		}
-		return c.join(a.text, b.text, n.nameOff)
+		return c.join(a.written(), b.written(), n.nameOff)
 	})
 	return fold(cd, left, right)
 }
@@ -268,6 +291,9 @@ func (c *Context) join(a, b string, off int) (Value, error) {
 		return String(a), nil
 	case len(a)+len(b) > maxText:
 		return Value{}, &Error{Code: codeText, Offset: off}
+	}
+	if err := c.read(len(a)+len(b), off); err != nil {
+		return Value{}, err
 	}
 	return String(c.Concat(a, b)), nil
 }
@@ -343,16 +369,9 @@ func arithmeticType(op string, a, b StaticType) StaticType {
 			st.Kinds |= number
 		}
 	}
-	switch op {
-	case "+", "-":
-		if a.Kinds.Has(KindQuantity) && b.Kinds.Has(KindQuantity) {
-			st.Kinds |= Set(KindQuantity)
-		}
-	case "*", "/":
-		scalar := number | Set(KindQuantity)
-		if a.Kinds&scalar != 0 && b.Kinds&scalar != 0 && (a.Kinds | b.Kinds).Has(KindQuantity) {
-			st.Kinds |= Set(KindQuantity)
-		}
+	scalar := number | Set(KindQuantity)
+	if op != "div" && op != "mod" && a.Kinds&scalar != 0 && b.Kinds&scalar != 0 && (a.Kinds | b.Kinds).Has(KindQuantity) {
+		st.Kinds |= Set(KindQuantity)
 	}
 	if st.Kinds == 0 {
 		st.Kinds = 1 << KindNone
@@ -368,11 +387,14 @@ func (c *Context) calculate(op byte, a, b Value, off int) (Value, error) {
 	case (ka == KindInteger || ka == KindDecimal) && (kb == KindInteger || kb == KindDecimal):
 		return arithmetic(op, a, b), nil
 	case ka == KindString && kb == KindString && op == '+':
-		return c.join(a.text, b.text, off)
+		return c.join(a.written(), b.written(), off)
 	case (ka == KindDate || ka == KindDateTime || ka == KindTime) && kb == KindQuantity && (op == '+' || op == '-'):
 		return c.shift(op, a, b, off)
 	case (ka == KindQuantity || kb == KindQuantity) && ka != KindString && kb != KindString && op != 'd' && op != 'm':
 		return c.calculateQuantity(op, a, b, off)
+	}
+	if a.valueless() || b.valueless() {
+		return Value{}, nil
 	}
 	return Value{}, &Error{Code: codeType, Offset: off}
 }

@@ -20,6 +20,7 @@ const (
 	opUnary   // + or - of left
 	opBinary  // text is the operator
 	opType    // left is Name, left as Name: text is the operator, right the name
+	opOrder   // a key of sort(): left, text is asc or desc
 )
 
 // node is an expression of the syntax tree.
@@ -43,12 +44,13 @@ type parser struct {
 	err   *syntaxError
 }
 
-// parse reads an expression. Errors have byte positions.
-func parse(src string) (*node, *syntaxError) {
+// parse reads an expression. Errors have byte positions. Strict refuses the backslashes that FHIRPath would drop in
+// silence: a formula that says '\d' means the class of digits, not the letter.
+func parse(src string, strict bool) (*node, *syntaxError) {
 	if len(src) > maxExpression {
 		return nil, &syntaxError{0, 0, "expression is longer than 64 KiB", "split it with defineVariable() or into several elements"}
 	}
-	p := &parser{lex: lexer{src: src}}
+	p := &parser{lex: lexer{src: src, strict: strict}}
 	p.advance()
 	n := p.expression(0)
 	if p.err == nil && p.lex.err != nil {
@@ -187,6 +189,9 @@ func (p *parser) unary() *node {
 		defer func() { p.depth-- }()
 		p.advance()
 		operand := p.unary()
+		if operator.text == "-" && operand.op == opLiteral && operand.text == "2147483648" && operand.value.kind() == KindDecimal {
+			operand.value = Integer(1 << 31) // the least Integer has no literal of its own
+		}
 		return &node{op: opUnary, text: operator.text, left: operand, off: operator.off, end: operand.end,
 			nameOff: operator.off, nameEnd: operator.end}
 	}
@@ -238,11 +243,21 @@ func (p *parser) invocation(left *node) *node {
 		if len(n.args) > 0 {
 			p.expect(",", "`,` or `)` is missing")
 		}
-		n.args = append(n.args, p.expression(0))
+		n.args = append(n.args, p.order(n, p.expression(0)))
 	}
 	n.end = p.tok.end
 	p.expect(")", "`)` is missing")
 	return n
+}
+
+// order reads the asc or desc behind a key of sort().
+func (p *parser) order(call, key *node) *node {
+	t := p.tok
+	if call.text != "sort" || t.kind != tokIdent || t.text != "asc" && t.text != "desc" {
+		return key
+	}
+	p.advance()
+	return &node{op: opOrder, text: t.text, left: key, off: key.off, end: t.end, nameOff: t.off, nameEnd: t.end}
 }
 
 func (p *parser) term() *node {
@@ -317,7 +332,7 @@ func (p *parser) number(n *node) *node {
 	if c, scale, small := d.small(); small && scale == 0 && fits32(c) && !hasPoint(t.text) {
 		n.value = Integer(c)
 		if n.value.Text() != t.text {
-			n.value.text = "" // 007 is the number 7
+			n.value = Integer(c) // 007 is the number 7
 		}
 	}
 	var unit *fhir.Node
@@ -332,7 +347,7 @@ func (p *parser) number(n *node) *node {
 	}
 	n.end = p.tok.end
 	p.advance()
-	d.text = t.text
+	d = d.withText(t.text)
 	n.value = quantityOf(d, unit, calendar)
 	return n
 }

@@ -83,10 +83,10 @@ func ucumOf(u timeUnit) string {
 // quantity is a FHIR Quantity as a System.Quantity (fhirpath.html#quantity); any other value is itself. A quantity
 // with a comparator is no number and stays an object.
 func (c *Context) quantity(v Value) Value {
-	if v.kind() != KindObject || v.node == nil || v.typ != nil && !v.typ.Is("Quantity") {
+	if v.kind() != KindObject || v.element() == nil || v.model() != nil && !v.model().Is("Quantity") {
 		return v
 	}
-	n := v.node
+	n := v.element()
 	value := n.Get("value")
 	if value == nil || value.Kind != fhir.Number || n.Get("comparator") != nil {
 		return v
@@ -118,6 +118,14 @@ var (
 	wordYear  = &fhir.Node{Kind: fhir.String, Text: "year"}
 	wordMonth = &fhir.Node{Kind: fhir.String, Text: "month"}
 )
+
+// calendarWords are the words for UCUM's units of time.
+var calendarWords = map[string]*fhir.Node{"a": {Kind: fhir.String, Text: "years"}, "mo": {Kind: fhir.String, Text: "months"},
+	"wk": {Kind: fhir.String, Text: "weeks"}, "d": {Kind: fhir.String, Text: "days"}, "h": {Kind: fhir.String, Text: "hours"},
+	"min": {Kind: fhir.String, Text: "minutes"}, "s": {Kind: fhir.String, Text: "seconds"}, "ms": {Kind: fhir.String, Text: "milliseconds"}}
+
+// calendarWord is the word of the calendar for a UCUM unit of time, else nil.
+func calendarWord(code string) *fhir.Node { return calendarWords[code] }
 
 // asQuantity is quantity, and for numbers a quantity of the unit 1.
 func (c *Context) asQuantity(v Value) Value {
@@ -179,12 +187,34 @@ func compareQuantities(a, b Value) (order int, decided bool) {
 	if a.unit() == b.unit() {
 		return compareNumbers(a, b), true
 	}
+	if ta, tb := calendarUnit(a.unit()), calendarUnit(b.unit()); ta != unitNone && tb != unitNone {
+		// Both of the calendar: brought to the coarser unit, by the factors of toQuantity().
+		if ta > tb {
+			order, decided = compareQuantities(b, a)
+			return -order, decided
+		}
+		return rational(a).Cmp(inCalendar(rational(b), tb, ta)), true
+	}
 	ma, ok1 := measureOf(a)
 	mb, ok2 := measureOf(b)
 	if !ok1 || !ok2 || !ma.comparable(mb) {
 		return 0, false
 	}
 	return ma.base(a).Cmp(mb.base(b)), true
+}
+
+// inCalendar converts a number of calendar units to another one: a year has 12 months or 365 days, a month 30 days
+// (FHIRPath 2.0, 5.5.8).
+func inCalendar(r *big.Rat, from, to timeUnit) *big.Rat {
+	switch {
+	case from == unitYear && to == unitMonth:
+		return r.Mul(r, big.NewRat(12, 1))
+	case from == unitMonth && to == unitYear:
+		return r.Mul(r, big.NewRat(1, 12))
+	}
+	x, _ := ticksOf(from, 1)
+	y, _ := ticksOf(to, 1)
+	return r.Mul(r, big.NewRat(x, y))
 }
 
 // equalQuantities is = of quantities. Units of different dimensions are unequal; a month of the calendar and one of
@@ -253,7 +283,7 @@ func (c *Context) calculateQuantity(op byte, a, b Value, off int) (Value, error)
 	switch op {
 	case '+', '-':
 		if a.unit() == b.unit() {
-			return c.withNumber(arithmetic(op, a.magnitude(), b.magnitude()), a.node, a.has(flagCalendar)), nil
+			return c.withNumber(arithmetic(op, a.magnitude(), b.magnitude()), a.unitNode(), a.has(flagCalendar)), nil
 		}
 		ma, ok1 := measureOf(a)
 		mb, ok2 := measureOf(b)
@@ -265,12 +295,16 @@ func (c *Context) calculateQuantity(op byte, a, b Value, off int) (Value, error)
 		if mb.unit.Base(big.NewRat(1, 1)).Cmp(ma.unit.Base(big.NewRat(1, 1))) < 0 {
 			target, unit = b, mb.unit
 		}
+		node := target.unitNode()
+		if word := calendarWord(target.unit()); word != nil && (calendarUnit(a.unit()) != unitNone || calendarUnit(b.unit()) != unitNone) {
+			node = word // of the calendar, if one of the two is
+		}
 		x, ok1 := decimalOfRat(unit.FromBase(ma.base(a)))
 		y, ok2 := decimalOfRat(unit.FromBase(mb.base(b)))
 		if !ok1 || !ok2 {
 			return Value{}, nil
 		}
-		return c.withNumber(arithmetic(op, x, y), target.node, target.has(flagCalendar)), nil
+		return c.withNumber(arithmetic(op, x, y), node, calendarUnit(node.Text) != unitNone), nil
 	case '*', '/':
 		number := arithmetic(op, a.magnitude(), b.magnitude())
 		unit, calendar := c.combinedUnit(op, a, b)
@@ -284,7 +318,7 @@ func (c *Context) calculateQuantity(op byte, a, b Value, off int) (Value, error)
 
 // magnitude is the number of a quantity as a Decimal.
 func (v Value) magnitude() Value {
-	return Value{meta: v.meta&^0xff&^flagCalendar | uint64(KindDecimal), num: v.num, text: v.text}
+	return Value{meta: v.meta&^0xff&^flagCalendar | uint64(KindDecimal), num: v.num, first: v.first}
 }
 
 func (c *Context) withNumber(number Value, unit *fhir.Node, calendar bool) Value {
@@ -297,14 +331,17 @@ func (c *Context) withNumber(number Value, unit *fhir.Node, calendar bool) Value
 // combinedUnit is the unit of a product or quotient; nil if there is none.
 func (c *Context) combinedUnit(op byte, a, b Value) (*fhir.Node, bool) {
 	if b.unit() == "1" {
-		return a.node, a.has(flagCalendar)
+		return a.unitNode(), a.has(flagCalendar)
 	}
 	if op == '*' && a.unit() == "1" {
-		return b.node, b.has(flagCalendar)
+		return b.unitNode(), b.has(flagCalendar)
 	}
-	ua, ub := canonicalUnit(a), canonicalUnit(b)
+	ua, ub := a.unit(), b.unit()
 	if op == '/' && ua == ub {
 		return unitOne, false
+	}
+	if calendarUnit(ua) != unitNone || calendarUnit(ub) != unitNone {
+		return nil, false // years and days of the calendar have no fixed length to multiply
 	}
 	if len(ua)+len(ub) > 300 {
 		return nil, false
@@ -359,9 +396,8 @@ func (c *Context) shift(op byte, date, q Value, off int) (Value, error) {
 	return shifted, nil
 }
 
-// parseQuantity reads the text form of a quantity: 1.5, 1.5 'mg', 4 days.
+// parseQuantity reads the text form of a quantity: 1.5, 1.5 'mg', 4 days. Blanks may stand between number and unit only.
 func (c *Context) parseQuantity(s string) (Value, bool) {
-	s = strings.TrimSpace(s)
 	i := 0
 	for i < len(s) && (isDigit(s[i]) || s[i] == '.' || i == 0 && (s[i] == '-' || s[i] == '+')) {
 		i++
@@ -370,13 +406,13 @@ func (c *Context) parseQuantity(s string) (Value, bool) {
 	if !ok {
 		return Value{}, false
 	}
-	rest := strings.TrimSpace(s[i:])
+	rest := strings.TrimLeft(s[i:], " \t\r\n")
 	switch {
 	case rest == "":
 		return quantityOf(number, unitOne, false), true
-	case len(rest) > 2 && rest[0] == '\'' && rest[len(rest)-1] == '\'':
+	case len(rest) > 2 && rest[0] == '\'' && strings.IndexByte(rest[1:], '\'') == len(rest)-2:
 		return quantityOf(number, c.NewString(rest[1:len(rest)-1]), false), true
-	case calendarUnit(rest) != unitNone && len(rest) < len(s[i:]):
+	case calendarUnit(rest) != unitNone:
 		return quantityOf(number, c.NewString(rest), true), true
 	}
 	return Value{}, false

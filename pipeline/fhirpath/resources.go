@@ -47,7 +47,7 @@ func (k *compiler) addResources(all map[string]builtin) {
 			for _, v := range buf {
 				list := v.extensions()
 				for i := range list {
-					if list[i].Get("url").Str() == want.text {
+					if list[i].Get("url").Str() == want.written() {
 						out = append(out, valueOf(list[i], st.FHIR))
 					}
 				}
@@ -74,7 +74,7 @@ func (k *compiler) addResources(all map[string]builtin) {
 	}}
 	all["resolve"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
 		k.usesRoot = true
-		return gather(n, in, StaticType{Kinds: Set(KindObject), MayBeEmpty: true}, func(c *Context, values, out []Value) ([]Value, error) {
+		return gathered(n, in, StaticType{Kinds: Set(KindObject), MayBeEmpty: true}, func(c *Context, values, out []Value) ([]Value, error) {
 			for _, v := range values {
 				if found := c.resolve(v); !found.none() {
 					out = append(out, found)
@@ -83,20 +83,14 @@ func (k *compiler) addResources(all map[string]builtin) {
 			return out, nil
 		})
 	}}
+	all["checkModifiers"] = builtin{0, -1, (*compiler).checkModifiers}
 	all["conformsTo"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
-		return k.scalar(n, in, KindBoolean, 0, Set(KindString), func(_ *Context, v, url, _ Value) (Value, error) {
-			name, ok := strings.CutPrefix(url.text, "http://hl7.org/fhir/StructureDefinition/")
-			t := fhir.Lookup(name)
-			if !ok || t == nil {
-				return Value{}, &Error{Code: "profile-not-known"}
-			}
-			return Boolean(v.typ.Is(t.Name)), nil
-		})
+		return k.scalar(n, in, KindBoolean, 0, Set(KindString), conformsTo)
 	}}
 	codes := k.terminology()
 	all["memberOf"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
 		return k.scalar(n, alone(n, in), KindBoolean, Set(KindString, KindObject), Set(KindString), func(c *Context, v, url, _ Value) (Value, error) {
-			return c.decided(memberOf(codes, v, url.text)), nil
+			return c.decided(memberOf(codes, v, url.written())), nil
 		})
 	}}
 	for _, name := range []string{"subsumes", "subsumedBy"} {
@@ -111,7 +105,7 @@ func (k *compiler) addResources(all map[string]builtin) {
 	}
 	all["htmlChecks"] = builtin{0, 0, func(k *compiler, n *node, in *code) *code {
 		return k.scalar(n, in, KindBoolean, Set(KindString), 0, func(_ *Context, v, _, _ Value) (Value, error) {
-			allowed, content := fhir.CheckNarrative(v.text)
+			allowed, content := fhir.CheckNarrative(v.written())
 			return Boolean(allowed && content), nil
 		})
 	}}
@@ -119,23 +113,23 @@ func (k *compiler) addResources(all map[string]builtin) {
 
 // children appends the elements of a value, in the order of its JSON.
 func (c *Context) children(v Value, out []Value) []Value {
-	if v.node == nil || v.kind() == KindQuantity {
+	if v.element() == nil || v.kind() == KindQuantity {
 		return out
 	}
-	for i := range v.node.Members {
-		m := &v.node.Members[i]
+	for i := range v.element().Members {
+		m := &v.element().Members[i]
 		name, only := strings.CutPrefix(m.Name, "_")
-		if only && v.node.Get(name) != nil || name == "resourceType" {
+		if only && v.element().Get(name) != nil || name == "resourceType" {
 			continue
 		}
-		_, t := v.typ.Element(name)
+		_, t := v.model().Element(name)
 		if only {
 			out = appendNode(c, nil, m.Value, t, out)
 			continue
 		}
 		var under *fhir.Node
 		if t != nil && t.Kind == fhir.KindPrimitive {
-			under = v.node.Get("_" + name)
+			under = v.element().Get("_" + name)
 		}
 		out = appendNode(c, m.Value, under, t, out)
 	}
@@ -162,55 +156,9 @@ func (v Value) extensions() []*fhir.Node {
 	if v.kind() == KindQuantity {
 		return nil
 	}
-	list := v.node.Get("extension")
+	list := v.element().Get("extension")
 	if list == nil {
 		return nil
 	}
 	return list.Items
-}
-
-// resolve finds the resource that a reference points to: contained, or an entry of the Bundle around.
-func (c *Context) resolve(v Value) Value {
-	target := v.text
-	if v.kind() == KindObject {
-		target = v.node.Get("reference").Str()
-	}
-	resource := c.resource()
-	root := c.RootResource
-	if root.none() {
-		root = resource
-	}
-	switch {
-	case target == "":
-		return Value{}
-	case target == "#":
-		return root
-	case target[0] == '#':
-		for _, holder := range []Value{resource, root} {
-			if contained := holder.node.Get("contained"); contained != nil {
-				for _, item := range contained.Items {
-					if item.ID() == target[1:] {
-						return Object(item, nil)
-					}
-				}
-			}
-		}
-		return Value{}
-	}
-	entries := root.node.Get("entry")
-	if entries == nil || !root.typ.Is("Bundle") {
-		return Value{}
-	}
-	target, _, _ = strings.Cut(target, "/_history/")
-	for _, entry := range entries.Items {
-		found := entry.Get("resource")
-		if found == nil {
-			continue
-		}
-		full := entry.Get("fullUrl").Str()
-		if full == target || strings.HasSuffix(full, "/"+target) || found.ResourceType()+"/"+found.ID() == target {
-			return Object(found, nil)
-		}
-	}
-	return Value{}
 }

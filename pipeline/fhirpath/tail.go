@@ -27,7 +27,7 @@ func (e *Expr) Tail() (Tail, bool) {
 
 // part is a part of the expression that is evaluated over the expression's own focus.
 func (e *Expr) part(cd *code) *Expr {
-	return &Expr{source: e.source, env: e.env, code: cd, ownsRecord: e.ownsRecord, light: e.light}
+	return &Expr{source: e.source, env: e.env, code: cd, bare: -1, ownsRecord: e.ownsRecord, light: e.light}
 }
 
 // Column tells whether the expression is a bare column of its own environment, and which: its value is the cell of the

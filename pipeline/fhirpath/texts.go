@@ -4,7 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"html"
-	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -20,25 +20,31 @@ func (k *compiler) addTexts(all map[string]builtin) {
 		}}
 	}
 	predicate := func(name string, f func(s, part string) bool) {
-		simple(name, 1, 1, KindBoolean, text, func(_ *Context, v, a, _ Value) (Value, error) { return Boolean(f(v.text, a.text)), nil })
+		all[name] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
+			cd := k.scalar(n, in, KindBoolean, text, text, func(_ *Context, v, a, _ Value) (Value, error) { return Boolean(f(v.written(), a.written())), nil })
+			if arg := n.args[0]; in.text != nil && !cd.constant && arg.op == opLiteral && arg.value.kind() == KindString {
+				return ofCond(n, cd.st, partOf(name, in.text, arg.value.written()))
+			}
+			return cd
+		}}
 	}
 	predicate("startsWith", strings.HasPrefix)
 	predicate("endsWith", strings.HasSuffix)
 	predicate("contains", strings.Contains)
 	mapped := func(name string, f func(s string) string) {
-		simple(name, 0, 0, KindString, text, func(_ *Context, v, _, _ Value) (Value, error) { return String(f(v.text)), nil })
+		simple(name, 0, 0, KindString, text, func(_ *Context, v, _, _ Value) (Value, error) { return String(f(v.written())), nil })
 	}
 	mapped("upper", strings.ToUpper)
 	mapped("lower", strings.ToLower)
-	mapped("trim", strings.TrimSpace)
+	mapped("trim", func(s string) string { return strings.Trim(s, " \t\r\n") })
 	simple("length", 0, 0, KindInteger, text, func(_ *Context, v, _, _ Value) (Value, error) {
-		return Integer(int64(utf8.RuneCountInString(v.text))), nil
+		return Integer(int64(utf8.RuneCountInString(v.written()))), nil
 	})
 	position := func(name string, find func(s, part string) int) {
 		simple(name, 1, 1, KindInteger, text, func(_ *Context, v, a, _ Value) (Value, error) {
-			i := find(v.text, a.text)
+			i := find(v.written(), a.written())
 			if i > 0 {
-				i = utf8.RuneCountInString(v.text[:i])
+				i = utf8.RuneCountInString(v.written()[:i])
 			}
 			return Integer(int64(i)), nil
 		})
@@ -46,20 +52,20 @@ func (k *compiler) addTexts(all map[string]builtin) {
 	position("indexOf", strings.Index)
 	position("lastIndexOf", strings.LastIndex)
 	all["substring"] = builtin{1, 2, func(k *compiler, n *node, in *code) *code {
-		limited := len(n.args) == 2
-		return k.scalar(n, in, KindString, text, Set(KindInteger), func(_ *Context, v, from, count Value) (Value, error) {
-			return substring(v.text, from.num, count.num, limited), nil
+		integer := Set(KindInteger)
+		return k.scalarOr(n, in, KindString, text, integer, true, func(_ *Context, v, from, count Value) (Value, error) {
+			return substring(v.written(), from.num, count.num, !count.none()), nil
 		})
 	}}
 	simple("replace", 2, 2, KindString, text, func(_ *Context, v, a, b Value) (Value, error) {
-		if n := strings.Count(v.text, a.text); len(v.text)+n*(len(b.text)-len(a.text)) > maxText {
+		if n := strings.Count(v.written(), a.written()); len(v.written())+n*(len(b.written())-len(a.written())) > maxText {
 			return Value{}, &Error{Code: codeText}
 		}
-		return String(strings.ReplaceAll(v.text, a.text, b.text)), nil
+		return String(strings.ReplaceAll(v.written(), a.written(), b.written())), nil
 	})
 	coder := func(name string, f func(s, form string) (string, bool)) {
 		simple(name, 1, 1, KindString, text, func(_ *Context, v, a, _ Value) (Value, error) {
-			s, ok := f(v.text, a.text)
+			s, ok := f(v.written(), a.written())
 			if !ok {
 				return Value{}, nil
 			}
@@ -112,6 +118,13 @@ func encode(s, form string) (string, bool) {
 		return base64.StdEncoding.EncodeToString([]byte(s)), true
 	case "urlbase64":
 		return base64.URLEncoding.EncodeToString([]byte(s)), true
+	case "ascii":
+		return strings.Map(func(r rune) rune {
+			if r > 127 {
+				return '?'
+			}
+			return r
+		}, s), true
 	}
 	return "", false
 }
@@ -173,12 +186,12 @@ func (k *compiler) addLists(all map[string]builtin) {
 			if v.kind() != KindString {
 				return out, &Error{Code: codeType, Offset: n.nameOff}
 			}
-			for rest := v.text; rest != ""; {
+			for rest := v.written(); rest != ""; {
 				_, size := utf8.DecodeRuneInString(rest)
 				out = append(out, String(rest[:size]))
 				rest = rest[size:]
 			}
-			return out, c.spend(len(v.text), out, n.nameOff)
+			return out, c.spend(len(v.written()), out, n.nameOff)
 		}), in)
 	}}
 	all["split"] = builtin{1, 1, func(k *compiler, n *node, in *code) *code {
@@ -198,17 +211,17 @@ func (k *compiler) addLists(all map[string]builtin) {
 			if v.kind() != KindString || sep.kind() != KindString {
 				return out, &Error{Code: codeType, Offset: n.nameOff}
 			}
-			rest := v.text
+			rest := v.written()
 			for {
-				i := strings.Index(rest, sep.text)
-				if sep.text == "" && rest != "" {
+				i := strings.Index(rest, sep.written())
+				if sep.written() == "" && rest != "" {
 					_, i = utf8.DecodeRuneInString(rest)
 				}
-				if i < 0 || sep.text == "" && i >= len(rest) {
+				if i < 0 || sep.written() == "" && i >= len(rest) {
 					break
 				}
 				out = append(out, String(rest[:i]))
-				rest = rest[i+len(sep.text):]
+				rest = rest[i+len(sep.written()):]
 				if err := c.spend(1, out, n.nameOff); err != nil {
 					return out, err
 				}
@@ -236,11 +249,12 @@ func (k *compiler) addLists(all map[string]builtin) {
 				return Value{}, err
 			}
 			size := 0
+			buf = slices.DeleteFunc(buf, Value.valueless)
 			for _, v := range buf {
 				if v.kind() != KindString {
 					return Value{}, &Error{Code: codeType, Offset: n.nameOff}
 				}
-				if size += len(v.text) + len(sep.text); size > maxText {
+				if size += len(v.written()) + len(sep.written()); size > maxText {
 					return Value{}, &Error{Code: codeText, Offset: n.nameOff}
 				}
 			}
@@ -248,14 +262,14 @@ func (k *compiler) addLists(all map[string]builtin) {
 			switch len(buf) {
 			case 0:
 			case 1:
-				joined = String(buf[0].text)
+				joined = String(buf[0].written())
 			default:
 				b := make([]byte, 0, size)
 				for i, v := range buf {
 					if i > 0 {
-						b = append(b, sep.text...)
+						b = append(b, sep.written()...)
 					}
-					b = append(b, v.text...)
+					b = append(b, v.written()...)
 				}
 				joined = String(string(b))
 			}
@@ -264,73 +278,4 @@ func (k *compiler) addLists(all map[string]builtin) {
 			return joined, err
 		}), in, by)
 	}}
-}
-
-// maxPattern bounds regular expressions, whose compiled form can be much larger than their text.
-const maxPattern = 4096
-
-// addExpressions adds matches, matchesFull and replaceMatches. The expressions are RE2: linear in time, without
-// look-around and back-references, which are refused.
-func (k *compiler) addExpressions(all map[string]builtin) {
-	matcher := func(whole bool) func(k *compiler, n *node, in *code) *code {
-		return func(k *compiler, n *node, in *code) *code {
-			pattern := k.pattern(n, whole)
-			return k.scalar(n, in, KindBoolean, Set(KindString), Set(KindString), func(_ *Context, v, a, _ Value) (Value, error) {
-				re, err := pattern(a.text)
-				if err != nil {
-					return Value{}, err
-				}
-				return Boolean(re.MatchString(v.text)), nil
-			})
-		}
-	}
-	all["matches"] = builtin{1, 1, matcher(false)}
-	all["matchesFull"] = builtin{1, 1, matcher(true)}
-	all["replaceMatches"] = builtin{2, 2, func(k *compiler, n *node, in *code) *code {
-		pattern := k.pattern(n, false)
-		return k.scalar(n, in, KindString, Set(KindString), Set(KindString), func(_ *Context, v, a, b Value) (Value, error) {
-			if a.text == "" {
-				return v.plain(), nil
-			}
-			re, err := pattern(a.text)
-			if err != nil {
-				return Value{}, err
-			}
-			if len(v.text)*(len(b.text)+1) > maxText {
-				return Value{}, &Error{Code: codeText}
-			}
-			return String(re.ReplaceAllString(v.text, groups.ReplaceAllString(b.text, "$${$1}"))), nil
-		})
-	}}
-}
-
-// groups finds $1: Go reads $1x as the group named 1x, FHIRPath as group 1 and x.
-var groups = regexp.MustCompile(`\$(\d+)`)
-
-// pattern compiles the regular expression of a call now if it is constant, else when it is met.
-func (k *compiler) pattern(n *node, whole bool) func(text string) (*regexp.Regexp, error) {
-	build := func(text string) (*regexp.Regexp, error) {
-		if len(text) > maxPattern {
-			return nil, &Error{Code: "regex-too-long"}
-		}
-		form := "(?s:" + text + ")"
-		if whole {
-			form = `\A(?s:` + text + `)\z`
-		}
-		re, err := regexp.Compile(form)
-		if err != nil {
-			return nil, &Error{Code: "regex-not-supported"}
-		}
-		return re, nil
-	}
-	arg := n.args[0]
-	if arg.op != opLiteral || arg.value.kind() != KindString {
-		return build
-	}
-	re, err := build(arg.value.text)
-	if err != nil {
-		k.fault(arg, "this regular expression cannot be used", "RE2 syntax: no look-around, no back-references, at most 4096 bytes")
-		return build
-	}
-	return func(string) (*regexp.Regexp, error) { return re, nil }
 }

@@ -25,7 +25,7 @@ func (k *compiler) equalityTrap(n *node, left, right *code) bool {
 			continue
 		}
 		text := k.text(cell.n)
-		if other.constant && len(other.vals) == 1 && other.vals[0].kind() == KindString && other.vals[0].text == "" {
+		if other.constant && len(other.vals) == 1 && other.vals[0].kind() == KindString && other.vals[0].written() == "" {
 			hint := "write " + text + ".exists()"
 			if n.text == "=" || n.text == "~" {
 				hint = "write " + text + ".empty()"
@@ -122,7 +122,7 @@ func (k *compiler) membershipTrap(n *node, item, list *code) bool {
 	text := k.text(item.n)
 	numbers := 0
 	for _, v := range list.vals {
-		if v.kind() == KindString && v.text == "" {
+		if v.kind() == KindString && v.written() == "" {
 			k.fault(list.n, "a blank cell is empty, never '': it is in no list", "write "+text+".empty() or "+text+" in …")
 			return true
 		}

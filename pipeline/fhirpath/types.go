@@ -54,8 +54,8 @@ func (r typeRef) is(v Value) bool {
 	switch {
 	case r.any:
 		return true
-	case v.typ != nil:
-		return r.fhir != nil && v.typ.Is(r.fhir.Name)
+	case v.model() != nil:
+		return r.fhir != nil && v.model().Is(r.fhir.Name)
 	case v.kind() == KindObject:
 		return false
 	}
@@ -65,8 +65,8 @@ func (r typeRef) is(v Value) bool {
 // filters tells whether as() and ofType() let the value pass. Primitives of FHIR must be of the type itself: a code is
 // a string, but not as a string (HL7's tests of R4).
 func (r typeRef) filters(v Value) bool {
-	if v.typ != nil && v.typ.Kind == fhir.KindPrimitive && !r.any {
-		return v.typ == r.fhir
+	if v.model() != nil && v.model().Kind == fhir.KindPrimitive && !r.any {
+		return v.model() == r.fhir
 	}
 	return r.is(v)
 }
@@ -154,12 +154,12 @@ func (k *compiler) addTypes(all map[string]builtin) {
 		describe := func(c *Context, v Value) Value {
 			info := c.NewObject()
 			namespace, name := "System", strings.TrimPrefix(v.Type(), "System.")
-			if v.typ != nil {
+			if v.model() != nil {
 				namespace = "FHIR"
 			}
 			c.AddString(info, "namespace", namespace)
 			c.AddString(info, "name", name)
-			return Value{meta: uint64(KindObject), node: info}
+			return valueOf(info, nil)
 		}
 		cd := several(n, st, func(c *Context, f Value, out []Value) ([]Value, error) {
 			start := len(out)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"unsafe"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 )
@@ -43,28 +44,81 @@ func (k Kind) String() string {
 // A value that was made while evaluating is dead after [Context.Reset].
 //
 // A Value holds patient data: it prints as [redacted]. [Value.Text] is what it says.
+//
+// It is four words, the most that Go keeps in registers: everything else would be copied through memory at each step
+// of an expression. What the pointers mean the kind and flagNode tell; [Value.written] and its neighbours read them.
 type Value struct {
-	meta uint64 // kind, precision, flags, zone: see below
-	num  int64  // Boolean 0/1; Integer; Decimal and Quantity: coefficient; Date, DateTime, Time: ticks of 100 ns
-	text string // as written, or as FHIRPath writes it; "" for Boolean and for an Integer made while evaluating
-	node *fhir.Node
-	typ  *fhir.Type
-	row  *Row
+	meta  uint64         // kind, precision, flags, zone, length of the text: see below
+	num   int64          // Boolean 0/1; Integer; Decimal and Quantity: coefficient; Date, DateTime, Time: ticks of 100 ns
+	first unsafe.Pointer // the bytes of the text; under flagNode a *fhir.Node; of a KindRow a *Row
+	other unsafe.Pointer // under flagNode a *fhir.Type; of a KindQuantity the *fhir.Node of its unit
 }
 
-// The parts of Value.meta: bits 0-7 kind; 8-15 precision of a date or time, or scale of a decimal; 16-31 flags; 32-47
-// the zone in minutes. One word rather than four fields, so that a Value and an error are returned in registers.
+// The parts of Value.meta: bits 0-7 kind; 8-15 precision of a date or time, or scale of a decimal; 16-19 flags; 20-31
+// the zone in minutes; 32-63 the length of the text that first points to.
 const (
 	flagBig      = 1 << 16 // Decimal, Quantity: the number does not fit num, parse text
 	flagZone     = 1 << 17 // DateTime: has a zone
 	flagCalendar = 1 << 18 // Quantity: the unit is a calendar word (4 days), not UCUM (4 'd')
+	flagNode     = 1 << 19 // comes from a resource
 )
 
 func (v Value) kind() Kind           { return Kind(v.meta) }
 func (v Value) prec() uint8          { return uint8(v.meta >> 8) }
 func (v Value) has(flag uint64) bool { return v.meta&flag != 0 }
-func (v Value) zone() int            { return int(int16(v.meta >> 32)) }
+func (v Value) zone() int            { return int(int16(v.meta>>16) >> 4) }
 func (v Value) none() bool           { return Kind(v.meta) == KindNone }
+
+// written is the text of the value as it was written, or as FHIRPath writes it; "" for a Boolean, for a number made
+// while evaluating and for what has no text.
+func (v Value) written() string {
+	if v.meta&flagNode == 0 {
+		return unsafe.String((*byte)(v.first), int(v.meta>>32))
+	}
+	if k := v.kind(); k == KindBoolean || k == KindObject {
+		return ""
+	}
+	return (*fhir.Node)(v.first).Text
+}
+
+// withText gives the value another text; it is no longer one of a resource.
+func (v Value) withText(s string) Value {
+	v.meta = v.meta&(1<<32-1)&^flagNode | uint64(len(s))<<32
+	v.first = unsafe.Pointer(unsafe.StringData(s))
+	return v
+}
+
+// element is the node of a value that comes from a resource, else nil.
+func (v Value) element() *fhir.Node {
+	if v.meta&flagNode == 0 {
+		return nil
+	}
+	return (*fhir.Node)(v.first)
+}
+
+// model is the FHIR type of a value that comes from a resource, else nil.
+func (v Value) model() *fhir.Type {
+	if v.meta&flagNode == 0 {
+		return nil
+	}
+	return (*fhir.Type)(v.other)
+}
+
+// record is the row of a KindRow, else nil.
+func (v Value) record() *Row {
+	if v.kind() != KindRow {
+		return nil
+	}
+	return (*Row)(v.first)
+}
+
+// unitNode is the unit of a KindQuantity, else nil.
+func (v Value) unitNode() *fhir.Node {
+	if v.kind() != KindQuantity {
+		return nil
+	}
+	return (*fhir.Node)(v.other)
+}
 
 func metaOf(k Kind, prec uint8) uint64 { return uint64(k) | uint64(prec)<<8 }
 
@@ -77,8 +131,8 @@ func (v Value) IsEmpty() bool { return v.none() }
 // Type is the name of the value's type: of FHIR ("code", "HumanName", "Patient", "Patient.contact") if it comes from a
 // resource, else "System.String" and the like. "Row" for a record, "" for no value.
 func (v Value) Type() string {
-	if v.typ != nil {
-		return v.typ.Name
+	if v.model() != nil {
+		return v.model().Name
 	}
 	switch v.kind() {
 	case KindNone:
@@ -92,7 +146,7 @@ func (v Value) Type() string {
 }
 
 // FHIRType is the type of a value that comes from a resource, else nil.
-func (v Value) FHIRType() *fhir.Type { return v.typ }
+func (v Value) FHIRType() *fhir.Type { return v.model() }
 
 // Text is the value as FHIRPath's toString() writes it: decimals and dates as they were written, dates without `@`.
 // Quantities as `1.5 'mg'`. "" for objects and rows.
@@ -104,8 +158,8 @@ func (v Value) Text() string {
 		}
 		return "false"
 	case KindInteger:
-		if v.text != "" {
-			return v.text
+		if v.written() != "" {
+			return v.written()
 		}
 		return strconv.FormatInt(v.num, 10)
 	case KindQuantity:
@@ -117,23 +171,23 @@ func (v Value) Text() string {
 	case KindDecimal:
 		return v.number()
 	}
-	return v.text
+	return v.written()
 }
 
 // number is the literal of a Decimal or of a Quantity's magnitude.
 func (v Value) number() string {
-	if v.text != "" {
-		return v.text
+	if v.written() != "" {
+		return v.written()
 	}
 	return string(appendScaled(nil, v.num, v.prec()))
 }
 
 // unit is the unit of a Quantity, without quotes.
 func (v Value) unit() string {
-	if v.node == nil {
-		return ""
+	if n := v.unitNode(); n != nil {
+		return n.Text
 	}
-	return v.node.Text
+	return ""
 }
 
 // Bool is the value of a Boolean; false for anything else.
@@ -150,7 +204,7 @@ func (v Value) Int() int64 {
 // Str is the text of a String (also of a code, uri, …); "" for anything else.
 func (v Value) Str() string {
 	if v.kind() == KindString {
-		return v.text
+		return v.written()
 	}
 	return ""
 }
@@ -168,14 +222,11 @@ func (v Value) QuantityParts() (number, unit string, calendar bool) {
 // value. A primitive with extensions has a node whose Text is the value and whose Members are those of `_name`. Nil
 // for values that FHIRPath made, and for records.
 func (v Value) Node() *fhir.Node {
-	if v.kind() == KindQuantity {
-		return nil
-	}
-	return v.node
+	return v.element()
 }
 
 // Row is the record of a KindRow, else nil.
-func (v Value) Row() *Row { return v.row }
+func (v Value) Row() *Row { return v.record() }
 
 // Format prints [redacted] under every verb.
 func (v Value) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[redacted]")) }
@@ -198,7 +249,9 @@ func (r Row) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[redacted]")) 
 func (r Row) MarshalJSON() ([]byte, error) { return []byte(`"[redacted]"`), nil }
 
 // String is a System.String.
-func String(s string) Value { return Value{meta: uint64(KindString), text: s} }
+func String(s string) Value {
+	return Value{meta: uint64(KindString) | uint64(len(s))<<32, first: unsafe.Pointer(unsafe.StringData(s))}
+}
 
 // Boolean is a System.Boolean.
 func Boolean(b bool) Value {
@@ -264,13 +317,15 @@ func Quantity(number, unit string) (Value, error) {
 
 // quantityOf makes a quantity of a Decimal or Integer.
 func quantityOf(number Value, unit *fhir.Node, calendar bool) Value {
-	q := Value{meta: number.meta&^0xff | uint64(KindQuantity), num: number.num, text: number.text, node: unit}
+	q := Value{meta: number.meta&^0xff | uint64(KindQuantity), num: number.num}
 	if number.kind() == KindInteger {
 		q.meta = uint64(KindQuantity)
 	}
 	if calendar {
 		q.meta |= flagCalendar
 	}
+	q = q.withText(number.written())
+	q.other = unsafe.Pointer(unit)
 	return q
 }
 
@@ -299,59 +354,65 @@ func RowValue(r *Row) Value {
 	if r == nil {
 		return Value{}
 	}
-	return Value{meta: uint64(KindRow), row: r}
+	return Value{meta: uint64(KindRow), first: unsafe.Pointer(r)}
 }
 
 // valueOf types a single JSON value. A primitive that does not have the form of its type stays a String of that type:
 // malformed resources can be read, and comparing such a value as a date is a mismatch of types.
 func valueOf(n *fhir.Node, t *fhir.Type) Value {
-	v := Value{text: n.Text, node: n, typ: t}
+	v := Value{first: unsafe.Pointer(n), other: unsafe.Pointer(t)}
 	switch n.Kind {
 	case fhir.String:
-		v.meta = uint64(KindString)
+		v.meta = uint64(KindString) | flagNode
 		if t != nil {
 			switch t.Name {
 			case "date":
 				if d, ok := parseDate(n.Text); ok {
-					v.meta, v.num = d.meta, d.num
+					v.meta, v.num = d.meta&(1<<32-1)|flagNode, d.num
 				}
 			case "dateTime", "instant":
 				if d, ok := parseDateTime(n.Text); ok {
-					v.meta, v.num = d.meta, d.num
+					v.meta, v.num = d.meta&(1<<32-1)|flagNode, d.num
 				}
 			case "time":
 				if d, ok := parseTime(n.Text); ok {
-					v.meta, v.num = d.meta, d.num
+					v.meta, v.num = d.meta&(1<<32-1)|flagNode, d.num
 				}
 			}
 		}
 	case fhir.Number:
-		v.meta = uint64(KindString)
+		v.meta = uint64(KindString) | flagNode
 		if t == nil || t.Is("integer") {
 			if i, err := strconv.ParseInt(n.Text, 10, 32); err == nil {
-				v.meta, v.num = uint64(KindInteger), i
+				v.meta, v.num = uint64(KindInteger)|flagNode, i
 				return v
 			}
 		}
 		if d, ok := decimalValue(n.Text); ok {
-			v.meta, v.num = d.meta, d.num
+			v.meta, v.num = d.meta&(1<<32-1)|flagNode, d.num
 		}
 	case fhir.Boolean:
-		v.meta = uint64(KindBoolean)
+		v.meta = uint64(KindBoolean) | flagNode
 		if n.Text == "true" {
 			v.num = 1
 		}
-		v.text = ""
 	default:
-		v.meta, v.text = uint64(KindObject), ""
+		v.meta = uint64(KindObject) | flagNode
 	}
 	return v
 }
 
+// valueless tells whether the value is a primitive that has only an id or extensions: to whatever needs a value it is
+// as good as empty.
+func (v Value) valueless() bool {
+	return v.kind() == KindObject && v.model() != nil && v.model().Kind == fhir.KindPrimitive
+}
+
 // plain is the value as one of the System type: without node and FHIR type.
 func (v Value) plain() Value {
-	if v.kind() < KindQuantity {
-		v.node, v.typ = nil, nil
+	if v.kind() < KindQuantity && v.meta&flagNode != 0 {
+		v = v.withText(v.written())
+		v.other = nil
 	}
 	return v
 }
@@ -361,5 +422,5 @@ func fits32(i int64) bool { return i >= math.MinInt32 && i <= math.MaxInt32 }
 
 // isResource tells whether the value is a resource.
 func (v Value) isResource() bool {
-	return v.kind() == KindObject && v.typ != nil && v.typ.Kind == fhir.KindResource
+	return v.kind() == KindObject && v.model() != nil && v.model().Kind == fhir.KindResource
 }

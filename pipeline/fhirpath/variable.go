@@ -109,16 +109,24 @@ func (k *compiler) defineVariable(n *node) *code {
 		return faulty(n)
 	}
 	name := k.operand(n.args[0])
-	if !name.constant || len(name.vals) != 1 || name.vals[0].kind() != KindString || name.vals[0].text == "" {
+	if !name.constant || len(name.vals) != 1 || name.vals[0].kind() != KindString || name.vals[0].written() == "" {
 		k.fault(n.args[0], "the name of a variable is a constant text", "as in defineVariable('x', …)")
 		return in
 	}
 	value := in
+	input := k.slots
 	if len(n.args) == 2 {
 		item := in.st
-		value = k.lambda(n.args[1], item)
+		if in.st.Single {
+			value = k.lambda(n.args[1], item)
+		} else { // over the whole collection, not each of its items
+			k.slots++
+			k.scope = &scope{this: item, item: k.scope.item, total: k.scope.total, list: &input, parent: k.scope}
+			value = k.operand(n.args[1])
+			k.scope = k.scope.parent
+		}
 	}
-	text := name.vals[0].text
+	text := name.vals[0].written()
 	for _, v := range k.vars {
 		if v.name == text {
 			k.fault(n.args[0], "%"+text+" is defined already", "take another name")
@@ -133,9 +141,7 @@ func (k *compiler) defineVariable(n *node) *code {
 	k.slots++
 	st := value.st
 	st.Literal = false
-	if !in.st.Single {
-		st.Single, st.MayBeEmpty = st.Single && len(n.args) < 2, true
-	}
+	st.MayBeEmpty = st.MayBeEmpty || in.st.MayBeEmpty
 	k.vars = append(k.vars, defined{text, slot, st})
 	lambda := len(n.args) == 2
 	inSingle := in.st.Single
@@ -152,11 +158,13 @@ func (k *compiler) defineVariable(n *node) *code {
 			return out, nil
 		}
 		focus := f
-		if inSingle || len(out)-start == 1 {
+		switch {
+		case !inSingle:
+			c.slots[input] = append(c.slots[input][:0], out[start:]...)
+		case len(out) > start:
+			focus = out[start]
+		default:
 			focus = Value{}
-			if len(out) > start {
-				focus = out[start]
-			}
 		}
 		c.slots[slot], err = value.many(c, focus, values)
 		return out, err

@@ -32,7 +32,6 @@ func (c *compiler) ref(target *refTarget, args []*fhirpath.Expr) *refSource {
 
 // get is the id that the parts give. Nil if all of them are blank.
 func (s *refSource) get(w *Worker, focus fhirpath.Value) (*refMemory, error) {
-	last := &w.refMemory[s.index]
 	msg := append(w.ids.msg[:0], s.target.prefix...)
 	start, some := len(msg), false
 	for i := range s.parts {
@@ -51,13 +50,20 @@ func (s *refSource) get(w *Worker, focus fhirpath.Value) (*refMemory, error) {
 	if !some {
 		return nil, nil
 	}
+	return w.remember(s.index, msg, start), nil
+}
+
+// remember is the id of a message whose key begins at start: mostly the one that the same ref() had before, since most
+// records in a row belong to one patient.
+func (w *Worker) remember(index int, msg []byte, start int) *refMemory {
+	last := &w.refMemory[index]
 	if last.set && string(last.key) == string(msg[start:]) {
-		return last, nil
+		return last
 	}
 	last.id = w.ids.id(msg)
 	last.id.Append(last.text[:0])
 	last.key, last.set = append(last.key[:0], msg[start:]...), true
-	return last, nil
+	return last
 }
 
 // refWriter writes ref('mapping', key…) as a Reference.

@@ -43,9 +43,7 @@ func (p *Program) Evaluator(t *extract.Table, expression string) (*Evaluator, []
 	if expr == nil {
 		return nil, notices, faults
 	}
-	for i := range b.columns {
-		b.touched = append(b.touched, i)
-	}
+	b.touched = expr.Columns()
 	return &Evaluator{w: own.NewWorker(), b: b, expr: expr}, notices, nil
 }
 
@@ -56,13 +54,19 @@ func (e *Evaluator) Run(r *extract.Record) ([]fhirpath.Value, error) {
 		return nil, errRecord
 	}
 	w := e.w
-	w.begin(nil)
-	w.cells = w.load(w.cells, e.b, r.Cells)
-	w.row = fhirpath.Row{Cells: w.cells, Ordinal: r.Ordinal}
+	w.ctx.Reset()
+	w.found = w.found[:0]
+	if len(w.row.Cells) != len(e.b.columns) {
+		w.row.Cells = make([]string, len(e.b.columns))
+	}
+	for _, i := range e.b.touched {
+		w.row.Cells[i] = e.b.cell(r.Cells, i)
+	}
+	w.row.Ordinal = r.Ordinal
 	var err error
-	w.vals, err = e.expr.Append(w.ctx, fhirpath.RowValue(&w.row), w.vals[:0])
+	w.vals, err = e.expr.AppendRow(w.ctx, &w.row, w.vals[:0])
 	if w.broken != nil {
-		err = w.broken
+		err, w.broken = w.broken, nil
 	}
 	return w.vals, err
 }

@@ -230,6 +230,10 @@ func (f *formulaCompiler) compileDateTime(call *fhirpath.Call) (fhirpath.Impl, f
 		var buf [48]byte
 		precision, withTime := 0, false
 		if len(list) == 0 {
+			// Most export what FHIR itself writes: a date, seconds and UTC. A leap second goes the other way.
+			if len(s) == 20 && s[10] == 'T' && s[19] == 'Z' && s[17] < '6' {
+				return dateTimeValue(s, bad)
+			}
 			if precision, ok = readISO(s, &m); !ok {
 				return fhirpath.Value{}, bad
 			}
@@ -271,12 +275,9 @@ func compileDecimal(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []
 			}
 			s = in.Text()
 		}
-		if !fhir.IsNumber(s) {
-			return fhirpath.Value{}, bad
-		}
 		v, err := fhirpath.Decimal(s)
-		if err != nil {
-			return v, bad
+		if err != nil || v.Text() != s { // JSON knows no plus, and no zeros before a number
+			return fhirpath.Value{}, bad
 		}
 		return v, nil
 	})
@@ -325,11 +326,10 @@ func (f *formulaCompiler) compileQuantity(call *fhirpath.Call) (fhirpath.Impl, f
 			return fhirpath.Value{}, bad
 		}
 		if len(call.Args) > 0 {
-			v, err := call.Args[0].One(c, c.Focus())
-			if err != nil {
+			var err error
+			if q.unit, err = call.Args[0].Str(c); err != nil {
 				return fhirpath.Value{}, err
 			}
-			q.unit = v.Text()
 		}
 		q.lookUp(c.User.(*Worker), units)
 		n := c.NewObject()
@@ -371,11 +371,7 @@ func arg(c *fhirpath.Context, call *fhirpath.Call, i int) (string, error) {
 	if i >= len(call.Args) {
 		return "", nil
 	}
-	if text, ok := call.Args[i].Literal(); ok {
-		return text, nil
-	}
-	v, err := call.Args[i].One(c, c.Focus())
-	return v.Text(), err
+	return call.Args[i].Str(c)
 }
 
 func compileCoding(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []fhirpath.Problem) {

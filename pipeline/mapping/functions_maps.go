@@ -113,19 +113,20 @@ func (f *formulaCompiler) compileRef(call *fhirpath.Call) (fhirpath.Impl, fhirpa
 		return nil, result, problems
 	}
 	args := call.Args[1:]
+	memory := f.c.program.refs
+	f.c.program.refs++
 	// ref() does not look at its input: it stands alone, or after something that is only a condition.
 	call.OnEmpty = true
 	call.Mark = target
 	call.Single = func(c *fhirpath.Context, _ fhirpath.Value) (fhirpath.Value, error) {
 		w := c.User.(*Worker)
 		msg := append(w.ids.msg[:0], target.prefix...)
-		some := false
+		start, some := len(msg), false
 		for i, a := range args {
-			v, err := a.One(c, c.Focus())
+			text, err := a.Str(c)
 			if err != nil {
 				return fhirpath.Value{}, err
 			}
-			text := v.Text()
 			some = some || text != ""
 			if target.item && i == len(args)-1 {
 				msg = appendItem(msg, text)
@@ -137,10 +138,10 @@ func (f *formulaCompiler) compileRef(call *fhirpath.Call) (fhirpath.Impl, fhirpa
 		if !some {
 			return fhirpath.Value{}, nil
 		}
-		var buf [64 + idLength]byte
-		id := w.ids.id(msg)
+		last := w.remember(memory, msg, start)
 		n := c.NewObject()
-		c.AddString(n, "reference", c.Text(id.Append(append(buf[:0], target.start...))))
+		var buf [64 + idLength]byte
+		c.AddString(n, "reference", c.Text(append(append(buf[:0], target.start...), last.text[:]...)))
 		return fhirpath.Object(n, typeReference), nil
 	}
 	return nil, result, nil

@@ -49,7 +49,6 @@ type options struct {
 	only    string
 	profile string
 	shares  bool
-	times   bool   // of typical formulas
 	readers bool   // measure the readers instead
 	child   string // internal: the side that this process is
 }
@@ -95,7 +94,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&o.binary, "binary", "", "run the engine as this chartlift binary instead of inside the child")
 	flags.StringVar(&o.only, "only", "", "run one side: yardstick, engine, or engine2 (two workers on two cores)")
 	flags.BoolVar(&o.shares, "shares", true, "profile one more round of the engine and print the share of each part")
-	flags.BoolVar(&o.times, "formulas", true, "print what ten typical formulas take")
 	flags.BoolVar(&o.readers, "readers", false, "measure each reader beside its yardstick instead, from the module's folder")
 	flags.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of each side's last round to FILE.<side>")
 	flags.StringVar(&o.child, "child", "", "internal: be one side of one round")
@@ -160,9 +158,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	for _, text := range profiles {
 		fmt.Fprint(stdout, text)
-	}
-	if o.times {
-		return formulas(stdout)
 	}
 	return nil
 }
