@@ -1,9 +1,11 @@
 import ca.uhn.fhir.context.FhirContext;
 import ca.uhn.fhir.context.support.DefaultProfileValidationSupport;
 import ca.uhn.fhir.context.support.IValidationSupport;
+import ca.uhn.fhir.parser.DataFormatException;
 import ca.uhn.fhir.parser.IParser;
 import ca.uhn.fhir.validation.FhirValidator;
 import ca.uhn.fhir.validation.SingleValidationMessage;
+import com.google.gson.JsonParseException;
 import java.io.BufferedInputStream;
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -28,7 +30,6 @@ import org.hl7.fhir.common.hapi.validation.support.CommonCodeSystemsTerminologyS
 import org.hl7.fhir.common.hapi.validation.support.InMemoryTerminologyServerValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.PrePopulatedValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.SnapshotGeneratingValidationSupport;
-import org.hl7.fhir.common.hapi.validation.support.UnknownCodeSystemWarningValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.ValidationSupportChain;
 import org.hl7.fhir.common.hapi.validation.validator.FhirInstanceValidator;
 import org.hl7.fhir.instance.model.api.IBaseResource;
@@ -45,9 +46,9 @@ import org.hl7.fhir.r5.utils.validation.constants.BestPracticeWarningLevel;
 /**
  * Validates R4 resources with HL7's own validator, as HAPI publishes it, without any network.
  *
- * <pre>java -cp CLASSPATH Validate.java [--package FILE.tgz]… [--terminology BUNDLE.json.gz]… [FILE.ndjson]…</pre>
+ * <pre>java -cp CLASSPATH Validate.java [--package FILE.tgz]… [--terminology BUNDLE.json.gz]… [FILE]…</pre>
  *
- * Reads NDJSON (standard input without a FILE), one resource a line, and writes one OperationOutcome a line, in the same
+ * Reads NDJSON (standard input without a FILE), one resource a line; a FILE.json is one resource. Writes one OperationOutcome a line, in the same
  * order; a resource without a remark has one without issues. Each issue has the validator's own message id as an extension.
  */
 public final class Validate {
@@ -75,6 +76,11 @@ public final class Validate {
         validate(System.in, validator, pool, waiting, threads, out);
       }
       for (Path input : inputs) {
+        if (input.toString().endsWith(".json")) {
+          String resource = Files.readString(input);
+          waiting.add(pool.submit(() -> outcome(validator, resource)));
+          continue;
+        }
         try (InputStream in = Files.newInputStream(input)) {
           validate(in, validator, pool, waiting, threads, out);
         }
@@ -108,7 +114,13 @@ public final class Validate {
 
   private static String outcome(FhirValidator validator, String resource) {
     OperationOutcome outcome = new OperationOutcome();
-    for (SingleValidationMessage m : validator.validateWithResult(resource).getMessages()) {
+    List<SingleValidationMessage> messages = List.of();
+    try {
+      messages = validator.validateWithResult(resource).getMessages();
+    } catch (DataFormatException | JsonParseException e) { // what is no JSON never reaches HL7's rules
+      outcome.addIssue().setSeverity(IssueSeverity.FATAL).setCode(IssueType.STRUCTURE).setDiagnostics(e.getMessage());
+    }
+    for (SingleValidationMessage m : messages) {
       OperationOutcome.OperationOutcomeIssueComponent issue = outcome.addIssue();
       issue.setSeverity(IssueSeverity.fromCode(m.getSeverity().getCode()));
       issue.setCode(IssueType.PROCESSING);
@@ -125,15 +137,12 @@ public final class Validate {
   }
 
   private static FhirValidator validator(IValidationSupport given, IValidationSupport r4) {
-    UnknownCodeSystemWarningValidationSupport unknown = new UnknownCodeSystemWarningValidationSupport(CONTEXT);
-    unknown.setNonExistentCodeSystemSeverity(IValidationSupport.IssueSeverity.INFORMATION);
     FhirInstanceValidator instance = new FhirInstanceValidator(new ValidationSupportChain(
         given, // first: a package's terminology is newer than R4's under the same canonical
         r4,
         new CommonCodeSystemsTerminologyService(CONTEXT),
         new InMemoryTerminologyServerValidationSupport(CONTEXT),
-        new SnapshotGeneratingValidationSupport(CONTEXT),
-        unknown));
+        new SnapshotGeneratingValidationSupport(CONTEXT)));
     instance.setAnyExtensionsAllowed(true);
     instance.setErrorForUnknownProfiles(false); // what is not at hand is not checked
     instance.setBestPracticeWarningLevel(BestPracticeWarningLevel.Ignore);
