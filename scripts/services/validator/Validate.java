@@ -8,6 +8,7 @@ import ca.uhn.fhir.validation.SingleValidationMessage;
 import com.google.gson.JsonParseException;
 import java.io.BufferedInputStream;
 import java.io.BufferedReader;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
@@ -19,11 +20,14 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Queue;
 import java.util.Set;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.zip.GZIPInputStream;
 import org.apache.commons.compress.archivers.tar.TarArchiveInputStream;
 import org.hl7.fhir.common.hapi.validation.support.CommonCodeSystemsTerminologyService;
@@ -31,6 +35,7 @@ import org.hl7.fhir.common.hapi.validation.support.InMemoryTerminologyServerVali
 import org.hl7.fhir.common.hapi.validation.support.PrePopulatedValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.SnapshotGeneratingValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.ValidationSupportChain;
+import org.hl7.fhir.common.hapi.validation.validator.FhirDefaultPolicyAdvisor;
 import org.hl7.fhir.common.hapi.validation.validator.FhirInstanceValidator;
 import org.hl7.fhir.instance.model.api.IBaseResource;
 import org.hl7.fhir.r4.model.Bundle;
@@ -41,6 +46,14 @@ import org.hl7.fhir.r4.model.OperationOutcome.IssueType;
 import org.hl7.fhir.r4.model.StringType;
 import org.hl7.fhir.r4.model.StructureDefinition;
 import org.hl7.fhir.r4.model.ValueSet;
+import org.hl7.fhir.r5.elementmodel.Element;
+import org.hl7.fhir.r5.elementmodel.Manager;
+import org.hl7.fhir.r5.model.CanonicalResource;
+import org.hl7.fhir.r5.model.CanonicalType;
+import org.hl7.fhir.r5.utils.validation.IResourceValidator;
+import org.hl7.fhir.r5.utils.validation.IValidatorResourceFetcher;
+import org.hl7.fhir.r5.utils.validation.constants.ReferenceValidationPolicy;
+import org.hl7.fhir.validation.instance.InstanceValidator;
 import org.hl7.fhir.r5.utils.validation.constants.BestPracticeWarningLevel;
 
 /**
@@ -145,8 +158,64 @@ public final class Validate {
         new SnapshotGeneratingValidationSupport(CONTEXT)));
     instance.setAnyExtensionsAllowed(true);
     instance.setErrorForUnknownProfiles(false); // what is not at hand is not checked
+    instance.setValidatorPolicyAdvisor(new FhirDefaultPolicyAdvisor() {
+      @Override
+      public ReferenceValidationPolicy policyForReference(IResourceValidator v, Object context, String path, String url, ReferenceDestinationType kind) {
+        return ReferenceValidationPolicy.CHECK_TYPE_IF_EXISTS; // HAPI's own advisor lets every target pass
+      }
+    });
+    instance.setValidatorResourceFetcher(new Referred());
     instance.setBestPracticeWarningLevel(BestPracticeWarningLevel.Ignore);
     return CONTEXT.newValidator().registerValidatorModule(instance);
+  }
+
+  /**
+   * Resources are looked at one by one. What one refers to is there, as far as the reference says what it is: so its type
+   * is checked, and nothing else. Any URL may be right.
+   */
+  private static final class Referred implements IValidatorResourceFetcher {
+    private static final Pattern RELATIVE = Pattern.compile("([A-Za-z]+)/([-A-Za-z0-9.]+)");
+
+    @Override
+    public Element fetch(IResourceValidator v, Object context, String url) throws IOException {
+      Matcher relative = RELATIVE.matcher(url);
+      if (!relative.matches() || !CONTEXT.getResourceTypes().contains(relative.group(1))) {
+        return null;
+      }
+      String bare = "{\"resourceType\":\"" + relative.group(1) + "\",\"id\":\"" + relative.group(2) + "\"}";
+      return Manager.parseSingle(((InstanceValidator) v).getContext(), new ByteArrayInputStream(bare.getBytes(StandardCharsets.UTF_8)), Manager.FhirFormat.JSON);
+    }
+
+    @Override
+    public boolean resolveURL(IResourceValidator v, Object context, String path, String url, String type, boolean canonical,
+        List<CanonicalType> targets) {
+      return true;
+    }
+
+    @Override
+    public byte[] fetchRaw(IResourceValidator v, String url) {
+      return null;
+    }
+
+    @Override
+    public IValidatorResourceFetcher setLocale(Locale locale) {
+      return this;
+    }
+
+    @Override
+    public CanonicalResource fetchCanonicalResource(IResourceValidator v, Object context, String url) {
+      return null;
+    }
+
+    @Override
+    public boolean fetchesCanonicalResource(IResourceValidator v, String url) {
+      return false;
+    }
+
+    @Override
+    public Set<ResourceVersionInformation> fetchCanonicalResourceVersions(IResourceValidator v, Object context, String url) {
+      return Set.of();
+    }
   }
 
   /**
