@@ -35,7 +35,6 @@ import org.hl7.fhir.common.hapi.validation.support.InMemoryTerminologyServerVali
 import org.hl7.fhir.common.hapi.validation.support.PrePopulatedValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.SnapshotGeneratingValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.ValidationSupportChain;
-import org.hl7.fhir.common.hapi.validation.validator.FhirDefaultPolicyAdvisor;
 import org.hl7.fhir.common.hapi.validation.validator.FhirInstanceValidator;
 import org.hl7.fhir.instance.model.api.IBaseResource;
 import org.hl7.fhir.r4.model.Bundle;
@@ -54,6 +53,7 @@ import org.hl7.fhir.r5.utils.validation.IResourceValidator;
 import org.hl7.fhir.r5.utils.validation.IValidatorResourceFetcher;
 import org.hl7.fhir.r5.utils.validation.constants.ReferenceValidationPolicy;
 import org.hl7.fhir.validation.instance.InstanceValidator;
+import org.hl7.fhir.validation.instance.advisor.BasePolicyAdvisorForFullValidation;
 import org.hl7.fhir.r5.utils.validation.constants.BestPracticeWarningLevel;
 
 /**
@@ -158,12 +158,8 @@ public final class Validate {
         new SnapshotGeneratingValidationSupport(CONTEXT)));
     instance.setAnyExtensionsAllowed(true);
     instance.setErrorForUnknownProfiles(false); // what is not at hand is not checked
-    instance.setValidatorPolicyAdvisor(new FhirDefaultPolicyAdvisor() {
-      @Override
-      public ReferenceValidationPolicy policyForReference(IResourceValidator v, Object context, String path, String url, ReferenceDestinationType kind) {
-        return ReferenceValidationPolicy.CHECK_TYPE_IF_EXISTS; // HAPI's own advisor lets every target pass
-      }
-    });
+    // HL7's own policy: HAPI's lets every target of a reference pass, and knows no vital sign by its code.
+    instance.setValidatorPolicyAdvisor(new BasePolicyAdvisorForFullValidation(ReferenceValidationPolicy.CHECK_TYPE_IF_EXISTS, Set.of()));
     instance.setValidatorResourceFetcher(new Referred());
     instance.setBestPracticeWarningLevel(BestPracticeWarningLevel.Ignore);
     return CONTEXT.newValidator().registerValidatorModule(instance);
