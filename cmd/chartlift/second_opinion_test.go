@@ -34,6 +34,7 @@ var apart = []struct {
 		"HAPI has the states of the USPS built in; to us they are a code system that is not at hand"},
 	{"theirs", "Observation", vitalByCode, vitalReason},
 	{"theirs", "Observation.code", vitalByCode, vitalReason},
+	{"theirs", "Observation.component", vitalByCode, vitalReason},
 	{"theirs", "Observation.valueQuantity", vitalByCode, vitalReason},
 }
 
