@@ -11,9 +11,10 @@ test: ## all tests that need Go alone; then, without the long ones, once more un
 	go test -race -short -timeout 60m ./cmd/... ./mappings/... ./fixtures/... ./scripts/...
 	RAPID_CHECKS=500 go test -race -short -timeout 60m ./pipeline/... # -short draws a fifth, so the usual 100
 
-test-services: ## what needs real PostgreSQL and MariaDB (Debian; installs them, and steps down from root)
+test-services: ## what needs real PostgreSQL, MariaDB and HL7's Java validator (Debian; installs them, and steps down from root)
 	scripts/services/with go test -timeout 30m ./pipeline/extract/sqldb
 	scripts/services/with go test -timeout 30m ./cmd/chartlift -run 'Live|EveryDialectAndEngine'
+	scripts/services/validator/with go test -timeout 30m ./cmd/chartlift -run SecondOpinion
 
 FUZZ ?= 60s
 fuzz: ## every fuzz test, a minute each (FUZZ=10s for less)

@@ -434,7 +434,7 @@ func (c *checker) refuseRecords(ctx context.Context, report *ledger.Report) erro
 		line    int64
 	}
 	rules := map[record]string{}
-	grouped := map[*mapping.Mapping]map[stage.ID]uint8{}
+	grouped := map[*mapping.Mapping]map[int64]uint8{} // by the first line of the group
 	var order []record
 	add := func(at record, rule string) {
 		if _, ok := rules[at]; !ok {
@@ -446,15 +446,15 @@ func (c *checker) refuseRecords(ctx context.Context, report *ledger.Report) erro
 		m := c.mapping(c.infos[s.batch].Mapping)
 		if m.Grouped {
 			if grouped[m] == nil {
-				grouped[m] = map[stage.ID]uint8{}
+				grouped[m] = map[int64]uint8{}
 			}
-			grouped[m][s.id] = s.reason
+			grouped[m][s.line] = s.reason
 			continue
 		}
 		add(record{m.Name, s.line}, string(excludedRule(s.reason)))
 	}
-	for m, ids := range grouped {
-		err := c.groupLines(ctx, m, ids, func(line int64, reason uint8) {
+	for m, first := range grouped {
+		err := c.groupLines(ctx, m, first, func(line int64, reason uint8) {
 			add(record{m.Name, line}, string(excludedRule(reason)))
 		})
 		if err != nil {
@@ -518,8 +518,10 @@ func (r *runner) mapping(name string) *mapping.Mapping {
 }
 
 // groupLines finds the records of the groups that were taken out: a batch keeps only the first line of a group, and
-// reading the table once more is rare and cheap.
-func (c *checker) groupLines(ctx context.Context, m *mapping.Mapping, ids map[stage.ID]uint8, found func(int64, uint8)) error {
+// reading the table once more is rare and cheap. The id of a resource does not tell its group: `key:` may be fewer
+// columns than `group by`, and then it is two groups of one key that brought it here.
+func (c *checker) groupLines(ctx context.Context, m *mapping.Mapping, first map[int64]uint8, found func(int64, uint8)) error {
+	groups := map[mapping.ID]uint8{}
 	worker := c.Program.NewWorker()
 	for _, w := range c.tables {
 		if w.table.Name != m.Table || w.table.Source != m.Source {
@@ -538,7 +540,13 @@ func (c *checker) groupLines(ctx context.Context, m *mapping.Mapping, ids map[st
 				if err != nil {
 					return err
 				}
-				if reason, ok := ids[stage.ID(id)]; ok && res.Outcome == mapping.Mapped {
+				if res.Outcome != mapping.Mapped {
+					continue
+				}
+				if reason, ok := first[rec.Line]; ok {
+					groups[id] = reason
+				}
+				if reason, ok := groups[id]; ok {
 					found(rec.Line, reason)
 				}
 			}

@@ -383,11 +383,12 @@ func (p *placer) record(rec *extract.Record) error {
 		skipped = skipped || res.Outcome == mapping.Skipped
 	}
 	for _, m := range p.w.groups {
-		id, res, err := p.worker.GroupKey(m, rec)
+		_, res, err := p.worker.GroupKey(m, rec)
 		if err != nil {
 			return fmt.Errorf("%s: %w", rec.Place(), err)
 		}
 		skipped = skipped || res.Outcome == mapping.Skipped
+		id, _ := p.worker.Key(m, rec) // what `key:` says, which may be fewer columns than `group by`
 		if res.Outcome == mapping.Mapped && !slices.Contains(p.refused[rec.Line], m.Name) {
 			if err := p.children.made(m, rec, m.Type, id.String(), false); err != nil {
 				return err

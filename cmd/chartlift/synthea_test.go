@@ -117,6 +117,46 @@ func TestSyntheaIntoSandbox(t *testing.T) {
 	}
 }
 
+// places.ndjson names every resource of the export, and no other; those that many rows make, too.
+func TestSyntheaPlacesNameWhatIsExported(t *testing.T) {
+	h := newSynthea(t, "synthea-ca-2022")
+	h.mustRun(exitDone, exitReview, "dry-run", "--json")
+	out := filepath.Join(h.dir, "out")
+	h.mustRun(exitDone, exitDone, "export", "-o", out, "--identified")
+	placed := map[string]bool{}
+	for line := range strings.Lines(readFile(t, filepath.Join(out, "places.ndjson"))) {
+		if p := decode[struct{ Type, ID, Outcome string }](t, line); p.Outcome == "made" {
+			placed[p.Type+"/"+p.ID] = true
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(out, "[A-Z]*.ndjson"))
+	if err != nil || len(files) == 0 {
+		t.Fatal("no export", err)
+	}
+	unplaced := map[string]int{}
+	for _, file := range files {
+		for line := range strings.Lines(readFile(t, file)) {
+			r := decode[struct{ ResourceType, ID string }](t, line)
+			if name := r.ResourceType + "/" + r.ID; placed[name] {
+				delete(placed, name)
+			} else {
+				unplaced[r.ResourceType]++
+			}
+		}
+	}
+	if len(unplaced) > 0 {
+		t.Errorf("resources without a place, by type: %v", unplaced)
+	}
+	absent := map[string]int{}
+	for name := range placed {
+		typ, _, _ := strings.Cut(name, "/")
+		absent[typ]++
+	}
+	if len(absent) > 0 {
+		t.Errorf("places of resources that are not there, by type: %v", absent)
+	}
+}
+
 // Copies of one record each have a resource of their own, under ids that do not depend on the number of workers.
 func TestSyntheaCopiesKeepTheirIDs(t *testing.T) {
 	sharedtest.Path(t, "data", "synthea-ca-2022")

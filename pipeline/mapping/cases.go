@@ -48,8 +48,9 @@ type caseTable struct {
 // CaseResult is how one case went.
 type CaseResult struct {
 	Pack, Mapping, Case string
-	Place               string // file:line of the case
-	Difference          string // "" if it passed; else lines such as `code.coding[0].code: want "a", got "b"`
+	Place               string   // file:line of the case
+	Difference          string   // "" if it passed; else lines such as `code.coding[0].code: want "a", got "b"`
+	Made                [][]byte // the resources of the case, as JSON
 }
 
 // caseKeys are the keys of one case.
@@ -365,6 +366,7 @@ type caseRun struct {
 	p      *Program
 	m      *Mapping
 	refs   map[string]string // reference → as the case wrote it
+	made   [][]byte
 	faults Faults
 }
 
@@ -392,7 +394,7 @@ func (r *caseRun) run() CaseResult {
 		out.Difference = err.Error()
 		return out
 	}
-	out.Difference = strings.Join(r.compare(res, got), "\n")
+	out.Difference, out.Made = strings.Join(r.compare(res, got), "\n"), r.made
 	return out
 }
 
@@ -403,7 +405,7 @@ func (r *caseRun) execute(w *Worker, records []*extract.Record, got *[]*fhir.Nod
 		if err != nil {
 			return fmt.Errorf("the resource written is no JSON: %w", err)
 		}
-		*got = append(*got, n)
+		*got, r.made = append(*got, n), append(r.made, slices.Clone(x.Whole))
 		return nil
 	}
 	if !r.m.Grouped {
