@@ -24,7 +24,8 @@ type Plan struct {
 	Migration string
 	Sources   []SourcePlan // in the order of the file
 	Mappings  []string     // packs by name, or folders (they hold a slash)
-	Guides    []string
+	Guides    []string // FHIR packages
+	Codes     []string // files and folders of code systems and value sets
 	PHI       PHIPlan
 	Clinical  *TargetPlan
 	Identity  *TargetPlan
@@ -207,6 +208,11 @@ func (r *planReader) plan_(root *yaml.Node) {
 		"guides": at("guides", func(n *yaml.Node) {
 			for _, g := range r.texts(n, "guides") {
 				p.Guides = append(p.Guides, r.path(g))
+			}
+		}),
+		"terminology": at("terminology", func(n *yaml.Node) {
+			for _, f := range r.texts(n, "terminology") {
+				p.Codes = append(p.Codes, r.path(f))
 			}
 		}),
 		"phi":           at("phi", r.phi),

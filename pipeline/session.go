@@ -19,6 +19,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/phi"
+	"github.com/chartlift/chartlift/pipeline/terminology"
 )
 
 // Faults is all that is wrong with a plan or with mappings, each with file, line and column.
@@ -92,6 +93,7 @@ type Session struct {
 	cuts    map[*extract.Table]*cutTable // set by cut
 	policy  *phi.Policy
 	guides  []*fhir.Package
+	codes   *terminology.Definitions // nil: the plan names none
 	shown   map[string]bool // see shownMaps; set where there is a ledger to work in
 	keys    *phi.Keyring
 }
@@ -187,8 +189,10 @@ func (s *Session) compile(ctx context.Context) error {
 	if err != nil {
 		faults = append(faults, document.At(s.Plan.File, s.Plan.nodes["guides"], "%v", err))
 	}
-	s.guides = guides
-	options.Validator = validatorOf(guides)
+	codes, found := readCodes(ctx, s.Plan.Codes)
+	faults = append(faults, found...)
+	s.guides, s.codes = guides, codes
+	options.Validator = validatorOf(guides, codes)
 	for _, p := range s.Plan.Sources {
 		tables, err := s.openTables(ctx, p)
 		if ctx.Err() != nil {
@@ -333,6 +337,9 @@ func (s *Session) pins(ctx context.Context, target string) (map[string]string, e
 	}
 	for _, g := range s.guides {
 		pins["guide "+g.Name+" "+g.Version] = g.Digest()
+	}
+	if s.codes != nil {
+		pins["terminology"] = s.codes.Digest()
 	}
 	for _, w := range p.Waves {
 		pins["wave "+w.Name] = w.Formula + "|" + w.File

@@ -22,6 +22,7 @@ import (
 // ValidateOptions says what files are judged by.
 type ValidateOptions struct {
 	Guides   []string // FHIR packages (.tgz)
+	Codes    []string // files and folders of code systems and value sets
 	Profiles []string // asked of every resource beside those that it claims
 	Stdin    io.Reader
 	Workers  int // 0: one per core
@@ -45,18 +46,45 @@ type ValidatedIssue struct {
 // largestResource bounds what is taken for one resource, in bytes: a Bundle may be large, a file without an end is none.
 const largestResource = 1 << 30
 
-// NewValidator makes a validator of R4 and guide packages.
-func NewValidator(guides []string) (*validate.Validator, error) {
+// newValidator makes a validator of R4, guide packages, and code systems and value sets in files.
+func newValidator(ctx context.Context, guides, files []string) (*validate.Validator, error) {
 	packages, err := readGuides(guides)
 	if err != nil {
 		return nil, err
 	}
-	return validatorOf(packages), nil
+	codes, faults := readCodes(ctx, files)
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return validatorOf(packages, codes), nil
 }
 
-// validatorOf is a validator of packages, R4's own behind them.
-func validatorOf(packages []*fhir.Package) *validate.Validator {
+// readCodes reads code systems and value sets; nil if there is no file.
+func readCodes(ctx context.Context, files []string) (*terminology.Definitions, Faults) {
+	if len(files) == 0 {
+		return nil, nil
+	}
+	// All are read together, since the tables of one release of SNOMED CT may be named one by one; so they are named
+	// from the root that they share.
+	var root string
+	paths := make([]string, len(files))
+	for i, f := range files {
+		full, err := filepath.Abs(f)
+		if err != nil {
+			return nil, Faults{{File: f, Message: err.Error()}}
+		}
+		root = filepath.VolumeName(full) + string(filepath.Separator)
+		paths[i] = filepath.ToSlash(full[len(root):])
+	}
+	return terminology.ReadFiles(ctx, os.DirFS(root), paths...)
+}
+
+// validatorOf is a validator of packages, R4's own behind them, and of the user's own code systems.
+func validatorOf(packages []*fhir.Package, codes *terminology.Definitions) *validate.Validator {
 	store := terminology.NewStore(append([]*fhir.Package{fhir.Core()}, packages...)...) // later ones win
+	if codes != nil {
+		store.Add(codes)
+	}
 	return validate.New(store, append(packages[:len(packages):len(packages)], fhir.Core())...)
 }
 
@@ -90,7 +118,7 @@ func ValidateFiles(ctx context.Context, files []string, o ValidateOptions, emit 
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
-	v, err := NewValidator(o.Guides)
+	v, err := newValidator(ctx, o.Guides, o.Codes)
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,7 @@ Exit: 0 no error (warnings may be there) · 2 wrong usage, a guide or file that 
 		},
 	}
 	cmd.Flags().StringArrayVarP(&o.Guides, "guide", "g", nil, "a FHIR package (.tgz) with profiles, extensions and value sets; may be given several times")
+	cmd.Flags().StringArrayVar(&o.Codes, "terminology", nil, "a file or folder of code systems and value sets (FHIR JSON, CSV, SNOMED CT RF2, Loinc.csv, RXNCONSO.RRF); may be given several times")
 	cmd.Flags().StringArrayVar(&o.Profiles, "profile", nil, "URL of a profile that every resource is asked to conform to; may be given several times")
 	cmd.Flags().IntVar(&o.Workers, "workers", 0, "resources judged at once (default: one per core)")
 	return cmd
