@@ -24,8 +24,8 @@ type Plan struct {
 	Migration string
 	Sources   []SourcePlan // in the order of the file
 	Mappings  []string     // packs by name, or folders (they hold a slash)
-	Guides    []string // FHIR packages
-	Codes     []string // files and folders of code systems and value sets
+	Guides    []string     // FHIR packages
+	Codes     []string     // files and folders of code systems and value sets
 	PHI       PHIPlan
 	Clinical  *TargetPlan
 	Identity  *TargetPlan

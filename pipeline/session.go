@@ -94,7 +94,7 @@ type Session struct {
 	policy  *phi.Policy
 	guides  []*fhir.Package
 	codes   *terminology.Definitions // nil: the plan names none
-	shown   map[string]bool // see shownMaps; set where there is a ledger to work in
+	shown   map[string]bool          // see shownMaps; set where there is a ledger to work in
 	keys    *phi.Keyring
 }
 
