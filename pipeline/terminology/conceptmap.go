@@ -1,7 +1,20 @@
-// Package terminology translates codes: concept maps as CSV or as FHIR ConceptMap JSON.
+// Package terminology translates codes: concept maps as CSV, as FHIR ConceptMap JSON, or out of GEM files.
 //
 // A concept map says what each code of a legacy system becomes, and what becomes of a code that it does not know. It
 // never picks in silence: a code with several targets keeps them all, and whoever looks it up sees that.
+//
+// # What a relationship means here
+//
+// Relationships are those of FHIR R4 (valueset-concept-map-equivalence), read from source to target: `wider` says that the
+// target means more things than the source.
+//
+//	equal, equivalent          a translation; nothing more to say
+//	wider, subsumes            a translation that loses detail: true of every patient, so it is written beside the
+//	                           source's own coding, which keeps the detail
+//	inexact, relatedto         source and target overlap, nobody knows how far; likewise
+//	narrower, specializes      the target asserts more than the source said. Never silent: `# narrower:` says whether the
+//	                           record is refused or gets a finding (R4: to be used with care)
+//	unmatched, disjoint        no target, on purpose
 package terminology
 
 import (
@@ -11,6 +24,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/internal/document"
@@ -22,27 +36,22 @@ type Fault = document.Fault
 // Faults is all that is wrong in the file of a map, as one error.
 type Faults = document.Faults
 
-// Unknown says what becomes of a code that the map does not list.
+// Unknown says what becomes of a code that the map does not list, or for which it has several targets to choose from.
 type Unknown uint8
 
-// What a map says about codes it does not know.
+// What a map says about codes for which it has no one answer.
 const (
 	Refuse Unknown = iota // the record is refused; the default
 	Text                  // a CodeableConcept with text only
 	Keep                  // the source's own code in the source's own system
+	Fixed                 // the code that the map gives for all of them; of unknown codes only
 )
 
+// unknownWords stand in a map for each Unknown.
+var unknownWords = [...]string{Refuse: "refuse", Text: "text", Keep: "keep", Fixed: "fixed"}
+
 // String is the word that stands in a map for it.
-func (u Unknown) String() string {
-	switch u {
-	case Text:
-		return "text"
-	case Keep:
-		return "keep"
-	default:
-		return "refuse"
-	}
-}
+func (u Unknown) String() string { return unknownWords[u] }
 
 // Coding is one target of a source code.
 type Coding struct {
@@ -55,29 +64,77 @@ type Coding struct {
 // ConceptMap is an immutable table from codes to codings. It may be used concurrently.
 type ConceptMap struct {
 	Name    string  // the name that formulas use: translate('Name')
+	File    string  // where it was read, for people
+	URL     string  // its canonical URL, by which other maps name it; may be empty
 	System  string  // URI of the source's own code system; "" if the map names none
 	Unknown Unknown // what becomes of a code that is not in the map
-	codes   map[string][]Coding
-	sorted  []string
-	digest  string
+	Fixed   Coding  // under Unknown Fixed, what it becomes
+	// Alternatives is what becomes of a code with several targets that are a choice and not all of them true.
+	Alternatives Unknown
+	// RefuseNarrower refuses records whose code has only a target that asserts more; else that is a finding.
+	RefuseNarrower bool
+
+	next   reference // the map that is asked for what this one does not know; resolved by Link
+	gem    reference // the GEM file that the map's own lines amend; resolved by AddGEM
+	target string    // URI of the target's code system, for the GEM file
+	codes  map[string]Entry
+	sorted []string
+	digest string
 }
 
-// Lookup answers the targets of a code, in the order of the file. The code must match exactly. It does not allocate.
+// reference is a text that names something else, with its place in the file.
+type reference struct {
+	text         string
+	line, column int
+	path         string // in a JSON file
+}
+
+// Entry is what a map says about one source code.
+type Entry struct {
+	Code    string   // the source code as its system writes it: 250.00 for a source's 25000, where the map knows the rule
+	Targets []Coding // in the order of the file; none: the code is `unmatched`, on purpose
+	// Choice tells that the targets are alternatives, none of which may be picked in silence. Without it, several targets
+	// all hold.
+	Choice bool
+}
+
+// Narrower tells whether one of the targets asserts more than the source code does.
+func (e *Entry) Narrower() bool {
+	for i := range e.Targets {
+		if asserts(e.Targets[i].Relationship) {
+			return true
+		}
+	}
+	return false
+}
+
+// Loose tells whether one of the targets means something else than the source code, so that this must stand beside it.
+func (e *Entry) Loose() bool {
+	for i := range e.Targets {
+		if r := e.Targets[i].Relationship; r != "equivalent" && r != "equal" {
+			return true
+		}
+	}
+	return false
+}
+
+// asserts tells relationships whose target says more than the source.
+func asserts(relationship string) bool { return relationship == "narrower" || relationship == "specializes" }
+
+// Lookup answers what the map says about a code, which must match exactly. It does not allocate.
 //
-// ok is false for a code that the map does not list; then Unknown applies. A listed code may have no target (it is
-// `unmatched`, on purpose: nil, true) or several, of which the caller must not pick in silence. The result is shared:
-// read it only.
-func (m *ConceptMap) Lookup(code string) (targets []Coding, ok bool) {
-	targets, ok = m.codes[code]
-	return targets, ok
+// ok is false for a code that the map does not list; then Unknown applies. The result is shared: read it only.
+func (m *ConceptMap) Lookup(code string) (e Entry, ok bool) {
+	e, ok = m.codes[code]
+	return e, ok
 }
 
 // Len is the number of source codes.
 func (m *ConceptMap) Len() int { return len(m.sorted) }
 
-// Codes yields each source code with its targets, sorted by code.
-func (m *ConceptMap) Codes() iter.Seq2[string, []Coding] {
-	return func(yield func(string, []Coding) bool) {
+// Codes yields each source code with what the map says about it, sorted by code.
+func (m *ConceptMap) Codes() iter.Seq2[string, Entry] {
+	return func(yield func(string, Entry) bool) {
 		for _, code := range m.sorted {
 			if !yield(code, m.codes[code]) {
 				return
@@ -103,7 +160,57 @@ func noTarget(relationship string) bool {
 	return relationship == "unmatched" || relationship == "disjoint"
 }
 
-// finish sorts and hashes the map. It is immutable from here on.
+// eachHolds tells whether several targets may all be written: each is a translation of the source, or holds whenever the
+// source does.
+func eachHolds(targets []Coding) bool {
+	for i := range targets {
+		switch targets[i].Relationship {
+		case "equal", "equivalent", "wider", "subsumes":
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// Relationships counts the source codes by the relationship of their targets, and under "choice" those whose targets are
+// alternatives and under "unmatched" those without a target. A code counts once for each relationship that it has.
+func (m *ConceptMap) Relationships() map[string]int {
+	counts := map[string]int{}
+	for code, e := range m.codes {
+		if code != e.Code {
+			continue // another spelling
+		}
+		seen := map[string]bool{}
+		for _, t := range e.Targets {
+			seen[t.Relationship] = true
+		}
+		if len(e.Targets) == 0 {
+			seen["unmatched"] = true
+		}
+		if e.Choice {
+			seen["choice"] = true
+		}
+		for r := range seen {
+			counts[r]++
+		}
+	}
+	return counts
+}
+
+// add adds a target to the entry of a code.
+func (m *ConceptMap) add(code string, c Coding) {
+	e := m.codes[code]
+	e.Code = code
+	e.Targets = append(e.Targets, c)
+	e.Choice = len(e.Targets) > 1 && !eachHolds(e.Targets)
+	m.codes[code] = e
+}
+
+// addNone notes a code that has no target on purpose.
+func (m *ConceptMap) addNone(code string) { m.codes[code] = Entry{Code: code} }
+
+// finish sorts and hashes the map. It is immutable from here on, until it is linked to others.
 func (m *ConceptMap) finish() *ConceptMap {
 	m.sorted = slices.Sorted(maps.Keys(m.codes))
 	h := sha256.New()
@@ -113,12 +220,13 @@ func (m *ConceptMap) finish() *ConceptMap {
 			_, _ = h.Write([]byte(f))
 		}
 	}
-	put("chartlift concept map 1", m.System, m.Unknown.String())
+	put("chartlift concept map 2", m.System, m.Unknown.String(), m.Fixed.System, m.Fixed.Code, m.Fixed.Display, m.Alternatives.String(),
+		strconv.FormatBool(m.RefuseNarrower), m.next.text, m.gem.text)
 	for _, code := range m.sorted {
-		targets := m.codes[code]
-		put(code)
-		_, _ = h.Write(binary.AppendUvarint(nil, uint64(len(targets))))
-		for _, c := range targets {
+		e := m.codes[code]
+		put(code, e.Code, strconv.FormatBool(e.Choice))
+		_, _ = h.Write(binary.AppendUvarint(nil, uint64(len(e.Targets))))
+		for _, c := range e.Targets {
 			put(c.System, c.Code, c.Display, c.Relationship)
 		}
 	}
