@@ -259,6 +259,11 @@ func loadPolicy(name string) (*phi.Policy, error) {
 func readPacks(p *Plan) ([]*mapping.Pack, Faults) {
 	var packs []*mapping.Pack
 	var faults Faults
+	var beside []fs.FS // where concept maps find files that the user supplies
+	if home, err := os.OpenRoot(p.Dir); err == nil {
+		defer home.Close()
+		beside = append(beside, home.FS())
+	}
 	for _, name := range p.Mappings {
 		var (
 			fsys  fs.FS
@@ -286,7 +291,7 @@ func readPacks(p *Plan) ([]*mapping.Pack, Faults) {
 			}
 			fsys = pack
 		}
-		pack, found := mapping.Read(fsys, shown)
+		pack, found := mapping.Read(fsys, shown, beside...)
 		faults = append(faults, found...)
 		if pack != nil {
 			pack.Own = own

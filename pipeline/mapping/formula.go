@@ -253,7 +253,7 @@ func codeOf(err error) (Code, string) {
 	var e *fhirpath.Error
 	if errors.As(err, &e) {
 		switch code := Code(e.Code); code {
-		case BadDate, AmbiguousDate, NoZone, NonexistentTime, AmbiguousTime, BadNumber, UnmappedCode, SeveralTargets, WrongType:
+		case BadDate, AmbiguousDate, NoZone, NonexistentTime, AmbiguousTime, BadNumber, BadUnit, UnmappedCode, SeveralTargets, NarrowerCode, WrongType:
 			return code, ""
 		}
 		return BadFormula, e.Code

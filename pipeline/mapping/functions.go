@@ -10,6 +10,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/fhirpath"
 	"github.com/chartlift/chartlift/pipeline/internal/document"
+	"github.com/chartlift/chartlift/pipeline/ucum"
 )
 
 // The datatypes that functions make.
@@ -28,7 +29,7 @@ func (c *compiler) functions(f *formulaCompiler) map[string]fhirpath.Function {
 		"dateTime":   {Min: 0, Max: 16, Compile: f.compileDateTime},
 		"decimal":    {Min: 0, Max: 0, Compile: compileDecimal},
 		"integer":    {Min: 0, Max: 0, Compile: compileInteger},
-		"quantity":   {Min: 0, Max: 1, Compile: f.compileQuantity},
+		"quantity":   {Min: 0, Max: 2, Compile: f.compileQuantity},
 		"coding":     {Min: 1, Max: 2, Compile: compileCoding},
 		"concept":    {Min: 0, Max: 1, Compile: compileConcept},
 		"translate":  {Min: 1, Max: 1, Compile: f.compileTranslate},
@@ -316,13 +317,20 @@ func (f *formulaCompiler) compileQuantity(call *fhirpath.Call) (fhirpath.Impl, f
 	if len(problems) > 0 {
 		return nil, result, problems
 	}
-	units := f.mapSlot("units")
-	bad := call.Error(string(BadNumber))
-	call.Mark = &quantityMark{units, bad}
+	mark := &quantityMark{units: f.mapSlot("units"), bad: call.Error(string(BadNumber)), errors: map[Code]error{}}
+	for _, code := range []Code{SeveralTargets, BadUnit} {
+		mark.errors[code] = call.Error(string(code))
+	}
+	if len(call.Args) > 1 {
+		if mark.to, problems = wantedUnit(call.Args[1]); len(problems) > 0 {
+			return nil, result, problems
+		}
+	}
+	call.Mark = mark
 	return single(call, result, func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error) {
 		q, ok := quantity(in.Text())
 		if !ok {
-			return fhirpath.Value{}, bad
+			return fhirpath.Value{}, mark.bad
 		}
 		if len(call.Args) > 0 {
 			v, err := call.Args[0].One(c, c.Focus())
@@ -331,7 +339,9 @@ func (f *formulaCompiler) compileQuantity(call *fhirpath.Call) (fhirpath.Impl, f
 			}
 			q.unit = v.Text()
 		}
-		q.lookUp(c.User.(*Worker), units)
+		if refused := q.lookUp(c.User.(*Worker), mark); refused != "" {
+			return fhirpath.Value{}, mark.errors[refused]
+		}
 		n := c.NewObject()
 		c.AddString(n, "code", q.code)
 		c.AddString(n, "comparator", q.comparator)
@@ -340,6 +350,19 @@ func (f *formulaCompiler) compileQuantity(call *fhirpath.Call) (fhirpath.Impl, f
 		c.AddMember(n, "value", c.NewNumber(q.value))
 		return fhirpath.Object(n, typeQuantity), nil
 	})
+}
+
+// wantedUnit reads the argument that names the unit to convert to.
+func wantedUnit(a *fhirpath.Arg) (*ucum.Unit, []fhirpath.Problem) {
+	text, ok := a.Literal()
+	if !ok {
+		return nil, []fhirpath.Problem{a.Problem("the unit to convert to is a constant text in quotes", "such as 'mg/dL'")}
+	}
+	to, ok := ucum.Parse(text)
+	if !ok {
+		return nil, []fhirpath.Problem{a.Problem(fmt.Sprintf("%q is no unit of UCUM", text), "units are case-sensitive: 'mg/dL', '10*3/uL', 'Cel'")}
+	}
+	return to, nil
 }
 
 // textArgs faults arguments that can never be a text, from the given one on.

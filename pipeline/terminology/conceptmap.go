@@ -109,9 +109,9 @@ func (e *Entry) Narrower() bool {
 }
 
 // Loose tells whether one of the targets means something else than the source code, so that this must stand beside it.
-func (e *Entry) Loose() bool {
-	for i := range e.Targets {
-		if r := e.Targets[i].Relationship; r != "equivalent" && r != "equal" {
+func Loose(targets []Coding) bool {
+	for i := range targets {
+		if r := targets[i].Relationship; r != "equivalent" && r != "equal" {
 			return true
 		}
 	}
@@ -119,7 +119,9 @@ func (e *Entry) Loose() bool {
 }
 
 // asserts tells relationships whose target says more than the source.
-func asserts(relationship string) bool { return relationship == "narrower" || relationship == "specializes" }
+func asserts(relationship string) bool {
+	return relationship == "narrower" || relationship == "specializes"
+}
 
 // Lookup answers what the map says about a code, which must match exactly. It does not allocate.
 //

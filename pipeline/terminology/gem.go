@@ -48,6 +48,13 @@ func (c *classification) dotted(code string) string {
 // GEM is the file of general equivalence mappings that the map names in its header (`# gem: FILE`), "" for most maps.
 func (m *ConceptMap) GEM() string { return m.gem.text }
 
+// FaultGEM is a fault at the place where the map names its GEM file.
+func (m *ConceptMap) FaultGEM(hint, format string, args ...any) Faults {
+	f := m.gem.fault(m.Name, fmt.Sprintf(format, args...))
+	f.Hint = hint
+	return Faults{f}
+}
+
 // gemRow is one line of a GEM file.
 type gemRow struct {
 	target                      string

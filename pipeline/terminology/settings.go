@@ -115,11 +115,13 @@ func (m *ConceptMap) Link(find func(string) *ConceptMap) Faults {
 	for at := m; at.next.text != ""; {
 		other := find(at.next.text)
 		fault := func(hint, format string, args ...any) Faults {
-			f := at.next.fault(at.Name, fmt.Sprintf(format, args...))
+			f := m.next.fault(m.Name, fmt.Sprintf(format, args...))
 			f.Hint = hint
 			return Faults{f}
 		}
 		switch {
+		case other == nil && at != m:
+			return nil // a fault of the other map
 		case other == nil:
 			return fault("maps of the same pack can be named, by name or URL", "there is no concept map %q for the codes that this one does not know", at.next.text)
 		case other == m || slices.Contains(chain, other):

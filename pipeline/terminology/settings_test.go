@@ -52,7 +52,7 @@ func TestRelationships(t *testing.T) {
 		"loose": {false, false, true}, "plain": {false, false, false}, "none": {false, false, false},
 	} {
 		e, ok := m.Lookup(code)
-		if got := [3]bool{e.Choice, e.Narrower(), e.Loose()}; !ok || got != want {
+		if got := [3]bool{e.Choice, e.Narrower(), Loose(e.Targets)}; !ok || got != want {
 			t.Errorf("%s: choice, narrower, loose: %v, want %v", code, got, want)
 		}
 	}
@@ -172,7 +172,7 @@ func TestUnitsOfAMap(t *testing.T) {
 		"10*3/uL,http://unitsofmeasure.org,10*9/L,":        "",
 		"mL,http://unitsofmeasure.org,ml,":                 "",
 		"tablets,http://unitsofmeasure.org,{tablet},":      "",
-		"mg,http://x,g,": "",
+		"mg,http://x,g,":                                   "",
 	} {
 		_, faults := ReadCSV("units", strings.NewReader(head+line+"\n"))
 		if (want == "") != (len(faults) == 0) || want != "" && (len(faults) != 1 || faults[0].Line != 2 || !strings.Contains(faults[0].Message, want)) {
