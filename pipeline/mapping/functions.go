@@ -326,6 +326,9 @@ func (f *formulaCompiler) compileQuantity(call *fhirpath.Call) (fhirpath.Impl, f
 			return nil, result, problems
 		}
 	}
+	if mark.units != nil {
+		f.c.remarkMap(mark.units)
+	}
 	call.Mark = mark
 	return single(call, result, func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error) {
 		q, ok := quantity(in.Text())

@@ -99,13 +99,17 @@ func (w *Worker) ask(slot *mapSlot, code string) (a answer, refused Code) {
 	return a, ""
 }
 
-// remarkMap says what the check of a concept map in use should tell, once for each map: how many of its codes have no
-// target that means the same.
+// remarkMap says what the check of a concept map in use should tell, once for each map: lines to look at, and how many of
+// its codes have no target that means the same.
 func (c *compiler) remarkMap(slot *mapSlot) {
 	if slot.remarked {
 		return
 	}
 	slot.remarked = true
+	for _, doubt := range slot.m.Doubts {
+		doubt.File = slot.m.File
+		c.notices = append(c.notices, Notice{Severity: IsFinding, Rule: FindDoubtfulUnit, Subject: slot.m.Name, Fault: doubt})
+	}
 	counts := slot.m.Relationships()
 	remark := func(rule, hint, format string, names ...string) {
 		n, list := 0, ""

@@ -71,6 +71,8 @@ type ConceptMap struct {
 	Fixed   Coding  // under Unknown Fixed, what it becomes
 	// Alternatives is what becomes of a code with several targets that are a choice and not all of them true.
 	Alternatives Unknown
+	// Doubts are lines that a person should look at, without the file's name.
+	Doubts []Fault
 	// RefuseNarrower refuses records whose code has only a target that asserts more; else that is a finding.
 	RefuseNarrower bool
 

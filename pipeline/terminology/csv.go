@@ -46,8 +46,9 @@ const maxFaults = 100
 //
 // A cell that begins with =, +, - or @ may have an apostrophe before it, as [WriteOpen] writes it; it is not part of the text.
 //
-// A target in UCUM must be a unit; if the source code reads as a unit of another magnitude or dimension, the line is a
-// fault, unless it has a comment that says why. Doses times a thousand harm people.
+// A target in UCUM must be a unit. If the source code reads as a unit of another magnitude, the line is a fault, and if it
+// reads as one of another dimension it is one of the map's Doubts, unless it has a comment that says why. Doses times a
+// thousand harm people.
 //
 // name is the map's name, and stands as the file in the faults. All faults are found at once; the map is nil if there
 // is one.
@@ -285,8 +286,10 @@ func (c *csvMap) line(cells []string, line int) {
 		return
 	}
 	if comment, _, _ := get(columnComment); system == UCUM && code != "" && comment == "" {
-		if message, hint := unitFault(source, code); message != "" {
+		if message, hint, grave := unitFault(source, code); grave {
 			c.fault(line, 1, hint, "%s", message)
+		} else if message != "" {
+			c.m.Doubts = append(c.m.Doubts, Fault{Line: line, Column: 1, Message: message, Hint: hint})
 		}
 	}
 	key := fmt.Sprintf("%d:%s%d:%s%s", len(source), source, len(system), system, code)

@@ -219,9 +219,11 @@ func (j *jsonMap) element(e *fhir.Node, system, path string) {
 			continue
 		}
 		if system == UCUM && t.Get("comment").Str() == "" {
-			if message, hint := unitFault(code, c.Code); message != "" {
+			if message, hint, grave := unitFault(code, c.Code); grave {
 				j.fault(at, hint, "%s", message)
 				continue
+			} else if message != "" {
+				j.m.Doubts = append(j.m.Doubts, Fault{Message: at + ": " + message, Hint: hint})
 			}
 		}
 		key := fmt.Sprintf("%d:%s%d:%s%s", len(code), code, len(c.System), c.System, c.Code)

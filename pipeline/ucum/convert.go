@@ -12,7 +12,7 @@ import (
 // [Comparable]: what UCUM calls a pure number may count different things, and 2 {tbl} are not 2 mol.
 func Obstacle(from, to *Unit) string {
 	names := fmt.Sprintf("%s and %s ", from.code, to.code)
-	switch substance := from.kinds[kinds["mol"]] != to.kinds[kinds["mol"]]; {
+	switch {
 	case from.special != to.special:
 		scale := from.code
 		if from.special == "" {
@@ -21,7 +21,7 @@ func Obstacle(from, to *Unit) string {
 		return fmt.Sprintf("%s is a scale by a logarithm, tangent or root, which no exact number leads to or from", scale)
 	case !maps.Equal(from.arbitrary, to.arbitrary):
 		return names + "are not both multiples of one arbitrary unit, which is defined by its own assay alone"
-	case from.dimension != to.dimension && substance && massApart(from, to):
+	case NeedMolarMass(from, to):
 		return names + "are a mass and an amount of substance: only the molar mass of the substance relates them"
 	case from.dimension != to.dimension:
 		return names + "have different dimensions"
@@ -33,15 +33,17 @@ func Obstacle(from, to *Unit) string {
 	return ""
 }
 
-// massApart tells whether the dimensions differ in mass alone.
-func massApart(a, b *Unit) bool {
+// NeedMolarMass tells whether two units differ in that one measures a mass where the other measures an amount of
+// substance.
+func NeedMolarMass(a, b *Unit) bool {
 	const gram = 2
 	for i := range a.dimension {
 		if i != gram && a.dimension[i] != b.dimension[i] {
 			return false
 		}
 	}
-	return true
+	mole := kinds["mol"]
+	return a.dimension[gram] != b.dimension[gram] && a.kinds[mole] != b.kinds[mole]
 }
 
 // Ratio is how many of the second unit one of the first is. False where there is an obstacle, or the zeros of the two
