@@ -156,3 +156,25 @@ func (r reference) fault(file, message string) Fault {
 	}
 	return Fault{File: file, Line: r.line, Column: r.column, Message: message}
 }
+
+// Settings are the map's settings as the lines that stand before the header of a CSV file, without their `#`. What the map
+// takes from a GEM file or from another map is not among them.
+func (m *ConceptMap) Settings() (lines []string) {
+	say := func(setting, value string) { lines = append(lines, setting+": "+value) }
+	if m.System != "" {
+		say(settingSystem, m.System)
+	}
+	switch {
+	case m.Unknown == Fixed:
+		say(settingUnknown, fmt.Sprintf("%s %s|%s|%s", m.Unknown, m.Fixed.System, m.Fixed.Code, m.Fixed.Display))
+	case m.Unknown != Refuse:
+		say(settingUnknown, m.Unknown.String())
+	}
+	if m.RefuseNarrower {
+		say(settingNarrower, "refuse")
+	}
+	if m.Alternatives != Refuse {
+		say(settingAlternatives, m.Alternatives.String())
+	}
+	return lines
+}
