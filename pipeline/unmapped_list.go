@@ -110,7 +110,7 @@ func (s *Session) writeUnmapped(out *UnmappedCodes, dir string) error {
 			out.Unfit[u.Map]++
 			continue
 		}
-		list[i].codes = append(list[i].codes, terminology.Open{Code: u.Value, Comment: fmt.Sprintf("%d times in %d patients", u.Count, u.Patients)})
+		list[i].codes = append(list[i].codes, terminology.Open{Code: u.Value, Comment: fmt.Sprintf("count %d; patients %d", u.Count, u.Patients)})
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil { // codes may be of few patients
 		return err

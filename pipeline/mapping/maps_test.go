@@ -254,6 +254,22 @@ func TestQuantityInAnotherUnit(t *testing.T) {
 	if got := mapped(t, mustCompile(t, files), "p", "c", "", "1.5", "g/L"); got != `mapped {"code":"mg/dL","system":"http://unitsofmeasure.org","unit":"mg/dL","value":150}` {
 		t.Errorf("without a map of units: %s", got)
 	}
+	// The manual's way to keep the value as it was.
+	kept := obs("", `  valueQuantity:
+    extension:
+      - url: http://hl7.org/fhir/StructureDefinition/iso21090-PQ-translation
+        valueQuantity: = VALUE.quantity(UNIT)
+    value: = VALUE.quantity(UNIT, 'kg').value
+    unit: kg
+    system: http://unitsofmeasure.org
+    code: kg
+`)
+	kept["maps/units.csv"] = units
+	want := `mapped {"code":"kg","extension":[{"url":"http://hl7.org/fhir/StructureDefinition/iso21090-PQ-translation","valueQuantity":` +
+		`{"code":"[lb_av]","system":"http://unitsofmeasure.org","unit":"lbs","value":150}}],"system":"http://unitsofmeasure.org","unit":"kg","value":68.0}`
+	if got := mapped(t, mustCompile(t, kept), "p", "c", "", "150", "lbs"); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 	_, notices, faults := compileFiles(t, func() map[string]string {
 		files := obs("", "  valueQuantity: = VALUE.quantity(UNIT)\n")
 		files["maps/units.csv"] = units

@@ -3,18 +3,95 @@
 // A concept map says what each code of a legacy system becomes, and what becomes of a code that it does not know. It
 // never picks in silence: a code with several targets keeps them all, and whoever looks it up sees that.
 //
-// # What a relationship means here
+// # Concept maps
+//
+// A concept map lies in the folder maps/ of a mapping pack and goes by the name of its file: maps/conditions.csv is
+// 'conditions' in CODE.translated('conditions'). Codes match exactly, as they stand in the source.
+//
+//	# Anything may be said in lines that begin with `#` before the header. Some of them are settings:
+//	# system: http://legacy.example/conditions
+//	# unknown: text
+//	source code,target system,target code,display,relationship,comment
+//	DM2,http://snomed.info/sct,44054006,Diabetes mellitus type 2,equivalent,
+//	HTN,http://snomed.info/sct,38341003,Hypertension,wider,
+//	TEST,,,,unmatched,made by the old system's own checks
+//
+// display, relationship and comment may be left out, and the order of the columns is free. The settings:
+//
+//	system        URI of the source's own codes; translated() keeps the source's coding only if it is given
+//	unknown       what becomes of a code that is not in the map: refuse (default; the record is refused) | text (a concept
+//	              with text only) | keep (the source's own code) | fixed SYSTEM|CODE|DISPLAY (this one; counted as unknown
+//	              all the same) | map NAME (another map of the pack is asked, by name or URL, and its settings for unknown
+//	              codes hold)
+//	narrower      find (default) | refuse, see below
+//	alternatives  refuse (default) | text | keep, see below
+//	url           the map's canonical URL
+//	gem, target   a GEM file and the system of its targets, see below
+//
+// # Relationships
 //
 // Relationships are those of FHIR R4 (valueset-concept-map-equivalence), read from source to target: `wider` says that the
-// target means more things than the source.
+// target means more things than the source. Blank is equivalent.
 //
-//	equal, equivalent          a translation; nothing more to say
-//	wider, subsumes            a translation that loses detail: true of every patient, so it is written beside the
-//	                           source's own coding, which keeps the detail
-//	inexact, relatedto         source and target overlap, nobody knows how far; likewise
-//	narrower, specializes      the target asserts more than the source said. Never silent: `# narrower:` says whether the
-//	                           record is refused or gets a finding (R4: to be used with care)
-//	unmatched, disjoint        no target, on purpose
+//	equal, equivalent       a translation; nothing more to say
+//	wider, subsumes         a translation that loses detail: true of every patient who has the source's code. It is written
+//	                        beside the source's coding, which keeps the detail
+//	inexact, relatedto      source and target overlap, and nobody knows how far; likewise
+//	narrower, specializes   the target asserts more than the source said, so it can be wrong for a patient. Never silent:
+//	                        the record gets the finding `narrower-code`, or is refused under `# narrower: refuse`
+//	unmatched, disjoint     there is no target, on purpose: translate() is empty, translated() keeps the source's coding
+//
+// Where a target is not equal or equivalent and the map names no `system`, translated() writes the source's code as text.
+// `check` lists how many codes of each map in use have such targets.
+//
+// # Several targets
+//
+// Several lines for one source code are several targets. They are all written by translated() if each of them holds
+// whenever the source's code does: equal, equivalent, wider, subsumes. Otherwise they are alternatives, and none is picked:
+// `# alternatives:` says whether the record is refused with `several-targets` (default), or gets the finding of that name
+// and text alone, or the source's own coding alone. translate(), which gives one code, refuses whatever has several.
+//
+// # FHIR ConceptMap
+//
+// maps/NAME.json is a ConceptMap of R4, and says the same as a CSV file with the same content: both have one digest. All
+// groups have one source system. group.unmapped is `unknown`: provided (keep), fixed, other-map (by the map's url or name);
+// groups must not contradict each other. dependsOn, product, implicitRules and modifierExtension are faults, since a code
+// would be translated wrongly without them. What R4 has no element for stands in extensions of the map, with the words of
+// the settings: https://github.com/chartlift/chartlift/fhir/concept-map-unknown, -narrower and -alternatives.
+//
+// # Units
+//
+// The map `units` translates what a source writes for units into UCUM (http://unitsofmeasure.org); quantity() looks there.
+// Each target must be a unit. A source text that is itself a unit of UCUM, but of another magnitude than its target (mg to
+// g), or a mass where the target is an amount of substance (mg/dL to mmol/L), is a fault: every number would change its
+// meaning. One that measures something else altogether (K/uL for thousands, F for Fahrenheit; UCUM reads kelvin and farad)
+// is the finding `doubtful-unit`. A text in the line's column `comment` says that it is meant so, and ends both. A text
+// that differs from its target in case alone (MG for mg) is no likeness.
+//
+// # ICD-9 to ICD-10 by GEM files
+//
+// CMS's General Equivalence Mappings are text files: source code, target code, five flags. The user supplies the file; it
+// lies in maps/ or in the plan's own folder, may be packed (.gz, .zst), and is named by a map:
+//
+//	# gem: 2018_I9gem.txt.gz
+//	# system: http://hl7.org/fhir/sid/icd-9-cm
+//	# target: http://hl7.org/fhir/sid/icd-10-cm
+//	# alternatives: keep
+//	# unknown: text
+//	source code,target system,target code,display,relationship
+//	250.02,http://hl7.org/fhir/sid/icd-10-cm,E11.65,Type 2 diabetes mellitus with hyperglycemia,narrower
+//
+// The map's own lines take the place of all that the file says about their source code: so a person decides where the file
+// leaves a choice. Systems are ICD-9-CM and ICD-10-CM as above, or for procedures urn:oid:2.16.840.1.113883.6.104 and
+// http://www.cms.gov/Medicare/Coding/ICD10. Dots are put in by the rule of each classification (250.00, E950.0, V01.81), and
+// a source code is known with its dot and without.
+//
+//	exact entry             equivalent
+//	approximate             relatedto, never equivalent: the file does not say in which direction it differs
+//	no map                  unmatched
+//	combination             if the only scenario has one code in each of its choice lists, all of them are written, since
+//	                        together they say what the source said; each is relatedto
+//	anything else           several entries, scenarios, or codes in one choice list: alternatives
 package terminology
 
 import (
