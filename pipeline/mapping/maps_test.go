@@ -136,9 +136,9 @@ func TestMapsInBothForms(t *testing.T) {
 		"element": [{"code": "a", "target": [{"code": "1", "equivalence": "equal"}]}]}]}`
 	json["maps/worse.json"] = `{"resourceType": "ConceptMap", "group": [{"target": "urn:example:t", "element": [{"code": "a", "target": [{"code": "1", "equivalence": "equal", "dependsOn": []}]}]}]}`
 	_, faults := readFiles(t, json)
-	want := `pack/maps/bad.json: group[0].unmapped: there is no concept map "http://nowhere" for the codes that this one does not know (maps of the same pack can be named, by name or URL)
+	want := `pack/maps/bad.json:1:82: group[0].unmapped: there is no concept map "http://nowhere" for the codes that this one does not know (maps of the same pack can be named, by name or URL)
 pack/maps/codes.json: the concept map "codes" is there twice, first in pack/maps/codes.csv (keep one form of it)
-pack/maps/worse.json: group[0].element[0].target[0].dependsOn: is not supported, and must not be ignored`
+pack/maps/worse.json:1:158: group[0].element[0].target[0].dependsOn: is not supported, and must not be ignored`
 	if diff := cmp.Diff(want, faults.Error()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -185,13 +185,35 @@ func TestFHIRFaults(t *testing.T) {
 			}
 			continue
 		}
-		if m != nil || len(faults) != 1 || !strings.HasPrefix(faults[0].String(), c.want) {
+		if m != nil || len(faults) != 1 {
 			t.Errorf("%s -> %s\ngot  %v\nwant %s", c.old, c.new, faults, c.want)
+			continue
+		}
+		got := faults[0]
+		if strings.Contains(c.want, ": group[") && (got.Line < 2 || got.Column < 1) {
+			t.Errorf("%s has no place", got)
+		}
+		if !strings.HasPrefix(c.want, "m:1:") {
+			got.Line, got.Column = 0, 0
+		}
+		if !strings.HasPrefix(got.String(), c.want) {
+			t.Errorf("%s -> %s\ngot  %v\nwant %s", c.old, c.new, got, c.want)
 		}
 	}
 	twice := strings.NewReplacer(`"http://snomed.info/sct"`, `"`+genders+`"`, "248153007", "male").Replace(inJSON)
 	if _, faults := ReadFHIR("m", []byte(twice)); len(faults) != 1 || !strings.Contains(faults[0].Message, "same target twice") {
 		t.Errorf("%v", faults)
+	}
+}
+
+func TestPlacesInJSON(t *testing.T) {
+	const text = "{\"a\": 1,\n \"group\" : [ {\"x\": [1, {\"code\": \"a\"}]},\n\t{\"x\": [\n]}]}"
+	for path, want := range map[string][2]int{
+		"": {1, 1}, "a": {1, 7}, "group": {2, 12}, "group[0]": {2, 14}, "group[0].x[1].code": {2, 33}, "group[0].x[1].none": {2, 24}, "group[1].x[7]": {3, 8}, "none": {1, 1},
+	} {
+		if line, column := locate([]byte(text), path); line != want[0] || column != want[1] {
+			t.Errorf("%q is at %d:%d, want %v", path, line, column, want)
+		}
 	}
 }
 

@@ -21,8 +21,7 @@ const extension = "https://github.com/chartlift/chartlift/fhir/concept-map-"
 // otherwise, and a code translated wrongly. An element without a target has none on purpose. Units are checked as by
 // [ReadCSV], and so is everything else: a map in both forms has one digest.
 //
-// Faults name the element by its path; their line is known only where the text is no JSON. The map is nil if there is
-// one.
+// Faults name the element by its path and its place. The map is nil if there is one.
 func ReadFHIR(name string, data []byte) (*ConceptMap, Faults) {
 	root, err := fhir.Parse(data)
 	if err != nil {
@@ -33,7 +32,7 @@ func ReadFHIR(name string, data []byte) (*ConceptMap, Faults) {
 		}
 		return nil, Faults{f}
 	}
-	j := &jsonMap{m: &ConceptMap{Name: name, codes: map[string]Entry{}}, pool: pool{}, given: map[string]bool{}, none: map[string]bool{}}
+	j := &jsonMap{data: data, m: &ConceptMap{Name: name, codes: map[string]Entry{}}, pool: pool{}, given: map[string]bool{}, none: map[string]bool{}}
 	if root.ResourceType() != "ConceptMap" {
 		return nil, Faults{{File: name, Message: "the resource is no ConceptMap"}}
 	}
@@ -54,6 +53,7 @@ func ReadFHIR(name string, data []byte) (*ConceptMap, Faults) {
 }
 
 type jsonMap struct {
+	data     []byte
 	m        *ConceptMap
 	pool     pool
 	given    map[string]bool // pairs of source code and target
@@ -71,7 +71,8 @@ func (j *jsonMap) fault(path, hint, format string, args ...any) {
 	if len(j.faults) > maxFaults {
 		return
 	}
-	j.faults = append(j.faults, Fault{File: j.m.Name, Message: path + ": " + fmt.Sprintf(format, args...), Hint: hint})
+	line, column := locate(j.data, path)
+	j.faults = append(j.faults, Fault{File: j.m.Name, Line: line, Column: column, Message: path + ": " + fmt.Sprintf(format, args...), Hint: hint})
 }
 
 // refuse makes a fault of each member that would change the meaning and is not supported.
@@ -147,6 +148,7 @@ func (j *jsonMap) unmappedOf(u *fhir.Node, path string) {
 			break
 		}
 		j.m.next = reference{text: url, path: path}
+		j.m.next.line, j.m.next.column = locate(j.data, path)
 	default:
 		message, hint = fmt.Sprintf("%q is not supported, and must not be ignored", mode), nearest(mode, []string{"provided", "fixed", "other-map"})
 	}
@@ -223,7 +225,8 @@ func (j *jsonMap) element(e *fhir.Node, system, path string) {
 				j.fault(at, hint, "%s", message)
 				continue
 			} else if message != "" {
-				j.m.Doubts = append(j.m.Doubts, Fault{Message: at + ": " + message, Hint: hint})
+				line, column := locate(j.data, at)
+				j.m.Doubts = append(j.m.Doubts, Fault{Line: line, Column: column, Message: at + ": " + message, Hint: hint})
 			}
 		}
 		key := fmt.Sprintf("%d:%s%d:%s%s", len(code), code, len(c.System), c.System, c.Code)
