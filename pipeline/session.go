@@ -92,7 +92,6 @@ type Session struct {
 	cuts    map[*extract.Table]*cutTable // set by cut
 	policy  *phi.Policy
 	guides  []*fhir.Package
-	shown   map[string]bool // see shownMaps; set where there is a ledger to work in
 	keys    *phi.Keyring
 }
 
@@ -213,12 +212,6 @@ func (s *Session) compile(ctx context.Context) error {
 		return faults
 	}
 	s.Program = program
-	if s.options.Access&Write != 0 {
-		var err error
-		if s.shown, err = s.shownMaps(); err != nil {
-			return err
-		}
-	}
 	if faults := s.checkDelivery(); len(faults) > 0 {
 		return faults.Sort()
 	}
