@@ -78,12 +78,18 @@ func (w *Worker) ask(slot *mapSlot, code string) (a answer, refused Code) {
 		}
 	case e.Choice:
 		a.source = e.Code
+		w.loosely(slot, "choice")
 		if instead = m.Alternatives; instead == terminology.Refuse {
 			return a, SeveralTargets
 		}
 		w.find(FindSeveral)
 	default:
 		a.source, a.targets = e.Code, e.Targets
+		for i := range e.Targets {
+			if r := e.Targets[i].Relationship; r != "equivalent" && r != "equal" && (i == 0 || e.Targets[i-1].Relationship != r) {
+				w.loosely(slot, r)
+			}
+		}
 		if e.Narrower() {
 			if m.RefuseNarrower {
 				return a, NarrowerCode

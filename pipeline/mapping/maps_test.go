@@ -82,6 +82,26 @@ func TestWhatMapsSay(t *testing.T) {
 	}
 }
 
+// Translations that do not mean the same are counted by map and relationship.
+func TestLooseTranslationsAreCounted(t *testing.T) {
+	files := obs("", "  method: = CODE.translated('codes')\n")
+	files["maps/codes.csv"] = "# alternatives: text\n" + mapHead + "a,urn:example:t,1,,wider\na,urn:example:u,1,,wider\nb,urn:example:t,2,,inexact\nc,urn:example:t,2,,narrower\nd,urn:example:t,1,,relatedto\nd,urn:example:t,2,,relatedto\ne,urn:example:t,1,,\n"
+	p := mustCompile(t, files)
+	w := p.NewWorker()
+	for _, code := range []string{"a", "a", "b", "c", "d", "e"} {
+		if _, err := w.Map(p.Mapping("observation"), obsRecord("p", code), 1, func(*Resource) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []TranslationCount{{"pack/codes", "choice", 1}, {"pack/codes", "inexact", 1}, {"pack/codes", "narrower", 1}, {"pack/codes", "wider", 2}}
+	if diff := cmp.Diff(want, w.TakeTranslations()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if again := w.TakeTranslations(); len(again) > 0 {
+		t.Errorf("counted twice: %v", again)
+	}
+}
+
 // The check lists, once for each map in use, how many of its codes mean something else than their targets.
 func TestMapsAreRemarkedUpon(t *testing.T) {
 	files := obs("", "  method: = CODE.translated('codes')\n  valueString: = CODE.translate('codes')\n")
