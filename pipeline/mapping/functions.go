@@ -10,7 +10,6 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/fhirpath"
 	"github.com/chartlift/chartlift/pipeline/internal/document"
-	"github.com/chartlift/chartlift/pipeline/ucum"
 )
 
 // The datatypes that functions make.
@@ -308,64 +307,6 @@ func compileInteger(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []
 		}
 		return fhirpath.Integer(v), nil
 	})
-}
-
-func (f *formulaCompiler) compileQuantity(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []fhirpath.Problem) {
-	result := fhirpath.StaticFHIR(typeQuantity)
-	problems := wants(call, "", fhirpath.KindString, fhirpath.KindInteger, fhirpath.KindDecimal)
-	problems = append(problems, textArgs(call, 0)...)
-	if len(problems) > 0 {
-		return nil, result, problems
-	}
-	mark := &quantityMark{units: f.mapSlot("units"), bad: call.Error(string(BadNumber)), errors: map[Code]error{}}
-	for _, code := range []Code{SeveralTargets, BadUnit} {
-		mark.errors[code] = call.Error(string(code))
-	}
-	if len(call.Args) > 1 {
-		if mark.to, problems = wantedUnit(call.Args[1]); len(problems) > 0 {
-			return nil, result, problems
-		}
-	}
-	if mark.units != nil {
-		f.c.remarkMap(mark.units)
-	}
-	call.Mark = mark
-	return single(call, result, func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error) {
-		q, ok := quantity(in.Text())
-		if !ok {
-			return fhirpath.Value{}, mark.bad
-		}
-		if len(call.Args) > 0 {
-			v, err := call.Args[0].One(c, c.Focus())
-			if err != nil {
-				return fhirpath.Value{}, err
-			}
-			q.unit = v.Text()
-		}
-		if refused := q.lookUp(c.User.(*Worker), mark); refused != "" {
-			return fhirpath.Value{}, mark.errors[refused]
-		}
-		n := c.NewObject()
-		c.AddString(n, "code", q.code)
-		c.AddString(n, "comparator", q.comparator)
-		c.AddString(n, "system", q.system)
-		c.AddString(n, "unit", q.unit)
-		c.AddMember(n, "value", c.NewNumber(q.value))
-		return fhirpath.Object(n, typeQuantity), nil
-	})
-}
-
-// wantedUnit reads the argument that names the unit to convert to.
-func wantedUnit(a *fhirpath.Arg) (*ucum.Unit, []fhirpath.Problem) {
-	text, ok := a.Literal()
-	if !ok {
-		return nil, []fhirpath.Problem{a.Problem("the unit to convert to is a constant text in quotes", "such as 'mg/dL'")}
-	}
-	to, ok := ucum.Parse(text)
-	if !ok {
-		return nil, []fhirpath.Problem{a.Problem(fmt.Sprintf("%q is no unit of UCUM", text), "units are case-sensitive: 'mg/dL', '10*3/uL', 'Cel'")}
-	}
-	return to, nil
 }
 
 // textArgs faults arguments that can never be a text, from the given one on.

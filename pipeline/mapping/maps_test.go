@@ -64,6 +64,7 @@ func TestWhatMapsSay(t *testing.T) {
 		{own, "zz", `refused unmapped-code`, `refused unmapped-code`},
 		{own + "# unknown: fixed urn:example:t|U|Unknown\n", "zz", `mapped unmapped-code@CODE "U"`,
 			`mapped unmapped-code@CODE {"coding":[{"code":"zz","system":"urn:example:own"},{"code":"U","display":"Unknown","system":"urn:example:t"}]}`},
+		{"# unknown: fixed urn:example:t|U\n", "zz", `mapped unmapped-code@CODE "U"`, `mapped unmapped-code@CODE {"coding":[{"code":"U","system":"urn:example:t"}],"text":"zz"}`},
 	} {
 		for formula, want := range map[string]string{"method: = CODE.translated('codes')": c.translated, "valueString: = CODE.translate('codes')": c.translate} {
 			files := obs("", "  "+formula+"\n")
@@ -154,10 +155,13 @@ func TestMapsInBothForms(t *testing.T) {
 	json["maps/codes.csv"] = csv["maps/codes.csv"]
 	json["maps/bad.json"] = `{"resourceType": "ConceptMap", "group": [{"target": "urn:example:t", "unmapped": {"mode": "other-map", "url": "http://nowhere"},
 		"element": [{"code": "a", "target": [{"code": "1", "equivalence": "equal"}]}]}]}`
+	json["maps/twin.csv"] = "# url: http://example.org/codes\n" + mapHead
+	json["maps/triplet.csv"] = "# url: http://example.org/codes\n" + mapHead
 	json["maps/worse.json"] = `{"resourceType": "ConceptMap", "group": [{"target": "urn:example:t", "element": [{"code": "a", "target": [{"code": "1", "equivalence": "equal", "dependsOn": []}]}]}]}`
 	_, faults := readFiles(t, json)
 	want := `pack/maps/bad.json:1:82: group[0].unmapped: there is no concept map "http://nowhere" for the codes that this one does not know (maps of the same pack can be named, by name or URL)
 pack/maps/codes.json: the concept map "codes" is there twice, first in pack/maps/codes.csv (keep one form of it)
+pack/maps/twin.csv: the URL http://example.org/codes is that of another concept map too, pack/maps/triplet.csv (give one of them another)
 pack/maps/worse.json:1:158: group[0].element[0].target[0].dependsOn: is not supported, and must not be ignored`
 	if diff := cmp.Diff(want, faults.Error()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -299,6 +303,18 @@ func TestQuantityInAnotherUnit(t *testing.T) {
 		return n.Severity == IsFinding && n.Rule == FindDoubtfulUnit && strings.HasPrefix(n.Fault.String(), "pack/maps/units.csv:6:1: ")
 	}) {
 		t.Errorf("no finding about the line that takes farad for Fahrenheit: %v", faults)
+	}
+	for unit, want := range map[string]string{
+		"'mgdl'": "mg/dL and mmol/L are a mass and an amount of substance: only the molar mass of the substance relates them",
+		"'odd'":  `the concept map units has no unit of UCUM for "odd"`,
+		"'meq'":  "meq and mmol/L have different dimensions",
+	} {
+		files := obs("", `  valueQuantity: "= VALUE.quantity(`+unit+`, 'mmol/L')"`+"\n")
+		files["maps/units.csv"] = units
+		_, _, faults := compileFiles(t, files)
+		if len(faults) != 1 || !strings.HasPrefix(faults[0].String(), "pack/observation.yaml:") || !strings.Contains(faults[0].Message, want) {
+			t.Errorf("%s: %v", unit, faults)
+		}
 	}
 	for to, want := range map[string]string{
 		"'mcg'": `"mcg" is no unit of UCUM (units are case-sensitive: 'mg/dL', '10*3/uL', 'Cel')`,

@@ -70,18 +70,25 @@ func (p *Pack) readMaps(fsys fs.FS, beside []fs.FS) (faults Faults) {
 		m.Name, m.File = name, shown
 		p.Maps[name] = m
 	}
+	urls := map[string]*terminology.ConceptMap{}
+	for _, name := range slices.Sorted(maps.Keys(p.Maps)) {
+		m := p.Maps[name]
+		if first := urls[m.URL]; m.URL != "" && first != nil {
+			faults = append(faults, Fault{File: m.File, Message: fmt.Sprintf("the URL %s is that of another concept map too, %s", m.URL, first.File), Hint: "give one of them another"})
+		} else {
+			urls[m.URL] = m
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.Maps)) {
 		m := p.Maps[name]
 		found := m.Link(func(name string) *terminology.ConceptMap {
 			if other := p.Maps[name]; other != nil {
 				return other
 			}
-			for _, other := range p.Maps {
-				if other.URL == name {
-					return other
-				}
+			if name == "" {
+				return nil
 			}
-			return nil
+			return urls[name]
 		})
 		for _, x := range found {
 			x.File = m.File

@@ -99,6 +99,9 @@ var catalogue = map[string]Explanation{
 	"wrote-nothing":     {"Value read and not written", "A formula read a cell with something in it and wrote nothing.", "Ask the migration engineer: either the formula misses something, or the mapping should say why (`allow empty:`)."},
 	"unused-column":     {"Column left behind", "No formula reads this column, and the mapping does not say why.", "Decide whether the column is needed; if not, name it under `unused:` with a reason."},
 	"unused-table":      {"Table left behind", "No mapping reads this table, and the plan does not say why.", "Decide whether the table is needed; if not, name it under `unused-tables:` with a reason."},
+	"loose-map":         {"Translations that do not mean the same", "A concept map has targets that are wider than what the source says, or only overlap with it. The source's own code is kept beside them.", "Have a clinician look through these lines of the concept map."},
+	"narrower-map":      {"Translations that say more than the source", "A concept map has targets that are more specific than what the source says.", "Have a clinician look through these lines of the concept map: each can be wrong for a patient."},
+	"choice-map":        {"Codes with several translations to choose from", "A concept map has codes with several targets, of which one would have to be chosen. None is picked by guesswork.", "Decide with a clinician which target is meant, line by line."},
 	"missing-column":    {"Column not in this export", "The mapping knows a column that this export does not have.", "Make sure that the export is complete; if it never has the column, name it under `optional:`."},
 
 	// Notices about policy, delivery and keys.

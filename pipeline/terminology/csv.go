@@ -61,6 +61,9 @@ func ReadCSV(name string, r io.Reader) (*ConceptMap, Faults) {
 	if err := c.comments(in); err != nil {
 		return nil, append(c.faults, Fault{File: name, Line: c.skipped + 1, Message: "the file cannot be read: " + err.Error()})
 	}
+	if c.m.target != "" && c.m.gem.text == "" {
+		c.fault(c.skipped+1, 0, "each line names its target's system", "`target` is given without a GEM file")
+	}
 	c.r = csv.NewReader(in)
 	c.r.FieldsPerRecord = -1
 	c.r.ReuseRecord = true

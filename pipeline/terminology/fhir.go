@@ -140,7 +140,7 @@ func (j *jsonMap) unmappedOf(u *fhir.Node, path string) {
 		if j.m.Unknown == Fixed && j.m.Fixed.System != j.target {
 			j.fault(path, "make a map of its own for each", "groups with several target systems cannot each have a fixed code for what is unknown")
 		}
-		j.m.Unknown, j.m.Fixed = Fixed, Coding{System: j.target, Code: code, Display: display, Relationship: defaultRelationship}
+		j.m.Unknown, j.m.Fixed = Fixed, Coding{System: j.target, Code: code, Display: display, Relationship: fixedRelationship}
 		message, hint = j.m.checkFixed()
 	case "other-map":
 		if url == "" {

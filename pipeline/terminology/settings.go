@@ -19,6 +19,9 @@ const (
 	settingTarget       = "target"
 )
 
+// fixedRelationship is that of the one code for all unknown ones: nobody knows what it has to do with each.
+const fixedRelationship = "relatedto"
+
 var settings = []string{settingUnknown, settingSystem, settingNarrower, settingAlternatives, settingURL, settingGEM, settingTarget}
 
 // set takes one setting. The message says what is wrong with the value, "" if nothing is.
@@ -76,7 +79,7 @@ func (m *ConceptMap) setUnknown(value string, at reference) (message, hint strin
 		return "", ""
 	case word == unknownWords[Fixed] && rest != "":
 		parts := append(strings.SplitN(rest, "|", 3), "", "")
-		m.Unknown, m.Fixed = Fixed, Coding{System: parts[0], Code: parts[1], Display: parts[2], Relationship: defaultRelationship}
+		m.Unknown, m.Fixed = Fixed, Coding{System: parts[0], Code: parts[1], Display: parts[2], Relationship: fixedRelationship}
 		return m.checkFixed()
 	}
 	words := unknownWords[:Fixed]

@@ -22,7 +22,7 @@ func readMap(t *testing.T, name, text string) *ConceptMap {
 
 func TestSettings(t *testing.T) {
 	m := readMap(t, "m", "# narrower: refuse,,,,\n# alternatives: keep\n# url: http://x/map\n# unknown: fixed http://x|UNK|Unknown\n"+csvHead+"a,http://x,1,,\n")
-	want := Coding{"http://x", "UNK", "Unknown", "equivalent"}
+	want := Coding{"http://x", "UNK", "Unknown", "relatedto"}
 	if !m.RefuseNarrower || m.Alternatives != Keep || m.URL != "http://x/map" || m.Unknown != Fixed || m.Fixed != want {
 		t.Errorf("%+v", m)
 	}
@@ -34,6 +34,7 @@ func TestSettings(t *testing.T) {
 		"# unknown: fixed http://x":       `m:1:12: the fixed code is blank (write # unknown: fixed SYSTEM|CODE)`,
 		"# url: here":                     `m:1:8: the map's URL is no URI`,
 		"# alternative: keep":             "m:1:3: `alternative:` is none of the settings of a concept map (did you mean \"alternatives\"?)",
+		"# target: http://x":              "m:2: `target` is given without a GEM file (each line names its target's system)",
 		"# narrower: find\n# narrower: x": "m:2:3: `narrower` is given twice",
 	} {
 		_, faults := ReadCSV("m", strings.NewReader(text+"\n"+csvHead))
