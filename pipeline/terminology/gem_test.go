@@ -159,3 +159,18 @@ func TestWholeGEM(t *testing.T) {
 		}
 	}
 }
+
+func FuzzAddGEM(f *testing.F) {
+	f.Add("0010  A000    00000\n20491 C9590   10111\nE9500 NoDx    11000\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		m, _ := ReadCSV("m", strings.NewReader(gemHead+csvHead))
+		if faults := m.AddGEM("g", strings.NewReader(text)); (len(faults) == 0) != (m.GEM() == "") {
+			t.Errorf("faults: %d, file: %q", len(faults), m.GEM())
+		}
+		for code, e := range m.Codes() {
+			if e.Code == "" || code != e.Code && strings.ReplaceAll(e.Code, ".", "") != code {
+				t.Errorf("%q is a spelling of %q", code, e.Code)
+			}
+		}
+	})
+}
