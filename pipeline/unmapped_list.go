@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/ledger"
@@ -76,6 +77,14 @@ func (s *Session) Unmapped(ctx context.Context, o UnmappedOptions) (*UnmappedCod
 	return out, nil
 }
 
+// Patients is a number of patients with an unmapped code as people read it: beyond mapping.PatientCap nobody counts.
+func Patients(n int64) string {
+	if n >= mapping.PatientCap {
+		return fmt.Sprintf("%d or more", n)
+	}
+	return strconv.FormatInt(n, 10)
+}
+
 // openMap is a concept map that codes are missing in.
 type openMap struct {
 	name  string // pack/map
@@ -110,7 +119,7 @@ func (s *Session) writeUnmapped(out *UnmappedCodes, dir string) error {
 			out.Unfit[u.Map]++
 			continue
 		}
-		list[i].codes = append(list[i].codes, terminology.Open{Code: u.Value, Comment: fmt.Sprintf("count %d; patients %d", u.Count, u.Patients)})
+		list[i].codes = append(list[i].codes, terminology.Open{Code: u.Value, Comment: fmt.Sprintf("count %d; patients %s", u.Count, Patients(u.Patients))})
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil { // codes may be of few patients
 		return err

@@ -33,7 +33,7 @@ func (a *app) unmappedCommand() *cobra.Command {
 		Short: "List the codes that no concept map knows, by frequency",
 		Long: `Lists the codes of the latest run (or of --run) that no concept map knows: the map, how often, in how many
 patients, and the code itself where it may be shown: if five patients or more have it, and the policy keeps what its
-column feeds. Numbers of patients are counted up to 64.
+column feeds. Patients are counted up to 64.
 
 -o writes a CSV file for each map, ready to be filled in: a concept map with the map's own settings and a line for each
 code that is shown. A line that is not filled in is refused with its place when the file is read.
@@ -100,7 +100,7 @@ func (a *app) printUnmapped(found *pipeline.UnmappedCodes) error {
 			if u.Value != "" {
 				value = inert(u.Value)
 			}
-			fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", u.Map, u.Count, u.Patients, value)
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", u.Map, u.Count, pipeline.Patients(u.Patients), value)
 		}
 		if err := w.Flush(); err != nil {
 			return err

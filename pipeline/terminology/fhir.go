@@ -32,7 +32,7 @@ func ReadFHIR(name string, data []byte) (*ConceptMap, Faults) {
 		}
 		return nil, Faults{f}
 	}
-	j := &jsonMap{data: data, m: &ConceptMap{Name: name, codes: map[string]Entry{}}, pool: pool{}, given: map[string]bool{}, none: map[string]bool{}}
+	j := &jsonMap{data: data, m: &ConceptMap{Name: name, codes: map[string]Entry{}}, pool: pool{}, given: map[string]bool{}}
 	if root.ResourceType() != "ConceptMap" {
 		return nil, Faults{{File: name, Message: "the resource is no ConceptMap"}}
 	}
@@ -57,7 +57,6 @@ type jsonMap struct {
 	m        *ConceptMap
 	pool     pool
 	given    map[string]bool // pairs of source code and target
-	none     map[string]bool // source codes that were said to have no target
 	target   string          // system of the group at hand
 	sources  int             // groups so far
 	unmapped string          // what the groups so far say about unknown codes
@@ -190,6 +189,7 @@ func (j *jsonMap) element(e *fhir.Node, system, path string) {
 	if _, ok := j.m.codes[code]; !ok {
 		j.m.addNone(code)
 	}
+	none, before := false, len(j.m.codes[code].Targets)
 	for i, t := range j.items(e, path, "target") {
 		at := fmt.Sprintf("%s.target[%d]", path, i)
 		j.refuse(t, at, "modifierExtension", "dependsOn", "product")
@@ -203,7 +203,7 @@ func (j *jsonMap) element(e *fhir.Node, system, path string) {
 			continue
 		}
 		if noTarget(relationship) {
-			j.none[code] = true
+			none = true
 			continue
 		}
 		c := Coding{System: j.pool.keep(system), Code: t.Get("code").Str(), Display: t.Get("display").Str(),
@@ -237,7 +237,7 @@ func (j *jsonMap) element(e *fhir.Node, system, path string) {
 		j.given[key] = true
 		j.m.add(code, c)
 	}
-	if j.none[code] && len(j.m.codes[code].Targets) > 0 {
+	if none && len(j.m.codes[code].Targets) > before { // another group speaks of another target system
 		j.fault(path, "", "the source code is said to have no target, and has one")
 	}
 }

@@ -226,3 +226,16 @@ func TestWriteOpen(t *testing.T) {
 		t.Error("a code that no map can hold was written")
 	}
 }
+
+// What one target system has no code for another may have.
+func TestUnmatchedInOneGroup(t *testing.T) {
+	m, faults := ReadFHIR("m", []byte(`{"resourceType": "ConceptMap", "group": [
+		{"target": "http://x", "element": [{"code": "a", "target": [{"equivalence": "unmatched"}]}]},
+		{"target": "http://y", "element": [{"code": "a", "target": [{"code": "1", "equivalence": "equal"}]}]}]}`))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	if diff := cmp.Diff(map[string][]Coding{"a": {{"http://y", "1", "", "equal"}}}, contents(m)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
