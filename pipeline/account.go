@@ -68,6 +68,9 @@ func InitKeys(planFile string) (string, error) {
 // takeCounters moves what the worker counted into the report. Of unmapped values these are the numbers only: which may be
 // shown is known when the whole run is counted.
 func (x *extractor) takeCounters() {
+	for _, t := range x.worker.TakeTranslations() {
+		x.report.Translations = append(x.report.Translations, ledger.Translation(t))
+	}
 	formulas, unmapped := x.worker.TakeCounters()
 	for _, f := range formulas {
 		x.report.Formulas = append(x.report.Formulas, ledger.Formula(f))

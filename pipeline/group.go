@@ -46,32 +46,38 @@ func (x *extractor) groups(ctx context.Context, w *tableWork, m *mapping.Mapping
 		return ledger.Report{}, err
 	}
 	table := x.count("", w.table.Name)
+	if err := eachGroup(sorter, w, func(rows []mapping.Row) error { return x.oneGroup(ctx, w, m, rows, count, table) }); err != nil {
+		return ledger.Report{}, err
+	}
+	return x.finish()
+}
+
+// eachGroup answers the records of one group after the other, in the order of their keys. The slice is used again.
+func eachGroup(sorter *stage.Sorter, w *tableWork, each func([]mapping.Row) error) error {
 	var rows []mapping.Row
 	var last mapping.ID
 	for entry, err := range sorter.Sorted() {
 		if err != nil {
-			return ledger.Report{}, err
+			return err
 		}
 		id := mapping.ID(entry.Key[:len(last)])
 		if len(rows) > 0 && id != last {
-			if err := x.oneGroup(ctx, w, m, rows, count, table); err != nil {
-				return ledger.Report{}, err
+			if err := each(rows); err != nil {
+				return err
 			}
 			rows = rows[:0]
 		}
 		last = id
 		row, err := mapping.ReadRow(entry.Value, w.table)
 		if err != nil {
-			return ledger.Report{}, err
+			return err
 		}
 		rows = append(rows, row)
 	}
-	if len(rows) > 0 {
-		if err := x.oneGroup(ctx, w, m, rows, count, table); err != nil {
-			return ledger.Report{}, err
-		}
+	if len(rows) == 0 {
+		return nil
 	}
-	return x.finish()
+	return each(rows)
 }
 
 // gather sorts the records that belong to a group by its key.

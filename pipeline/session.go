@@ -94,7 +94,6 @@ type Session struct {
 	policy  *phi.Policy
 	guides  []*fhir.Package
 	codes   *terminology.Definitions // nil: the plan names none
-	shown   map[string]bool          // see shownMaps; set where there is a ledger to work in
 	keys    *phi.Keyring
 }
 
@@ -217,12 +216,6 @@ func (s *Session) compile(ctx context.Context) error {
 		return faults
 	}
 	s.Program = program
-	if s.options.Access&Write != 0 {
-		var err error
-		if s.shown, err = s.shownMaps(); err != nil {
-			return err
-		}
-	}
 	if faults := s.checkDelivery(); len(faults) > 0 {
 		return faults.Sort()
 	}
@@ -263,6 +256,11 @@ func loadPolicy(name string) (*phi.Policy, error) {
 func readPacks(p *Plan) ([]*mapping.Pack, Faults) {
 	var packs []*mapping.Pack
 	var faults Faults
+	var beside []fs.FS // where concept maps find files that the user supplies
+	if home, err := os.OpenRoot(p.Dir); err == nil {
+		defer home.Close()
+		beside = append(beside, home.FS())
+	}
 	for _, name := range p.Mappings {
 		var (
 			fsys  fs.FS
@@ -290,7 +288,7 @@ func readPacks(p *Plan) ([]*mapping.Pack, Faults) {
 			}
 			fsys = pack
 		}
-		pack, found := mapping.Read(fsys, shown)
+		pack, found := mapping.Read(fsys, shown, beside...)
 		faults = append(faults, found...)
 		if pack != nil {
 			pack.Own = own

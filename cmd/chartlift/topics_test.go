@@ -16,6 +16,7 @@ import (
 func TestManualIsThePackageComment(t *testing.T) {
 	for _, page := range []struct{ name, title, pkg, from string }{
 		{"mapping", "How to write a mapping", "mapping", "# The language"},
+		{"concept-maps", "How to write a concept map", "terminology", "# Concept maps"},
 		{"faults", "Faults that the sandbox makes on request", "sandbox", "# Faults"},
 	} {
 		text := comment(t, filepath.Join("..", "..", "pipeline", page.pkg))

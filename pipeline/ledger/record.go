@@ -38,6 +38,7 @@ type Report struct {
 	// UnmappedOfRun completes codes that other reports have counted, when the whole run is mapped: the number of patients,
 	// and the value where it may be shown. Its counts are not added.
 	UnmappedOfRun []Unmapped
+	Translations  []Translation
 }
 
 // RecordCount accounts for records: read = mapped + skipped + refused + otherWave, and for the rows of a child table

@@ -71,6 +71,13 @@ type Unmapped struct {
 	Patients int64
 }
 
+// Translation counts codes that were translated into something that does not mean the same.
+type Translation struct {
+	Map          string // the concept map's name
+	Relationship string // of FHIR R4's ConceptMapEquivalence, or `choice`
+	Count        int64
+}
+
 func (r *Report) recordRefusals(ctx context.Context, tx *sql.Tx, run int64) error {
 	rows := newInserter("INSERT INTO refusals (run, tbl, line, col, rule, mapping) VALUES", 6, "")
 	for _, f := range r.Refusals {
@@ -112,6 +119,12 @@ func (r *Report) recordFormulas(ctx context.Context, tx *sql.Tx, run int64) erro
 			ON CONFLICT (run, map, code) DO UPDATE SET n = n + excluded.n, patients = max(patients, excluded.patients),
 			value = CASE WHEN excluded.value <> '' THEN excluded.value ELSE value END`,
 			run, u.Map, u.Code, u.Value, u.Count, u.Patients); err != nil {
+			return err
+		}
+	}
+	for _, t := range r.Translations {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO translations (run, map, relationship, n) VALUES (?, ?, ?, ?)
+			ON CONFLICT (run, map, relationship) DO UPDATE SET n = n + excluded.n`, run, t.Map, t.Relationship, t.Count); err != nil {
 			return err
 		}
 	}
@@ -203,4 +216,15 @@ func (l *Ledger) Unmapped(ctx context.Context, run string) ([]Unmapped, error) {
 	}
 	return collect(ctx, l, "read unmapped codes", scan, `SELECT map, code, value, n, patients FROM unmapped
 		WHERE run = (SELECT seq FROM runs WHERE id = ?) ORDER BY n DESC, map, code`, run)
+}
+
+// Translations lists what was translated into something that does not mean the same, by map and relationship.
+func (l *Ledger) Translations(ctx context.Context, run string) ([]Translation, error) {
+	scan := func(rows *sql.Rows) (Translation, error) {
+		var t Translation
+		err := rows.Scan(&t.Map, &t.Relationship, &t.Count)
+		return t, err
+	}
+	return collect(ctx, l, "read translations", scan, `SELECT map, relationship, n FROM translations
+		WHERE run = (SELECT seq FROM runs WHERE id = ?) ORDER BY map, relationship`, run)
 }

@@ -42,6 +42,9 @@ type Summary struct {
 	Refusals   int64                     `json:"-"`
 	Findings   int64                     `json:"-"` // without notices
 	Notices    int64                     `json:"-"`
+
+	// Translations count codes that were translated into something that does not mean the same.
+	Translations []Translation `json:"-"`
 }
 
 // TableRow accounts for the records of a table: read = mapped + skipped + refused + otherWave.
@@ -118,6 +121,9 @@ func (l *Ledger) Summary(ctx context.Context, run string) (*Summary, error) {
 		return nil, err
 	}
 	if s.Unmapped, err = l.Unmapped(ctx, run); err != nil {
+		return nil, err
+	}
+	if s.Translations, err = l.Translations(ctx, run); err != nil {
 		return nil, err
 	}
 	var read int64

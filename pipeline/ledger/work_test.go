@@ -280,8 +280,9 @@ func TestUnmappedAndFormulasAddUp(t *testing.T) {
 	run := begin(t, l)
 	for i := range 2 {
 		r := Report{
-			Formulas: []Formula{{Mapping: "m", Path: "code", Place: "m.yaml:3:5", Reads: 10, Writes: 8, Empties: 2}},
-			Unmapped: []Unmapped{{Map: "sex", Code: "k1", Count: 4, Patients: int64(3 - i)}, {Map: "sex", Code: "k2", Count: 9, Patients: 9}},
+			Formulas:     []Formula{{Mapping: "m", Path: "code", Place: "m.yaml:3:5", Reads: 10, Writes: 8, Empties: 2}},
+			Translations: []Translation{{Map: "sex", Relationship: "wider", Count: 5}, {Map: "sex", Relationship: "choice", Count: 1}},
+			Unmapped:     []Unmapped{{Map: "sex", Code: "k1", Count: 4, Patients: int64(3 - i)}, {Map: "sex", Code: "k2", Count: 9, Patients: 9}},
 		}
 		if i == 1 {
 			r.Unmapped[0].Value = "X"
@@ -292,6 +293,9 @@ func TestUnmappedAndFormulasAddUp(t *testing.T) {
 	must(t, err)
 	if diff := cmp.Diff([]Formula{{Mapping: "m", Path: "code", Place: "m.yaml:3:5", Reads: 20, Writes: 16, Empties: 4}}, s.Formulas); diff != "" {
 		t.Error(diff)
+	}
+	if diff := cmp.Diff([]Translation{{Map: "sex", Relationship: "choice", Count: 2}, {Map: "sex", Relationship: "wider", Count: 10}}, s.Translations); diff != "" {
+		t.Errorf("translations (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]Unmapped{{Map: "sex", Code: "k2", Count: 18, Patients: 9}, {Map: "sex", Code: "k1", Value: "X", Count: 8, Patients: 3}}, s.Unmapped); diff != "" {
 		t.Error(diff)

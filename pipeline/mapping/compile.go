@@ -171,6 +171,7 @@ func (f *formulaCompiler) mapSlot(name string) *mapSlot {
 		return nil
 	}
 	slot := f.c.slots[m]
+	defer func() { f.maps = append(f.maps, slot) }()
 	if slot == nil {
 		slot = &mapSlot{index: len(f.c.program.maps), pack: f.file.pack.Name, m: m}
 		f.c.slots[m] = slot
@@ -199,7 +200,8 @@ type body struct {
 	itemKey    *formula
 	root       *plan
 	self       bool
-	rowHead    [][]byte // for the source row as JSON: `{"A":`, `,"B":`, in the table's order
+	looked     []*formula // those that ask a concept map
+	rowHead    [][]byte   // for the source row as JSON: `{"A":`, `,"B":`, in the table's order
 }
 
 type rule struct {
@@ -255,6 +257,7 @@ func (c *compiler) mapping(f *file) {
 	t := &templates{c: c, m: m, b: b, f: &formulaCompiler{c: c, file: f, zone: table.source.Zone}, seen: make([]bool, len(b.columns)), feeds: map[int]string{}, columns: map[*fhirpath.Env][]int{}}
 	t.f.read = t.reads
 	t.compile(typ)
+	b.looked = t.f.looked
 	for i, name := range b.columns {
 		if t.seen[i] {
 			b.touched = append(b.touched, i)

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -104,6 +105,35 @@ func (w *Worker) unmapped(slot *mapSlot, value string) {
 	if !w.patient.IsZero() && len(u.patients) < PatientCap {
 		u.patients[w.patient] = struct{}{}
 	}
+}
+
+// TranslationCount is how often codes were translated into something that does not mean the same.
+type TranslationCount struct {
+	Map          string // pack/map
+	Relationship string // of R4's ConceptMapEquivalence, or `choice` for codes with several targets to choose from
+	Count        int64
+}
+
+// looseKey is what translations are counted by.
+type looseKey struct {
+	slot         *mapSlot
+	relationship string
+}
+
+// loosely counts a translation that does not mean the same.
+func (w *Worker) loosely(slot *mapSlot, relationship string) { w.loose[looseKey{slot, relationship}]++ }
+
+// TakeTranslations returns the translations that do not mean the same since the last call, by map and relationship.
+func (w *Worker) TakeTranslations() []TranslationCount {
+	var out []TranslationCount
+	for key, n := range w.loose {
+		out = append(out, TranslationCount{key.slot.pack + "/" + key.slot.m.Name, key.relationship, n})
+	}
+	clear(w.loose)
+	slices.SortFunc(out, func(a, b TranslationCount) int {
+		return cmp.Or(strings.Compare(a.Map, b.Map), strings.Compare(a.Relationship, b.Relationship))
+	})
+	return out
 }
 
 // TakeCounters returns what the worker has counted since the last call, for the ledger's account of one task, and adds

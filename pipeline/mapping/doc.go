@@ -4,7 +4,8 @@
 //
 // # The language
 //
-// A pack is a folder: NAME.yaml is a mapping, NAME.cases.yaml holds its cases, maps/NAME.csv is the concept map NAME.
+// A pack is a folder: NAME.yaml is a mapping, NAME.cases.yaml holds its cases, maps/NAME.csv or maps/NAME.json is
+// the concept map NAME.
 // One mapping file says how the records of one table become resources of one type:
 //
 //	name: condition               # default: the file's name without .yaml
@@ -81,9 +82,10 @@
 //	                      zones: UTC, or a name such as America/Chicago
 //	decimal()             String → Decimal: -?digits[.digits][e±digits], nothing else; zeros at the end are kept
 //	integer()             String → Integer: -?digits
-//	quantity(unit?)       String or Decimal → Quantity; <, <=, >, >= before the number become the comparator. The unit is
+//	quantity(unit?, to?)  String or Decimal → Quantity; <, <=, >, >= before the number become the comparator. The unit is
 //	                      a UCUM code with system if the concept map `units` of the pack gives one for it (target system
-//	                      http://unitsofmeasure.org), else text only; {text} in braces and 1 are no exception
+//	                      http://unitsofmeasure.org), else text only; {text} in braces and 1 are no exception. With `to`, a
+//	                      constant UCUM code, the value is converted to that unit, see below
 //	coding(system, display?)   String → Coding
 //	concept(text?)        Coding (several: all of them) → CodeableConcept; of a String: a CodeableConcept with text only
 //	translate(map)        String → String: the one target code in the concept map
@@ -107,8 +109,31 @@
 //
 // The map says in its header `# unknown: refuse` (default; the record is refused with `unmapped-code`), `text`
 // (translated gives a CodeableConcept with text only, translate is empty) or `keep` (the source's own coding or
-// code). Each is counted by map and value; with text and keep the record also gets the finding `unmapped-code`. A
-// code with several targets: translate refuses it (`several-targets`), translated writes all.
+// code). Each is counted by map and value; with text and keep the record also gets the finding `unmapped-code`. A unit
+// that the map `units` does not know is counted too, and stays text whatever the map says. `terminology unmapped` lists
+// what was counted, and writes it ready to be filled in.
+//
+// A code with several targets: translate refuses it (`several-targets`), translated writes all if each of them holds, and
+// does as the map's `# alternatives:` says if they are a choice. A code whose target asserts more than the source did is
+// the finding, or under `# narrower: refuse` the refusal, `narrower-code`. `chartlift help concept-maps` has the rules.
+//
+// # Units that are wanted
+//
+// DOSE.quantity(UNIT, 'mg') converts to the unit by UCUM's own definitions, exactly, and then rounds: to as many significant
+// digits as the source wrote, and to more only where rounding would change the value by more than half a percent (1 day
+// is 24 h, 150 pounds are 68.0 kg, 98.6 °F are 37.0 °C). Powers of ten keep every digit. What cannot be converted is the
+// refusal `unconvertible-unit`: a unit that nobody knows, another dimension, a mass against an amount of substance (only
+// the molar mass relates mg/dL to mmol/L), equivalents against moles, an arbitrary unit such as [iU], a logarithmic one
+// such as [pH], another annotation ({tbl} is not {capsule}). To keep the value as it was, write it beside the other:
+//
+//	valueQuantity:
+//	  extension:
+//	    - url: http://hl7.org/fhir/StructureDefinition/iso21090-PQ-translation
+//	      valueQuantity: = VALUE.quantity(UNIT)
+//	  value: = VALUE.quantity(UNIT, 'mmol/L').value
+//	  unit: mmol/L
+//	  system: http://unitsofmeasure.org
+//	  code: mmol/L
 //
 // # Groups
 //

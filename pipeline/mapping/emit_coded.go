@@ -7,6 +7,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/fhirpath"
 	"github.com/chartlift/chartlift/pipeline/terminology"
+	"github.com/chartlift/chartlift/pipeline/ucum"
 )
 
 // The marks of coding(), concept() and quantity(); translated() leaves its concept map and ref() its target.
@@ -14,8 +15,10 @@ type (
 	codingMark   struct{}
 	conceptMark  struct{}
 	quantityMark struct {
-		units *mapSlot
-		bad   error
+		units  *mapSlot
+		to     *ucum.Unit // wanted, or nil
+		bad    error
+		errors map[Code]error
 	}
 )
 
@@ -275,9 +278,9 @@ func (x *translatedWriter) write(w *Worker, p *plan, focus fhirpath.Value) statu
 	if err != nil {
 		return w.fail(p, err)
 	}
-	codings, text, ok := translated(w, x.slot, code, display)
-	if !ok {
-		return w.unfitFormula(p, UnmappedCode)
+	codings, text, refused := translated(w, x.slot, code, display)
+	if refused != "" {
+		return w.unfitFormula(p, refused)
 	}
 	w.count(p.f, focus, true)
 	return x.slots.write(w, p, codings, text, false)
@@ -289,38 +292,35 @@ func (w *Worker) unfitFormula(p *plan, code Code) status {
 	return failed
 }
 
-// translated is what a concept map makes of a code: codings, valid until the next call, and a text. False if the map
-// refuses unknown codes and does not know this one.
-func translated(w *Worker, slot *mapSlot, code, display string) (codings []codingText, text string, ok bool) {
+// translated is what a concept map makes of a code: codings, valid until the next call, and a text; or the code with
+// which the map refuses the record. The source's own coding stands first; a map that names no system for it leaves the
+// source's code in the text where the target means something else.
+func translated(w *Worker, slot *mapSlot, code, display string) (codings []codingText, text string, refused Code) {
+	a, refused := w.ask(slot, code)
+	if refused != "" {
+		return nil, "", refused
+	}
 	text = display
-	targets, ok := slot.m.Lookup(code)
-	if !ok {
-		w.unmapped(slot, code)
-		if slot.m.Unknown == terminology.Refuse {
-			return nil, "", false
+	if a.how == asText {
+		if text == "" {
+			text = code
 		}
-		w.find(FindUnmapped)
-		if slot.m.Unknown == terminology.Text {
-			if text == "" {
-				text = code
-			}
-			return nil, text, true
-		}
+		return nil, text, ""
 	}
 	codings = w.codings[:0]
 	if slot.m.System != "" {
-		codings = append(codings, codingText{slot.m.System, code, display})
+		codings = append(codings, codingText{slot.m.System, a.source, display})
 	}
-	for i := range targets {
-		if t := &targets[i]; t.System != slot.m.System || t.Code != code {
+	for i := range a.targets {
+		if t := &a.targets[i]; t.System != slot.m.System || t.Code != a.source {
 			codings = append(codings, codingText{t.System, t.Code, t.Display})
 		}
 	}
 	w.codings = codings
-	if len(codings) == 0 && text == "" {
-		text = code // a code that has no target on purpose stays readable
+	if text == "" && (len(codings) == 0 || slot.m.System == "" && terminology.Loose(a.targets)) {
+		text = code // a code that has no target on purpose, or one that means something else, stays readable
 	}
-	return codings, text, true
+	return codings, text, ""
 }
 
 // quantityText is a Quantity that is to be written.
@@ -342,16 +342,39 @@ func quantity(s string) (q quantityText, ok bool) {
 	return q, fhir.IsNumber(s)
 }
 
-// lookUp finds the unit's code.
-func (q *quantityText) lookUp(w *Worker, units *mapSlot) {
-	if q.unit == "" || units == nil {
-		return
+// lookUp finds the unit's code, and converts the value to the unit that is wanted. A unit that the map does not know is
+// counted and stays text; a value that has to be converted and cannot be refuses the record.
+func (q *quantityText) lookUp(w *Worker, m *quantityMark) (refused Code) {
+	if q.unit != "" && m.units != nil {
+		e, ok := m.units.m.Lookup(q.unit)
+		switch {
+		case !ok:
+			w.unmapped(m.units, q.unit)
+		case len(e.Targets) > 1:
+			return SeveralTargets
+		case len(e.Targets) == 1:
+			q.code, q.system = e.Targets[0].Code, e.Targets[0].System
+		}
 	}
-	if found, ok := units.m.Lookup(q.unit); !ok {
-		w.unmapped(units, q.unit)
-	} else if len(found) == 1 {
-		q.code, q.system = found[0].Code, found[0].System
+	if m.to == nil {
+		return ""
 	}
+	code := q.code
+	if m.units == nil {
+		code = q.unit
+	} else if q.system != terminology.UCUM {
+		return BadUnit
+	}
+	from, ok := ucum.Parse(code)
+	if !ok {
+		return BadUnit
+	}
+	value, err := ucum.Convert(q.value, from, m.to)
+	if err != nil {
+		return BadUnit
+	}
+	q.value, q.code, q.unit, q.system = value, m.to.Code(), m.to.Code(), terminology.UCUM
+	return ""
 }
 
 // quantityWriter writes X.quantity(unit).
@@ -395,7 +418,9 @@ func (x *quantityWriter) write(w *Worker, p *plan, focus fhirpath.Value) status 
 	if q.unit, err = x.unit.get(w, focus); err != nil {
 		return w.fail(p, err)
 	}
-	q.lookUp(w, x.mark.units)
+	if refused := q.lookUp(w, x.mark); refused != "" {
+		return w.unfitFormula(p, refused)
+	}
 	w.count(p.f, focus, true)
 	if x.simple && q.comparator != "" {
 		return w.unfit(p, BadForm) // sqty-1

@@ -28,6 +28,7 @@ type formula struct {
 	single  bool
 	refs    []refUse
 	allowed string // the reason of `allow empty`
+	maps    []*mapSlot
 }
 
 // refUse is a ref() in a formula.
@@ -43,6 +44,9 @@ type formulaCompiler struct {
 	zone *time.Location
 	refs []refUse                            // of the formula at hand
 	read func(env *fhirpath.Env, column int) // is told each column that a formula reads
+
+	maps   []*mapSlot // that the formula at hand asks
+	looked []*formula // those that ask any
 }
 
 // isFormula tells formulas from literals: a scalar that begins with one `=`. start is where the expression begins.
@@ -106,6 +110,9 @@ func (f *formulaCompiler) compile(n *yaml.Node, env *fhirpath.Env, path string, 
 		out.column = env.Columns[out.own[0]]
 	case len(out.own) == 0 && len(out.outer) == 1 && env.Outer != nil:
 		out.column = env.Outer.Columns[out.outer[0]]
+	}
+	if out.maps, f.maps = f.maps, nil; len(out.maps) > 0 {
+		f.looked = append(f.looked, out)
 	}
 	return out
 }
@@ -253,7 +260,7 @@ func codeOf(err error) (Code, string) {
 	var e *fhirpath.Error
 	if errors.As(err, &e) {
 		switch code := Code(e.Code); code {
-		case BadDate, AmbiguousDate, NoZone, NonexistentTime, AmbiguousTime, BadNumber, UnmappedCode, SeveralTargets, WrongType:
+		case BadDate, AmbiguousDate, NoZone, NonexistentTime, AmbiguousTime, BadNumber, BadUnit, UnmappedCode, SeveralTargets, NarrowerCode, WrongType:
 			return code, ""
 		}
 		return BadFormula, e.Code

@@ -28,7 +28,7 @@ func (c *compiler) functions(f *formulaCompiler) map[string]fhirpath.Function {
 		"dateTime":   {Min: 0, Max: 16, Compile: f.compileDateTime},
 		"decimal":    {Min: 0, Max: 0, Compile: compileDecimal},
 		"integer":    {Min: 0, Max: 0, Compile: compileInteger},
-		"quantity":   {Min: 0, Max: 1, Compile: f.compileQuantity},
+		"quantity":   {Min: 0, Max: 2, Compile: f.compileQuantity},
 		"coding":     {Min: 1, Max: 2, Compile: compileCoding},
 		"concept":    {Min: 0, Max: 1, Compile: compileConcept},
 		"translate":  {Min: 1, Max: 1, Compile: f.compileTranslate},
@@ -307,38 +307,6 @@ func compileInteger(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []
 			v = -v
 		}
 		return fhirpath.Integer(v), nil
-	})
-}
-
-func (f *formulaCompiler) compileQuantity(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []fhirpath.Problem) {
-	result := fhirpath.StaticFHIR(typeQuantity)
-	problems := wants(call, "", fhirpath.KindString, fhirpath.KindInteger, fhirpath.KindDecimal)
-	problems = append(problems, textArgs(call, 0)...)
-	if len(problems) > 0 {
-		return nil, result, problems
-	}
-	units := f.mapSlot("units")
-	bad := call.Error(string(BadNumber))
-	call.Mark = &quantityMark{units, bad}
-	return single(call, result, func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error) {
-		q, ok := quantity(in.Text())
-		if !ok {
-			return fhirpath.Value{}, bad
-		}
-		if len(call.Args) > 0 {
-			var err error
-			if q.unit, err = call.Args[0].Str(c); err != nil {
-				return fhirpath.Value{}, err
-			}
-		}
-		q.lookUp(c.User.(*Worker), units)
-		n := c.NewObject()
-		c.AddString(n, "code", q.code)
-		c.AddString(n, "comparator", q.comparator)
-		c.AddString(n, "system", q.system)
-		c.AddString(n, "unit", q.unit)
-		c.AddMember(n, "value", c.NewNumber(q.value))
-		return fhirpath.Object(n, typeQuantity), nil
 	})
 }
 

@@ -16,29 +16,127 @@ func (f *formulaCompiler) compileTranslate(call *fhirpath.Call) (fhirpath.Impl, 
 	if problems = append(problems, more...); len(problems) > 0 {
 		return nil, result, problems
 	}
-	unmapped, several := call.Error(string(UnmappedCode)), call.Error(string(SeveralTargets))
+	refusals := mapRefusals(call)
+	f.c.remarkMap(slot)
 	return single(call, result, func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error) {
-		targets, ok := slot.m.Lookup(in.Text())
+		a, refused := c.User.(*Worker).ask(slot, in.Text())
 		switch {
-		case !ok:
-			w := c.User.(*Worker)
-			w.unmapped(slot, in.Text())
-			switch slot.m.Unknown {
-			case terminology.Keep:
-				w.find(FindUnmapped)
-				return in, nil
-			case terminology.Text:
-				w.find(FindUnmapped)
-				return fhirpath.Value{}, nil
-			}
-			return fhirpath.Value{}, unmapped
-		case len(targets) == 0:
+		case refused != "":
+			return fhirpath.Value{}, refusals[refused]
+		case a.how == asSource:
+			return fhirpath.String(a.source), nil
+		case a.how == asText || len(a.targets) == 0:
 			return fhirpath.Value{}, nil
-		case len(targets) > 1:
-			return fhirpath.Value{}, several
+		case len(a.targets) > 1: // all of them hold, but one is wanted
+			return fhirpath.Value{}, refusals[SeveralTargets]
 		}
-		return fhirpath.String(targets[0].Code), nil
+		return fhirpath.String(a.targets[0].Code), nil
 	})
+}
+
+// mapRefusals are the errors with which a concept map refuses a record.
+func mapRefusals(call *fhirpath.Call) map[Code]error {
+	errs := map[Code]error{}
+	for _, code := range []Code{UnmappedCode, SeveralTargets, NarrowerCode} {
+		errs[code] = call.Error(string(code))
+	}
+	return errs
+}
+
+// answer is what a concept map says about one code of a source.
+type answer struct {
+	how     answerKind
+	source  string               // the code as its system writes it
+	targets []terminology.Coding // under asTargets: all of them hold
+}
+
+type answerKind uint8
+
+const (
+	asTargets answerKind = iota // the targets, none if that is so on purpose
+	asText                      // no code at all
+	asSource                    // the source's own code alone
+)
+
+// ask asks a concept map, counts what it does not know, and notes the findings that its answer makes. A code that is not
+// "" refuses the record.
+func (w *Worker) ask(slot *mapSlot, code string) (a answer, refused Code) {
+	m := slot.m
+	a.source = code
+	e, ok := m.Lookup(code)
+	instead := m.Unknown
+	switch {
+	case !ok:
+		w.unmapped(slot, code)
+		if instead == terminology.Refuse {
+			return a, UnmappedCode
+		}
+		w.find(FindUnmapped)
+		if instead == terminology.Fixed {
+			a.targets = []terminology.Coding{m.Fixed}
+			return a, ""
+		}
+	case e.Choice:
+		a.source = e.Code
+		w.loosely(slot, "choice")
+		if instead = m.Alternatives; instead == terminology.Refuse {
+			return a, SeveralTargets
+		}
+		w.find(FindSeveral)
+	default:
+		a.source, a.targets = e.Code, e.Targets
+		for i := range e.Targets {
+			if r := e.Targets[i].Relationship; r != "equivalent" && r != "equal" && (i == 0 || e.Targets[i-1].Relationship != r) {
+				w.loosely(slot, r)
+			}
+		}
+		if e.Narrower() {
+			if m.RefuseNarrower {
+				return a, NarrowerCode
+			}
+			w.find(FindNarrower)
+		}
+		return a, ""
+	}
+	a.how = asSource
+	if instead == terminology.Text {
+		a.how = asText
+	}
+	return a, ""
+}
+
+// remarkMap says what the check of a concept map in use should tell, once for each map: lines to look at, and how many of
+// its codes have no target that means the same.
+func (c *compiler) remarkMap(slot *mapSlot) {
+	if slot.remarked {
+		return
+	}
+	slot.remarked = true
+	for _, doubt := range slot.m.Doubts {
+		doubt.File = slot.m.File
+		c.notices = append(c.notices, Notice{Severity: IsFinding, Rule: FindDoubtfulUnit, Subject: slot.m.Name, Fault: doubt})
+	}
+	counts := slot.m.Relationships()
+	remark := func(rule, hint, format string, names ...string) {
+		n, list := 0, ""
+		for _, name := range names {
+			if counts[name] > 0 {
+				n += counts[name]
+				list += fmt.Sprintf(", %d %s", counts[name], name)
+			}
+		}
+		if n > 0 {
+			c.notices = append(c.notices, Notice{Severity: Remark, Rule: rule, Subject: slot.m.Name,
+				Fault: Fault{File: slot.m.File, Message: fmt.Sprintf(format, list[2:]), Hint: hint}})
+		}
+	}
+	narrower := "each record that has one is the finding " + FindNarrower
+	if slot.m.RefuseNarrower {
+		narrower = "records that have one are refused"
+	}
+	remark("loose-map", "the source's own coding is kept beside them, if the map names its `# system:`", "source codes whose target does not mean the same: %s", "wider", "subsumes", "inexact", "relatedto")
+	remark("narrower-map", narrower, "source codes whose target asserts more than they do: %s", "narrower", "specializes")
+	remark("choice-map", "the map's `# alternatives:` says "+slot.m.Alternatives.String(), "source codes with several targets to choose from: %s", "choice")
 }
 
 func (f *formulaCompiler) compileTranslated(call *fhirpath.Call) (fhirpath.Impl, fhirpath.StaticType, []fhirpath.Problem) {
@@ -49,22 +147,23 @@ func (f *formulaCompiler) compileTranslated(call *fhirpath.Call) (fhirpath.Impl,
 	if len(call.Args) > 1 {
 		problems = append(problems, textArgs(call, 1)...)
 	}
-	if slot != nil && slot.m.Unknown == terminology.Keep && slot.m.System == "" {
-		problems = append(problems, call.Args[0].Problem("the concept map keeps unknown codes but names no system for them", "add a line `# system: …` to the map"))
+	if slot != nil && (slot.m.Unknown == terminology.Keep || slot.m.Alternatives == terminology.Keep) && slot.m.System == "" {
+		problems = append(problems, call.Args[0].Problem("the concept map keeps the source's codes but names no system for them", "add a line `# system: …` to the map"))
 	}
 	if len(problems) > 0 {
 		return nil, result, problems
 	}
-	unmapped := call.Error(string(UnmappedCode))
+	refusals := mapRefusals(call)
+	f.c.remarkMap(slot)
 	call.Mark = slot
 	return single(call, result, func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error) {
 		display, err := arg(c, call, 1)
 		if err != nil {
 			return fhirpath.Value{}, err
 		}
-		list, text, ok := translated(c.User.(*Worker), slot, in.Text(), display)
-		if !ok {
-			return fhirpath.Value{}, unmapped
+		list, text, refused := translated(c.User.(*Worker), slot, in.Text(), display)
+		if refused != "" {
+			return fhirpath.Value{}, refusals[refused]
 		}
 		codings := c.NewArray()
 		for i := range list {
@@ -149,9 +248,10 @@ func (f *formulaCompiler) compileRef(call *fhirpath.Call) (fhirpath.Impl, fhirpa
 
 // mapSlot is a concept map in use, with its place in the workers' counters.
 type mapSlot struct {
-	index int
-	pack  string
-	m     *terminology.ConceptMap
+	index    int
+	pack     string
+	m        *terminology.ConceptMap
+	remarked bool // while compiling: see remarkMap
 }
 
 // inBinding tells whether a Coding's system and code are in a required value set.

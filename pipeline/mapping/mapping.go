@@ -63,10 +63,13 @@ func (p *Pack) Mappings() []string {
 	return names
 }
 
-// Read reads a pack: *.yaml are mappings, *.cases.yaml cases, maps/*.csv concept maps. All that is wrong in the files
-// themselves is answered at once; what needs the tables is for [Compile]. The pack is nil only if the folder cannot
-// be read. Nothing outside fsys is read, and files of other names are left alone.
-func Read(fsys fs.FS, pack string) (*Pack, Faults) { return readPack(fsys, pack) }
+// Read reads a pack: *.yaml are mappings, *.cases.yaml cases, maps/*.csv and maps/*.json concept maps. All that is wrong
+// in the files themselves is answered at once; what needs the tables is for [Compile]. The pack is nil only if the folder
+// cannot be read. Nothing outside fsys is read but the GEM files that concept maps name, which may also lie in one of the
+// folders beside it. Files of other names are left alone.
+func Read(fsys fs.FS, pack string, beside ...fs.FS) (*Pack, Faults) {
+	return readPack(fsys, pack, beside)
+}
 
 // Source is what a mapping must know about a source of the plan.
 type Source struct {

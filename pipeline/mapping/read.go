@@ -60,7 +60,7 @@ type ruleAt struct {
 // caseSuffix ends the name of a file of cases.
 const caseSuffix = ".cases.yaml"
 
-func readPack(fsys fs.FS, name string) (*Pack, Faults) {
+func readPack(fsys fs.FS, name string, beside []fs.FS) (*Pack, Faults) {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
 		return nil, Faults{{File: name, Message: "the mapping folder cannot be read: " + plainError(err)}}
@@ -99,7 +99,7 @@ func readPack(fsys fs.FS, name string) (*Pack, Faults) {
 			faults = append(faults, r.faults...)
 		}
 	}
-	faults = append(faults, p.readMaps(fsys)...)
+	faults = append(faults, p.readMaps(fsys, beside)...)
 	seen := map[string]*file{}
 	for _, f := range p.files {
 		if first := seen[f.name]; first != nil {
@@ -113,39 +113,6 @@ func readPack(fsys fs.FS, name string) (*Pack, Faults) {
 
 // file is how faults name a file of the pack.
 func (p *Pack) file(name string) string { return path.Join(p.Name, name) }
-
-func (p *Pack) readMaps(fsys fs.FS) (faults Faults) {
-	entries, err := fs.ReadDir(fsys, "maps")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return Faults{{File: p.file("maps"), Message: "the folder of concept maps cannot be read: " + plainError(err)}}
-	}
-	for _, e := range entries {
-		name, isCSV := strings.CutSuffix(e.Name(), ".csv")
-		if e.IsDir() || !isCSV {
-			continue
-		}
-		data, fault := readFile(fsys, "maps/"+e.Name(), p.file("maps/"+e.Name()), maxMapBytes)
-		if fault != nil {
-			faults = append(faults, *fault)
-			continue
-		}
-		m, found := terminology.ReadCSV(name, strings.NewReader(string(data)))
-		for _, x := range found {
-			x.File = p.file("maps/" + e.Name())
-			faults = append(faults, x)
-		}
-		if m != nil {
-			p.Maps[name] = m
-		}
-	}
-	return faults
-}
-
-// maxMapBytes caps a concept map; the whole of ICD-10-CM to SNOMED CT is about 20 MB.
-const maxMapBytes = 256 << 20
 
 func readFile(fsys fs.FS, name, shown string, most int64) ([]byte, *Fault) {
 	f, err := fsys.Open(name)

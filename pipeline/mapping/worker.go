@@ -45,6 +45,7 @@ type Worker struct {
 	found   []Finding
 	current *formula // being evaluated, for findings
 	tally   tally
+	loose   map[looseKey]int64
 	names   idNames
 
 	finder  Finder
@@ -74,7 +75,7 @@ func (n *idNames) text(id ID) string {
 
 // NewWorker makes a worker. Its counters belong to the program from now on.
 func (p *Program) NewWorker() *Worker {
-	w := &Worker{p: p, ctx: fhirpath.NewContext(), ids: newHasher(p.idKey), paths: map[string]string{}, tally: newTally(p), refMemory: make([]refMemory, p.refs), shaper: shaper{policy: p.policy, shapes: map[shapeKey]*shape{}}}
+	w := &Worker{p: p, ctx: fhirpath.NewContext(), ids: newHasher(p.idKey), paths: map[string]string{}, tally: newTally(p), loose: map[looseKey]int64{}, refMemory: make([]refMemory, p.refs), shaper: shaper{policy: p.policy, shapes: map[shapeKey]*shape{}}}
 	for _, z := range p.zones {
 		w.zones = append(w.zones, zoneReader{zone: z})
 	}

@@ -20,8 +20,10 @@ type document struct {
 	Normalised map[string]int64 `json:"normalised"` // equal only after a named rule
 	Formulas   []formulaRow     `json:"formulas"`   // those that read something and wrote nothing
 	Unmapped   []unmappedRow    `json:"unmapped"`
-	NotChecked []string         `json:"notChecked"`
-	Facts      []Fact           `json:"facts"`
+	// Translations into something that does not mean the same, by concept map and relationship.
+	Translations []translationRow `json:"translations"`
+	NotChecked   []string         `json:"notChecked"`
+	Facts        []Fact           `json:"facts"`
 }
 
 type mappingRow struct {
@@ -49,6 +51,12 @@ type unmappedRow struct {
 	Patients int64  `json:"patients"`
 }
 
+type translationRow struct {
+	Map          string `json:"map"`
+	Relationship string `json:"relationship"`
+	Count        int64  `json:"count"`
+}
+
 // discrepancyRow adds the severity, which follows from the domain.
 type discrepancyRow struct {
 	ledger.Discrepancy
@@ -61,7 +69,7 @@ func JSON(w io.Writer, d Data) error {
 	s := d.Summary
 	doc := document{
 		Summary: s, Migration: d.Migration, Generated: d.Generated, Verdict: Judge(s), Unbalanced: ledger.Balance(s),
-		Mappings: []mappingRow{}, Normalised: s.Normalised, Formulas: []formulaRow{}, Unmapped: []unmappedRow{}, NotChecked: d.NotChecked, Facts: d.Facts,
+		Mappings: []mappingRow{}, Normalised: s.Normalised, Formulas: []formulaRow{}, Unmapped: []unmappedRow{}, Translations: []translationRow{}, NotChecked: d.NotChecked, Facts: d.Facts,
 	}
 	for _, m := range s.Mappings {
 		doc.Mappings = append(doc.Mappings, mappingRow{m.Mapping, m.Table, m.TableRow, m.Joined, m.NeverJoined})
@@ -73,6 +81,9 @@ func JSON(w io.Writer, d Data) error {
 	}
 	for _, u := range s.Unmapped {
 		doc.Unmapped = append(doc.Unmapped, unmappedRow(u))
+	}
+	for _, t := range s.Translations {
+		doc.Translations = append(doc.Translations, translationRow(t))
 	}
 	for _, list := range []*[]string{&doc.Unbalanced, &doc.NotChecked} {
 		if *list == nil {

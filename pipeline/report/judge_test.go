@@ -59,7 +59,7 @@ func TestExplain(t *testing.T) {
 	codes := []string{
 		extract.RuleRaggedRow, extract.RuleBareQuote, extract.RuleQuoteAfterBlank, extract.RuleTextAfterQuote, extract.RuleUnterminatedQuote,
 		extract.RuleNULByte, extract.RuleInvalidEncoding, extract.RuleFieldTooLong, extract.RuleRecordTooLong, extract.RuleTooManyColumns,
-		mapping.FindUnmapped, mapping.FindDroppedRef, mapping.FindWroteNothing, mapping.FindUnusedColumn, mapping.FindUnusedTable, mapping.FindMissingColumn,
+		mapping.FindUnmapped, mapping.FindNarrower, mapping.FindSeveral, mapping.FindDoubtfulUnit, mapping.FindDroppedRef, mapping.FindWroteNothing, mapping.FindUnusedColumn, mapping.FindUnusedTable, mapping.FindMissingColumn,
 	}
 	for _, code := range mapping.Codes() {
 		codes = append(codes, string(code))

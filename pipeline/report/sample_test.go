@@ -62,9 +62,10 @@ func sample() Data {
 			{Mapping: "patient", Path: "telecom.value", Place: "patient.yaml:31:15", Reads: 1169, Writes: 1102, Empties: 67},
 			{Mapping: "patient", Path: "deceasedDateTime", Place: "patient.yaml:40:23", Reason: "only of those who died", Reads: 200, Writes: 171, Empties: 29},
 		},
-		Unmapped:   []ledger.Unmapped{{Map: "allergies", Code: "k1", Value: "419474003", Count: 31, Patients: 12}, {Map: "allergies", Code: "k2", Count: 3, Patients: 2}},
-		Normalised: map[string]int64{"time-zone": 53346, "decimal-form": 812},
-		Bytes:      187654321, Batches: 49, Refusals: 245, Findings: 2, Notices: 1,
+		Unmapped:     []ledger.Unmapped{{Map: "allergies", Code: "k1", Value: "419474003", Count: 31, Patients: 12}, {Map: "allergies", Code: "k2", Count: 3, Patients: 2}},
+		Translations: []ledger.Translation{{Map: "conditions", Relationship: "choice", Count: 12}, {Map: "conditions", Relationship: "wider", Count: 1204}},
+		Normalised:   map[string]int64{"time-zone": 53346, "decimal-form": 812},
+		Bytes:        187654321, Batches: 49, Refusals: 245, Findings: 2, Notices: 1,
 	}
 	s.Tables["condition_notes"] = ledger.TableRow{Read: 40, Mapped: 33, Skipped: map[string]int64{"never joined": 7}, Refused: none}
 

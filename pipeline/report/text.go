@@ -75,6 +75,9 @@ func Text(w io.Writer, d Data) error {
 	if len(s.Unmapped) > 0 {
 		facts = append(facts, []string{"Unmapped", count(int64(len(s.Unmapped)), "code")})
 	}
+	if n := loose(s); n > 0 {
+		facts = append(facts, []string{"Loose", count(n, "translation") + " into a code that does not mean the same"})
+	}
 	for _, f := range facts {
 		p.line("%-9s %s", f[0], f[1])
 	}
@@ -87,6 +90,16 @@ func Text(w io.Writer, d Data) error {
 	p.line("Next: %s", v.Next)
 	_, err := io.WriteString(w, p.text.String())
 	return err
+}
+
+// loose counts the translations into a code that does not mean the same; where there was a choice, nothing was translated.
+func loose(s *ledger.Summary) (n int64) {
+	for _, t := range s.Translations {
+		if t.Relationship != "choice" {
+			n += t.Count
+		}
+	}
+	return n
 }
 
 // printer gathers the lines of a text.

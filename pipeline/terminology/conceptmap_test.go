@@ -3,7 +3,6 @@ package terminology
 import (
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,7 +16,13 @@ import (
 
 const genders = "http://hl7.org/fhir/administrative-gender"
 
-func contents(m *ConceptMap) map[string][]Coding { return maps.Collect(m.Codes()) }
+func contents(m *ConceptMap) map[string][]Coding {
+	all := map[string][]Coding{}
+	for code, e := range m.Codes() {
+		all[code] = e.Targets
+	}
+	return all
+}
 
 func TestReadCSV(t *testing.T) {
 	m, faults := ReadCSV("gender", strings.NewReader("\ufeff# Gender: as the old system has it, e.g. `M`.\r\n#system: http://legacy.example/sex\r\n"+
@@ -88,10 +93,10 @@ m:18:11: the text is not UTF-8 (save the file as UTF-8)`},
 m:3: the column "target code" is missing
 m:3:1: a concept map has no column "source cod" (did you mean "source code"?)
 m:3:26: a concept map has no column "Target Code" (did you mean "target code"?)
-m:3:38: a concept map has no column "what is this" (the columns are source code, target system, target code, display, relationship)
+m:3:38: a concept map has no column "what is this" (the columns are source code, target system, target code, display, relationship, comment)
 m:3:59: the column "display" is there twice`},
-		{"empty", "", "m:1: there is no header line (it should be: source code,target system,target code,display,relationship)"},
-		{"only comments", "# a\n# b\n", "m:3: there is no header line (it should be: source code,target system,target code,display,relationship)"},
+		{"empty", "", "m:1: there is no header line (it should be: source code,target system,target code,display,relationship,comment)"},
+		{"only comments", "# a\n# b\n", "m:3: there is no header line (it should be: source code,target system,target code,display,relationship,comment)"},
 		{"a quote that never closes", head + "M,http://x,\"male,,\nF,http://x,female,,\n", `m:4:0: x`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -148,7 +153,17 @@ func TestFHIRFaults(t *testing.T) {
 		{`"status": "draft"`, `"status": "draft",`, "m:1:50: not valid JSON: "},
 		{`"ConceptMap"`, `"Patient"`, "m: the resource is no ConceptMap"},
 		{`"status": "draft"`, `"implicitRules": "http://x"`, "m: implicitRules: is not supported, and must not be ignored"},
-		{`"provided"`, `"fixed"`, `m: group[0].unmapped.mode: "fixed" is not supported, and must not be ignored (only ` + "`provided`" + ` is supported)`},
+		{`"provided"`, `"guess"`, `m: group[0].unmapped: "guess" is not supported, and must not be ignored (one of provided, fixed, other-map)`},
+		{`"provided"`, `"fixed"`, `m: group[0].unmapped: the fixed code is blank`},
+		{`"provided"`, `"other-map"`, `m: group[0].unmapped: the other map is not named`},
+		{`"provided"`, `"provided", "modifierExtension": []`, `m: group[0].unmapped.modifierExtension: is not supported, and must not be ignored`},
+		{`"element": [{"code": "M", "target": [{"code": "2`, `"unmapped": {"mode": "fixed", "code": "x"}, "element": [{"code": "M", "target": [{"code": "2`,
+			`m: group[1].unmapped: it says something else about unknown codes than the groups before`},
+		{`"code": "248153007"`, `"code": "248153007", "product": [{}]`, "m: group[1].element[0].target[0].product: is not supported, and must not be ignored"},
+		{`"display": "Male"`, `"display": "Male "`, "m: group[0].element[0].target[0].display: the display has white space around it"},
+		{`{"equivalence": "unmatched"}`, `{"equivalence": "unmatched"}, {"code": "x", "equivalence": "equal"}`, "m: group[0].element[1]: the source code is said to have no target, and has one"},
+		{`"status": "draft"`, `"extension": [{"url": "` + extension + `narrower", "valueCode": "refuze"}]`, `m: extension[0]: "refuze" does not say what becomes of codes whose target asserts more than they do (did you mean "refuse"?)`},
+		{`"status": "draft"`, `"extension": [{"url": "` + extension + `narower", "valueCode": "refuse"}]`, `m: extension[0]: "narower" is none of the settings of a concept map (did you mean "narrower"?)`},
 		{`{"code": "Y"}`, `{"code": ""}`, "m: group[0].element[2].code: the source code is blank"},
 		{`"equivalence": "unmatched"`, `"relationship": "not-related-to"`, `m: group[0].element[1].target[0].equivalence: "" is no relationship of FHIR R4 (this is the R5 form; R4 has ` + "`equivalence`)"},
 		{`"code": "248153007"`, `"code": "248153007", "dependsOn": []`, "m: group[1].element[0].target[0].dependsOn: is not supported, and must not be ignored"},
@@ -170,13 +185,35 @@ func TestFHIRFaults(t *testing.T) {
 			}
 			continue
 		}
-		if m != nil || len(faults) != 1 || !strings.HasPrefix(faults[0].String(), c.want) {
+		if m != nil || len(faults) != 1 {
 			t.Errorf("%s -> %s\ngot  %v\nwant %s", c.old, c.new, faults, c.want)
+			continue
+		}
+		got := faults[0]
+		if strings.Contains(c.want, ": group[") && (got.Line < 2 || got.Column < 1) {
+			t.Errorf("%s has no place", got)
+		}
+		if !strings.HasPrefix(c.want, "m:1:") {
+			got.Line, got.Column = 0, 0
+		}
+		if !strings.HasPrefix(got.String(), c.want) {
+			t.Errorf("%s -> %s\ngot  %v\nwant %s", c.old, c.new, got, c.want)
 		}
 	}
 	twice := strings.NewReplacer(`"http://snomed.info/sct"`, `"`+genders+`"`, "248153007", "male").Replace(inJSON)
 	if _, faults := ReadFHIR("m", []byte(twice)); len(faults) != 1 || !strings.Contains(faults[0].Message, "same target twice") {
 		t.Errorf("%v", faults)
+	}
+}
+
+func TestPlacesInJSON(t *testing.T) {
+	const text = "{\"a\": 1,\n \"group\" : [ {\"x\": [1, {\"code\": \"a\"}]},\n\t{\"x\": [\n]}]}"
+	for path, want := range map[string][2]int{
+		"": {1, 1}, "a": {1, 7}, "group": {2, 12}, "group[0]": {2, 14}, "group[0].x[1].code": {2, 33}, "group[0].x[1].none": {2, 24}, "group[1].x[7]": {3, 8}, "none": {1, 1},
+	} {
+		if line, column := locate([]byte(text), path); line != want[0] || column != want[1] {
+			t.Errorf("%q is at %d:%d, want %v", path, line, column, want)
+		}
 	}
 }
 
@@ -187,8 +224,8 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 	}
 	n := 0
 	if a := testing.AllocsPerRun(100, func() {
-		targets, _ := m.Lookup("M")
-		n += len(targets)
+		e, _ := m.Lookup("M")
+		n += len(e.Targets)
 		_, _ = m.Lookup("unknown")
 	}); a != 0 {
 		t.Errorf("%v allocations", a)

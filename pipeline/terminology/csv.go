@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -19,37 +20,49 @@ const (
 	columnTarget       = "target code"
 	columnDisplay      = "display"
 	columnRelationship = "relationship"
+	columnComment      = "comment"
 )
 
-var columns = []string{columnSource, columnSystem, columnTarget, columnDisplay, columnRelationship}
+var columns = []string{columnSource, columnSystem, columnTarget, columnDisplay, columnRelationship, columnComment}
 
 // maxFaults ends the reading of a file that is no concept map at all.
 const maxFaults = 100
 
 // ReadCSV reads a concept map from CSV:
 //
-//	# Anything may be said in lines that begin with `#` before the header. Two kinds of them count:
+//	# Anything may be said in lines that begin with `#` before the header. Some of them are settings:
 //	# unknown: text
 //	# system: http://legacy.example/gender
 //	source code,target system,target code,display,relationship
 //	M,http://hl7.org/fhir/administrative-gender,male,Male,equivalent
 //	X,,,,unmatched
 //
-// `unknown` is refuse (default), text or keep; `system` is the URI of the source's own codes. The columns display and
-// relationship may be left out, and the order is free. A relationship is a code of R4's ConceptMapEquivalence, blank is
-// equivalent; `unmatched` and `disjoint` state that there is no target, and take none but for the sake of documentation.
-// Several lines for one source code are several targets.
+// The settings are `unknown` (refuse, the default; text; keep; fixed SYSTEM|CODE|DISPLAY; map NAME), `system` (the URI of
+// the source's own codes), `narrower` (find, the default; refuse), `alternatives` (refuse, the default; text; keep), `url`
+// (the map's canonical URL), and `gem` with `target` (a GEM file that the lines amend, see [ConceptMap.AddGEM]). The
+// columns display, relationship and comment may be left out, and the order is free. A relationship is a code of R4's
+// ConceptMapEquivalence, blank is equivalent; `unmatched` and `disjoint` state that there is no target, and take none but
+// for the sake of documentation. Several lines for one source code are several targets.
+//
+// A cell that begins with =, +, - or @ may have an apostrophe before it, as [WriteOpen] writes it; it is not part of the text.
+//
+// A target in UCUM must be a unit. If the source code reads as a unit of another magnitude, the line is a fault, and if it
+// reads as one of another dimension it is one of the map's Doubts, unless it has a comment that says why. Doses times a
+// thousand harm people.
 //
 // name is the map's name, and stands as the file in the faults. All faults are found at once; the map is nil if there
 // is one.
 func ReadCSV(name string, r io.Reader) (*ConceptMap, Faults) {
-	c := &csvMap{m: &ConceptMap{Name: name, codes: map[string][]Coding{}}, at: map[string]int{}, pool: pool{}}
+	c := &csvMap{m: &ConceptMap{Name: name, codes: map[string]Entry{}}, at: map[string]int{}, pool: pool{}}
 	in := bufio.NewReader(r)
 	if start, _ := in.Peek(3); string(start) == "\uFEFF" {
 		_, _ = in.Discard(3) // what was peeked can be discarded
 	}
 	if err := c.comments(in); err != nil {
 		return nil, append(c.faults, Fault{File: name, Line: c.skipped + 1, Message: "the file cannot be read: " + err.Error()})
+	}
+	if c.m.target != "" && c.m.gem.text == "" {
+		c.fault(c.skipped+1, 0, "each line names its target's system", "`target` is given without a GEM file")
 	}
 	c.r = csv.NewReader(in)
 	c.r.FieldsPerRecord = -1
@@ -105,45 +118,25 @@ func (c *csvMap) comments(in *bufio.Reader) error {
 		c.skipped++
 		comment, _ := strings.CutPrefix(line, "#")
 		key, value, ok := strings.Cut(comment, ":")
-		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
+		key = strings.TrimSpace(key)
+		value = strings.TrimSpace(strings.TrimRight(strings.TrimSpace(value), ",")) // a spreadsheet fills the line up with commas
 		if !ok || key == "" || strings.ContainsAny(key, " \t") {
 			continue // a remark
 		}
 		column := strings.Index(line, key) + 1
-		switch key {
-		case "unknown", "system":
-			if given[key] {
-				c.fault(c.skipped, column, "", "`%s` is given twice", key)
-			}
-			given[key] = true
-		default:
-			if hint := document.Hint(key, []string{"unknown", "system"}); hint != "" {
+		if !slices.Contains(settings, key) {
+			if hint := document.Hint(key, settings); hint != "" {
 				c.fault(c.skipped, column, hint, "`%s:` is none of the settings of a concept map", key)
 			}
 			continue
 		}
-		column = strings.LastIndex(line, value) + 1
-		if key == "system" {
-			if what := uriFault(value); what != "" {
-				c.fault(c.skipped, column, "", "the source's system %s", what)
-			}
-			c.m.System = value
-			continue
+		if given[key] {
+			c.fault(c.skipped, column, "", "`%s` is given twice", key)
 		}
-		words := []string{Refuse.String(), Text.String(), Keep.String()}
-		switch value {
-		case words[Refuse]:
-			c.m.Unknown = Refuse
-		case words[Text]:
-			c.m.Unknown = Text
-		case words[Keep]:
-			c.m.Unknown = Keep
-		default:
-			hint := document.Hint(value, words)
-			if hint == "" {
-				hint = "one of " + strings.Join(words, ", ")
-			}
-			c.fault(c.skipped, column, hint, "%q does not say what becomes of unknown codes", value)
+		given[key] = true
+		at := reference{line: c.skipped, column: strings.LastIndex(line, value) + 1}
+		if message, hint := c.m.set(key, value, at); message != "" {
+			c.fault(at.line, at.column, hint, "%s", message)
 		}
 	}
 }
@@ -249,11 +242,21 @@ func (c *csvMap) line(cells []string, line int) {
 			return
 		}
 	}
+	for i := range cells {
+		cells[i] = unescape(cells[i])
+	}
 	source, at, column := get(columnSource)
 	if what := codeFault(source); what != "" {
 		c.fault(at, column, "", "the source code %s", what)
 	}
 	relationship, at, column := get(columnRelationship)
+	system, systemAt, systemColumn := get(columnSystem)
+	code, codeAt, codeColumn := get(columnTarget)
+	display, displayAt, displayColumn := get(columnDisplay)
+	if relationship == "" && system == "" && code == "" && source != "" {
+		c.fault(line, 1, "give a target, or the relationship `unmatched`", "the line is not filled in")
+		return
+	}
 	if relationship == "" {
 		relationship = defaultRelationship
 	}
@@ -264,11 +267,8 @@ func (c *csvMap) line(cells []string, line int) {
 		}
 		c.fault(at, column, hint, "%q is no relationship of FHIR R4", relationship)
 	}
-	system, systemAt, systemColumn := get(columnSystem)
-	code, codeAt, codeColumn := get(columnTarget)
-	display, at, column := get(columnDisplay)
 	if display != strings.TrimSpace(display) {
-		c.fault(at, column, "", "the display has white space around it")
+		c.fault(displayAt, displayColumn, "", "the display has white space around it")
 	}
 	if noTarget(relationship) && system == "" && code == "" {
 		c.addNone(source, line, before)
@@ -288,6 +288,13 @@ func (c *csvMap) line(cells []string, line int) {
 		c.addNone(source, line, before)
 		return
 	}
+	if comment, _, _ := get(columnComment); system == UCUM && code != "" && comment == "" {
+		if message, hint, grave := unitFault(source, code); grave {
+			c.fault(line, 1, hint, "%s", message)
+		} else if message != "" {
+			c.m.Doubts = append(c.m.Doubts, Fault{Line: line, Column: 1, Message: message, Hint: hint})
+		}
+	}
 	key := fmt.Sprintf("%d:%s%d:%s%s", len(source), source, len(system), system, code)
 	if first, ok := c.at[key]; ok {
 		c.fault(line, 1, "", "line %d maps the same source code to the same target", first)
@@ -300,7 +307,7 @@ func (c *csvMap) line(cells []string, line int) {
 	}
 	c.at[key] = line
 	source = c.pool.keep(source)
-	c.m.codes[source] = append(c.m.codes[source], Coding{System: c.pool.keep(system), Code: strings.Clone(code),
+	c.m.add(source, Coding{System: c.pool.keep(system), Code: strings.Clone(code),
 		Display: strings.Clone(display), Relationship: c.pool.keep(relationship)})
 }
 
@@ -308,7 +315,7 @@ func (c *csvMap) line(cells []string, line int) {
 func (c *csvMap) addNone(source string, line, before int) {
 	if first, ok := c.none[source]; ok {
 		c.fault(line, 1, "", "line %d says already that this source code has no target", first)
-	} else if len(c.m.codes[source]) > 0 {
+	} else if len(c.m.codes[source].Targets) > 0 {
 		c.fault(line, 1, "", "another line gives a target for this source code")
 	}
 	if len(c.faults) > before {
@@ -316,14 +323,7 @@ func (c *csvMap) addNone(source string, line, before int) {
 	}
 	source = c.pool.keep(source)
 	c.none[source] = line
-	c.m.codes[source] = nil
+	c.m.addNone(source)
 }
 
-func known(relationship string) bool {
-	for _, e := range equivalences {
-		if e == relationship {
-			return true
-		}
-	}
-	return false
-}
+func known(relationship string) bool { return slices.Contains(equivalences, relationship) }

@@ -1,166 +1,142 @@
 package ucum
 
-import (
-	"math/big"
-	"sync"
-)
+// The tables of this file hold facts of The Unified Code for Units of Measure, version 2.2 (2024-06-17): for each unit its
+// case-sensitive code, whether it takes prefixes, and its value. Names, descriptions and comments of the standard are not
+// repeated here.
+//
+// UCUM is copyright 1999-2024 Regenstrief Institute, Inc. All rights reserved. It is licensed under the UCUM License,
+// version 1.1, which is found at https://unitsofmeasure.org/license, and comes "AS IS", without warranties or conditions
+// of any kind, either express or implied. The standard itself, at https://ucum.org/ucum, is the only authority.
 
-type prefix struct {
-	code     string
-	exponent int // of ten; of two where binary
-	binary   bool
-}
-
-// prefixes of UCUM, table 1; two letters before one.
+// prefixes of UCUM, tables 1 and 27.
 var prefixes = []prefix{
-	{"da", 1, false}, {"Ki", 10, true}, {"Mi", 20, true}, {"Gi", 30, true}, {"Ti", 40, true},
-	{"Y", 24, false}, {"Z", 21, false}, {"E", 18, false}, {"P", 15, false}, {"T", 12, false}, {"G", 9, false},
-	{"M", 6, false}, {"k", 3, false}, {"h", 2, false}, {"d", -1, false}, {"c", -2, false}, {"m", -3, false},
-	{"u", -6, false}, {"n", -9, false}, {"p", -12, false}, {"f", -15, false}, {"a", -18, false}, {"z", -21, false},
-	{"y", -24, false},
+	{"Y", "1e24"}, {"Z", "1e21"}, {"E", "1e18"}, {"P", "1e15"}, {"T", "1e12"}, {"G", "1e9"}, {"M", "1e6"}, {"k", "1e3"},
+	{"h", "1e2"}, {"da", "1e1"}, {"d", "1e-1"}, {"c", "1e-2"}, {"m", "1e-3"}, {"u", "1e-6"}, {"n", "1e-9"}, {"p", "1e-12"},
+	{"f", "1e-15"}, {"a", "1e-18"}, {"z", "1e-21"}, {"y", "1e-24"}, {"Ki", "1024"}, {"Mi", "1048576"}, {"Gi", "1073741824"},
+	{"Ti", "1099511627776"},
 }
 
-func (p prefix) factor() *big.Rat {
-	base := int64(10)
-	if p.binary {
-		base = 2
-	}
-	n := p.exponent
-	if n < 0 {
-		n = -n
-	}
-	r := new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(base), big.NewInt(int64(n)), nil))
-	if p.exponent < 0 {
-		r.Inv(r)
-	}
-	return r
-}
+// bases are the base units, in the order of Unit.dimension.
+var bases = [...]string{"m", "s", "g", "rad", "K", "C", "cd"}
 
-type atomUnit struct {
-	*Unit
-	metric bool // takes prefixes
-}
-
-// definition of an atom: a number times other units.
-type definition struct {
-	code   string
-	metric bool
-	value  string // decimal or fraction
-	unit   string
-}
-
-// definitions of UCUM, tables 4 to 26, as far as clinical data use them. Values are those of ucum-essence 2.1.
+// definitions of the units that are a number times other units.
 var definitions = []definition{
-	{"10*", false, "10", "1"}, {"10^", false, "10", "1"}, {"%", false, "1/100", "1"}, {"[ppth]", false, "1/1000", "1"},
-	{"[ppm]", false, "1/1000000", "1"}, {"[ppb]", false, "1/1000000000", "1"}, {"[pptr]", false, "1/1000000000000", "1"},
+	{"10*", false, "10", "1"}, {"10^", false, "10", "1"},
 	{"[pi]", false, "3.1415926535897932384626433832795028841971693993751058209749445923", "1"},
-	{"mol", true, "6.02214076", "10*23"}, {"eq", true, "1", "mol"}, {"osm", true, "1", "mol"}, {"sr", true, "1", "rad2"},
-	{"Hz", true, "1", "s-1"}, {"N", true, "1", "kg.m/s2"}, {"Pa", true, "1", "N/m2"}, {"J", true, "1", "N.m"},
-	{"W", true, "1", "J/s"}, {"A", true, "1", "C/s"}, {"V", true, "1", "J/C"}, {"F", true, "1", "C/V"},
-	{"Ohm", true, "1", "V/A"}, {"S", true, "1", "Ohm-1"}, {"Wb", true, "1", "V.s"}, {"T", true, "1", "Wb/m2"},
-	{"H", true, "1", "Wb/A"}, {"lm", true, "1", "cd.sr"}, {"lx", true, "1", "lm/m2"}, {"Bq", true, "1", "s-1"},
-	{"Gy", true, "1", "J/kg"}, {"Sv", true, "1", "J/kg"}, {"gon", false, "0.9", "deg"},
-	{"deg", false, "2/360", "[pi].rad"}, {"'", false, "1/60", "deg"}, {"''", false, "1/60", "'"},
-	{"l", true, "1", "dm3"}, {"L", true, "1", "l"}, {"ar", true, "100", "m2"},
-	{"min", false, "60", "s"}, {"h", false, "60", "min"}, {"d", false, "24", "h"}, {"wk", false, "7", "d"},
-	{"a_t", false, "365.24219", "d"}, {"a_j", false, "365.25", "d"}, {"a_g", false, "365.2425", "d"},
-	{"a", false, "1", "a_j"}, {"mo_s", false, "29.53059", "d"}, {"mo_j", false, "1/12", "a_j"},
-	{"mo_g", false, "1/12", "a_g"}, {"mo", false, "1", "mo_j"},
-	{"t", true, "1000", "kg"}, {"bar", true, "100000", "Pa"}, {"u", true, "1.66053906660", "10*-24.g"},
-	{"eV", true, "160217.6634", "10*-24.J"}, {"pc", true, "3.085678", "10*16.m"},
-	{"[g]", true, "9.80665", "m/s2"}, {"gf", true, "1", "g.[g]"}, {"[lbf_av]", false, "1", "[lb_av].[g]"},
-	{"dyn", true, "1", "g.cm/s2"}, {"erg", true, "1", "dyn.cm"}, {"P", true, "1", "dyn.s/cm2"}, {"G", true, "1/10000", "T"},
-	{"Ci", true, "37000000000", "Bq"}, {"R", true, "0.000258", "C/kg"}, {"RAD", true, "100", "erg/g"}, {"REM", true, "1", "RAD"},
-	{"Ao", false, "0.1", "nm"}, {"atm", false, "101325", "Pa"}, {"st", true, "1", "m3"},
-	{"[in_i]", false, "2.54", "cm"}, {"[ft_i]", false, "12", "[in_i]"}, {"[yd_i]", false, "3", "[ft_i]"},
-	{"[mi_i]", false, "5280", "[ft_i]"}, {"[nmi_i]", false, "1852", "m"}, {"[kn_i]", false, "1", "[nmi_i]/h"},
-	{"[sin_i]", false, "1", "[in_i]2"}, {"[sft_i]", false, "1", "[ft_i]2"}, {"[cin_i]", false, "1", "[in_i]3"},
-	{"[cft_i]", false, "1", "[ft_i]3"}, {"[in_us]", false, "100/3937", "m"}, {"[ft_us]", false, "1200/3937", "m"},
-	{"[mi_us]", false, "5280", "[ft_us]"}, {"[acr_us]", false, "43560", "[ft_us]2"},
-	{"[gal_us]", false, "231", "[in_i]3"}, {"[qt_us]", false, "1/4", "[gal_us]"}, {"[pt_us]", false, "1/2", "[qt_us]"},
-	{"[gil_us]", false, "1/4", "[pt_us]"}, {"[foz_us]", false, "1/4", "[gil_us]"}, {"[fdr_us]", false, "1/8", "[foz_us]"},
-	{"[min_us]", false, "1/60", "[fdr_us]"}, {"[cup_us]", false, "16", "[tbs_us]"}, {"[tbs_us]", false, "1/2", "[foz_us]"},
-	{"[tsp_us]", false, "1/3", "[tbs_us]"}, {"[foz_m]", false, "30", "mL"}, {"[cup_m]", false, "240", "mL"},
-	{"[tsp_m]", false, "5", "mL"}, {"[tbs_m]", false, "15", "mL"}, {"[gal_br]", false, "4.54609", "l"},
-	{"[pt_br]", false, "1/8", "[gal_br]"}, {"[foz_br]", false, "1/20", "[pt_br]"}, {"[drp]", false, "1/20", "ml"},
-	{"[gr]", false, "64.79891", "mg"}, {"[lb_av]", false, "7000", "[gr]"}, {"[oz_av]", false, "1/16", "[lb_av]"},
-	{"[dr_av]", false, "1/16", "[oz_av]"}, {"[stone_av]", false, "14", "[lb_av]"}, {"[scwt_av]", false, "100", "[lb_av]"},
-	{"[ston_av]", false, "20", "[scwt_av]"}, {"[lcwt_av]", false, "112", "[lb_av]"}, {"[lton_av]", false, "20", "[lcwt_av]"},
+	{"%", false, "1", "10*-2"}, {"[ppth]", false, "1", "10*-3"}, {"[ppm]", false, "1", "10*-6"},
+	{"[ppb]", false, "1", "10*-9"}, {"[pptr]", false, "1", "10*-12"}, {"mol", true, "6.02214076", "10*23"},
+	{"sr", true, "1", "rad2"}, {"Hz", true, "1", "s-1"}, {"N", true, "1", "kg.m/s2"}, {"Pa", true, "1", "N/m2"},
+	{"J", true, "1", "N.m"}, {"W", true, "1", "J/s"}, {"A", true, "1", "C/s"}, {"V", true, "1", "J/C"},
+	{"F", true, "1", "C/V"}, {"Ohm", true, "1", "V/A"}, {"S", true, "1", "Ohm-1"}, {"Wb", true, "1", "V.s"},
+	{"T", true, "1", "Wb/m2"}, {"H", true, "1", "Wb/A"}, {"lm", true, "1", "cd.sr"}, {"lx", true, "1", "lm/m2"},
+	{"Bq", true, "1", "s-1"}, {"Gy", true, "1", "J/kg"}, {"Sv", true, "1", "J/kg"}, {"gon", false, "0.9", "deg"},
+	{"deg", false, "2", "[pi].rad/360"}, {"'", false, "1", "deg/60"}, {"''", false, "1", "'/60"},
+	{"l", true, "1", "dm3"}, {"L", true, "1", "l"}, {"ar", true, "100", "m2"}, {"min", false, "60", "s"},
+	{"h", false, "60", "min"}, {"d", false, "24", "h"}, {"a_t", false, "365.24219", "d"},
+	{"a_j", false, "365.25", "d"}, {"a_g", false, "365.2425", "d"}, {"a", false, "1", "a_j"},
+	{"wk", false, "7", "d"}, {"mo_s", false, "29.53059", "d"}, {"mo_j", false, "1", "a_j/12"},
+	{"mo_g", false, "1", "a_g/12"}, {"mo", false, "1", "mo_j"}, {"t", true, "1e3", "kg"}, {"bar", true, "1e5", "Pa"},
+	{"u", true, "1.66053906660e-24", "g"}, {"eV", true, "1", "[e].V"}, {"AU", false, "149597.870691", "Mm"},
+	{"pc", true, "3.085678e16", "m"}, {"[c]", true, "299792458", "m/s"}, {"[h]", true, "6.62607015e-34", "J.s"},
+	{"[k]", true, "1.380649e-23", "J/K"}, {"[eps_0]", true, "8.854187817e-12", "F/m"},
+	{"[mu_0]", true, "1", "4.[pi].10*-7.N/A2"}, {"[e]", true, "1.602176634e-19", "C"},
+	{"[m_e]", true, "9.1093837139e-31", "kg"}, {"[m_p]", true, "1.67262192595e-27", "kg"},
+	{"[G]", true, "6.67430e-11", "m3.kg-1.s-2"}, {"[g]", true, "980665e-5", "m/s2"}, {"atm", false, "101325", "Pa"},
+	{"[ly]", true, "1", "[c].a_j"}, {"gf", true, "1", "g.[g]"}, {"[lbf_av]", false, "1", "[lb_av].[g]"},
+	{"Ky", true, "1", "cm-1"}, {"Gal", true, "1", "cm/s2"}, {"dyn", true, "1", "g.cm/s2"},
+	{"erg", true, "1", "dyn.cm"}, {"P", true, "1", "dyn.s/cm2"}, {"Bi", true, "10", "A"}, {"St", true, "1", "cm2/s"},
+	{"Mx", true, "1e-8", "Wb"}, {"G", true, "1e-4", "T"}, {"Oe", true, "250", "/[pi].A/m"},
+	{"Gb", true, "1", "Oe.cm"}, {"sb", true, "1", "cd/cm2"}, {"Lmb", true, "1", "cd/cm2/[pi]"},
+	{"ph", true, "1e-4", "lx"}, {"Ci", true, "37e9", "Bq"}, {"R", true, "2.58e-4", "C/kg"},
+	{"RAD", true, "100", "erg/g"}, {"REM", true, "1", "RAD"}, {"[in_i]", false, "254e-2", "cm"},
+	{"[ft_i]", false, "12", "[in_i]"}, {"[yd_i]", false, "3", "[ft_i]"}, {"[mi_i]", false, "5280", "[ft_i]"},
+	{"[fth_i]", false, "6", "[ft_i]"}, {"[nmi_i]", false, "1852", "m"}, {"[kn_i]", false, "1", "[nmi_i]/h"},
+	{"[sin_i]", false, "1", "[in_i]2"}, {"[sft_i]", false, "1", "[ft_i]2"}, {"[syd_i]", false, "1", "[yd_i]2"},
+	{"[cin_i]", false, "1", "[in_i]3"}, {"[cft_i]", false, "1", "[ft_i]3"}, {"[cyd_i]", false, "1", "[yd_i]3"},
+	{"[bf_i]", false, "144", "[in_i]3"}, {"[cr_i]", false, "128", "[ft_i]3"}, {"[mil_i]", false, "1e-3", "[in_i]"},
+	{"[cml_i]", false, "1", "[pi]/4.[mil_i]2"}, {"[hd_i]", false, "4", "[in_i]"},
+	{"[ft_us]", false, "1200", "m/3937"}, {"[yd_us]", false, "3", "[ft_us]"}, {"[in_us]", false, "1", "[ft_us]/12"},
+	{"[rd_us]", false, "16.5", "[ft_us]"}, {"[ch_us]", false, "4", "[rd_us]"},
+	{"[lk_us]", false, "1", "[ch_us]/100"}, {"[rch_us]", false, "100", "[ft_us]"},
+	{"[rlk_us]", false, "1", "[rch_us]/100"}, {"[fth_us]", false, "6", "[ft_us]"},
+	{"[fur_us]", false, "40", "[rd_us]"}, {"[mi_us]", false, "8", "[fur_us]"},
+	{"[acr_us]", false, "160", "[rd_us]2"}, {"[srd_us]", false, "1", "[rd_us]2"},
+	{"[smi_us]", false, "1", "[mi_us]2"}, {"[sct]", false, "1", "[mi_us]2"}, {"[twp]", false, "36", "[sct]"},
+	{"[mil_us]", false, "1e-3", "[in_us]"}, {"[in_br]", false, "2.539998", "cm"},
+	{"[ft_br]", false, "12", "[in_br]"}, {"[rd_br]", false, "16.5", "[ft_br]"}, {"[ch_br]", false, "4", "[rd_br]"},
+	{"[lk_br]", false, "1", "[ch_br]/100"}, {"[fth_br]", false, "6", "[ft_br]"},
+	{"[pc_br]", false, "2.5", "[ft_br]"}, {"[yd_br]", false, "3", "[ft_br]"}, {"[mi_br]", false, "5280", "[ft_br]"},
+	{"[nmi_br]", false, "6080", "[ft_br]"}, {"[kn_br]", false, "1", "[nmi_br]/h"},
+	{"[acr_br]", false, "4840", "[yd_br]2"}, {"[gal_us]", false, "231", "[in_i]3"},
+	{"[bbl_us]", false, "42", "[gal_us]"}, {"[qt_us]", false, "1", "[gal_us]/4"},
+	{"[pt_us]", false, "1", "[qt_us]/2"}, {"[gil_us]", false, "1", "[pt_us]/4"},
+	{"[foz_us]", false, "1", "[gil_us]/4"}, {"[fdr_us]", false, "1", "[foz_us]/8"},
+	{"[min_us]", false, "1", "[fdr_us]/60"}, {"[crd_us]", false, "128", "[ft_i]3"},
+	{"[bu_us]", false, "2150.42", "[in_i]3"}, {"[gal_wi]", false, "1", "[bu_us]/8"},
+	{"[pk_us]", false, "1", "[bu_us]/4"}, {"[dqt_us]", false, "1", "[pk_us]/8"},
+	{"[dpt_us]", false, "1", "[dqt_us]/2"}, {"[tbs_us]", false, "1", "[foz_us]/2"},
+	{"[tsp_us]", false, "1", "[tbs_us]/3"}, {"[cup_us]", false, "16", "[tbs_us]"}, {"[foz_m]", false, "30", "mL"},
+	{"[cup_m]", false, "240", "mL"}, {"[tsp_m]", false, "5", "mL"}, {"[tbs_m]", false, "15", "mL"},
+	{"[gal_br]", false, "4.54609", "l"}, {"[pk_br]", false, "2", "[gal_br]"}, {"[bu_br]", false, "4", "[pk_br]"},
+	{"[qt_br]", false, "1", "[gal_br]/4"}, {"[pt_br]", false, "1", "[qt_br]/2"},
+	{"[gil_br]", false, "1", "[pt_br]/4"}, {"[foz_br]", false, "1", "[gil_br]/5"},
+	{"[fdr_br]", false, "1", "[foz_br]/8"}, {"[min_br]", false, "1", "[fdr_br]/60"},
+	{"[gr]", false, "64.79891", "mg"}, {"[lb_av]", false, "7000", "[gr]"}, {"[oz_av]", false, "1", "[lb_av]/16"},
+	{"[dr_av]", false, "1", "[oz_av]/16"}, {"[scwt_av]", false, "100", "[lb_av]"},
+	{"[lcwt_av]", false, "112", "[lb_av]"}, {"[ston_av]", false, "20", "[scwt_av]"},
+	{"[lton_av]", false, "20", "[lcwt_av]"}, {"[stone_av]", false, "14", "[lb_av]"},
 	{"[pwt_tr]", false, "24", "[gr]"}, {"[oz_tr]", false, "20", "[pwt_tr]"}, {"[lb_tr]", false, "12", "[oz_tr]"},
 	{"[sc_ap]", false, "20", "[gr]"}, {"[dr_ap]", false, "3", "[sc_ap]"}, {"[oz_ap]", false, "8", "[dr_ap]"},
-	{"m[H2O]", true, "9806.65", "Pa"}, {"m[Hg]", true, "133322", "Pa"}, {"[in_i'H2O]", false, "1", "m[H2O].[in_i]/m"},
-	{"[in_i'Hg]", false, "1", "m[Hg].[in_i]/m"}, {"[psi]", false, "1", "[lbf_av]/[in_i]2"},
-	{"[degR]", false, "5/9", "K"}, {"cal_[15]", true, "4.18580", "J"}, {"cal_[20]", true, "4.18190", "J"},
-	{"cal_m", true, "4.19002", "J"}, {"cal_IT", true, "4.1868", "J"}, {"cal_th", true, "4.184", "J"},
-	{"cal", true, "1", "cal_th"}, {"[Cal]", false, "1", "kcal_th"}, {"[Btu]", false, "1.05435", "kJ"}, {"[HP]", false, "550", "[ft_i].[lbf_av]/s"},
-	{"[diop]", false, "1", "/m"}, {"[mesh_i]", false, "1", "/[in_i]"}, {"[Ch]", false, "1/3", "mm"}, {"kat", true, "1", "mol/s"},
-	{"U", true, "1", "umol/min"}, {"g%", true, "1", "g/dl"}, {"[S]", false, "1", "10*-13.s"},
-	{"bit", true, "1", "1"}, {"By", true, "8", "bit"}, {"Bd", true, "1", "/s"}, {"[car_m]", false, "0.2", "g"},
-	{"[m/s2/Hz^0.5]", false, "1", "m/s2"}, {"[hnsf'U]", false, "1", "1"}, {"[mclg'U]", false, "1", "1"}, {"[MET]", false, "3.5", "mL/min/kg"},
-	{"[HPF]", false, "1", "1"}, {"[LPF]", false, "100", "1"}, {"tex", true, "1", "g/km"}, {"[den]", false, "1/9", "g/km"},
+	{"[lb_ap]", false, "12", "[oz_ap]"}, {"[oz_m]", false, "28", "g"}, {"[lne]", false, "1", "[in_i]/12"},
+	{"[pnt]", false, "1", "[lne]/6"}, {"[pca]", false, "12", "[pnt]"}, {"[pnt_pr]", false, "0.013837", "[in_i]"},
+	{"[pca_pr]", false, "12", "[pnt_pr]"}, {"[pied]", false, "32.48", "cm"}, {"[pouce]", false, "1", "[pied]/12"},
+	{"[ligne]", false, "1", "[pouce]/12"}, {"[didot]", false, "1", "[ligne]/6"},
+	{"[cicero]", false, "12", "[didot]"}, {"[degR]", false, "5", "K/9"}, {"cal_[15]", true, "4.18580", "J"},
+	{"cal_[20]", true, "4.18190", "J"}, {"cal_m", true, "4.19002", "J"}, {"cal_IT", true, "4.1868", "J"},
+	{"cal_th", true, "4.184", "J"}, {"cal", true, "1", "cal_th"}, {"[Cal]", false, "1", "kcal_th"},
+	{"[Btu_39]", false, "1.05967", "kJ"}, {"[Btu_59]", false, "1.05480", "kJ"}, {"[Btu_60]", false, "1.05468", "kJ"},
+	{"[Btu_m]", false, "1.05587", "kJ"}, {"[Btu_IT]", false, "1.05505585262", "kJ"},
+	{"[Btu_th]", false, "1.054350", "kJ"}, {"[Btu]", false, "1", "[Btu_th]"},
+	{"[HP]", false, "550", "[ft_i].[lbf_av]/s"}, {"tex", true, "1", "g/km"}, {"[den]", false, "1", "g/9/km"},
+	{"m[H2O]", true, "980665e-5", "kPa"}, {"m[Hg]", true, "133.3220", "kPa"},
+	{"[in_i'H2O]", false, "1", "m[H2O].[in_i]/m"}, {"[in_i'Hg]", false, "1", "m[Hg].[in_i]/m"},
+	{"[PRU]", false, "1", "mm[Hg].s/ml"}, {"[wood'U]", false, "1", "mm[Hg].min/L"}, {"[diop]", false, "1", "/m"},
+	{"[mesh_i]", false, "1", "/[in_i]"}, {"[Ch]", false, "1", "mm/3"}, {"[drp]", false, "1", "ml/20"},
+	{"[hnsf'U]", false, "1", "1"}, {"[MET]", false, "3.5", "mL/min/kg"}, {"eq", true, "1", "mol"},
+	{"osm", true, "1", "mol"}, {"g%", true, "1", "g/dl"}, {"[S]", false, "1", "10*-13.s"},
+	{"[HPF]", false, "1", "1"}, {"[LPF]", false, "100", "1"}, {"kat", true, "1", "mol/s"},
+	{"U", true, "1", "umol/min"}, {"st", true, "1", "m3"}, {"Ao", false, "0.1", "nm"}, {"b", false, "100", "fm2"},
+	{"att", false, "1", "kgf/cm2"}, {"mho", true, "1", "S"}, {"[psi]", false, "1", "[lbf_av]/[in_i]2"},
+	{"circ", false, "2", "[pi].rad"}, {"sph", false, "4", "[pi].sr"}, {"[car_m]", false, "2e-1", "g"},
+	{"[car_Au]", false, "1", "/24"}, {"[smoot]", false, "67", "[in_i]"}, {"[NTU]", false, "1", "1"},
+	{"[FNU]", false, "1", "1"}, {"bit", true, "1", "1"}, {"By", true, "8", "bit"}, {"Bd", true, "1", "/s"},
 }
 
-// arbitrary units have no definition in others: each compares with itself alone.
-var arbitrary = []string{"[iU]", "[IU]", "[arb'U]", "[USP'U]", "[GPL'U]", "[MPL'U]", "[APL'U]", "[beth'U]", "[anti'Xa'U]",
-	"[todd'U]", "[dye'U]", "[smgy'U]", "[bdsk'U]", "[ka'U]", "[knk'U]", "[mclg'U]", "[tb'U]", "[CCID_50]", "[TCID_50]",
-	"[EID_50]", "[PFU]", "[FFU]", "[CFU]", "[IR]", "[BAU]", "[AU]", "[Amb'a'1'U]", "[PNU]", "[Lf]", "[D'ag'U]", "[FEU]",
-	"[ELU]", "[EU]", "[pH]", "Np", "B", "B[SPL]", "B[V]", "B[mV]", "B[uV]", "B[W]", "B[kW]", "bit_s", "[hp'_X]", "[hp'_C]",
-	"[p'diop]", "%[slope]"}
-
-// metricArbitrary are the arbitrary units that take prefixes: m[iU].
-var metricArbitrary = map[string]bool{"[iU]": true, "[IU]": true, "[EU]": true, "[CFU]": false, "B": true, "Np": true}
-
-var atoms = sync.OnceValue(buildAtoms)
-
-// buildAtoms resolves the definitions, in as many rounds as their order needs.
-func buildAtoms() map[string]atomUnit {
-	all := make(map[string]atomUnit, 300)
-	for i, code := range []string{"m", "s", "g", "rad", "K", "C", "cd"} {
-		u := one()
-		u.dimension[i] = 1
-		all[code] = atomUnit{u, true}
-	}
-	kelvin := all["K"].Unit
-	all["Cel"] = atomUnit{&Unit{dimension: kelvin.dimension, factor: big.NewRat(1, 1), offset: big.NewRat(27315, 100)}, true}
-	all["[degF]"] = atomUnit{&Unit{dimension: kelvin.dimension, factor: big.NewRat(5, 9), offset: new(big.Rat).Sub(
-		big.NewRat(27315, 100), big.NewRat(160, 9))}, false}
-	for _, code := range arbitrary {
-		name := code
-		if code == "[IU]" {
-			name = "[iU]"
-		}
-		all[code] = atomUnit{&Unit{factor: big.NewRat(1, 1), arbitrary: name}, metricArbitrary[code]}
-	}
-	for again := true; again; {
-		again = false
-		for _, d := range definitions {
-			if _, done := all[d.code]; done {
-				continue
-			}
-			if u := resolve(d, all); u != nil {
-				all[d.code] = atomUnit{u, d.metric}
-				again = true
-			}
-		}
-	}
-	return all
+// arbitrary are the units that no definition relates to others. They compare with themselves alone.
+var arbitrary = []definition{
+	{"[hp_X]", false, "1", "1"}, {"[hp_C]", false, "1", "1"}, {"[hp_M]", false, "1", "1"},
+	{"[hp_Q]", false, "1", "1"}, {"[kp_X]", false, "1", "1"}, {"[kp_C]", false, "1", "1"},
+	{"[kp_M]", false, "1", "1"}, {"[kp_Q]", false, "1", "1"}, {"[iU]", true, "1", "1"}, {"[IU]", true, "1", "[iU]"},
+	{"[arb'U]", false, "1", "1"}, {"[USP'U]", false, "1", "1"}, {"[GPL'U]", false, "1", "1"},
+	{"[MPL'U]", false, "1", "1"}, {"[APL'U]", false, "1", "1"}, {"[beth'U]", false, "1", "1"},
+	{"[anti'Xa'U]", false, "1", "1"}, {"[todd'U]", false, "1", "1"}, {"[dye'U]", false, "1", "1"},
+	{"[smgy'U]", false, "1", "1"}, {"[bdsk'U]", false, "1", "1"}, {"[ka'U]", false, "1", "1"},
+	{"[knk'U]", false, "1", "1"}, {"[mclg'U]", false, "1", "1"}, {"[tb'U]", false, "1", "1"},
+	{"[CCID_50]", false, "1", "1"}, {"[TCID_50]", false, "1", "1"}, {"[EID_50]", false, "1", "1"},
+	{"[PFU]", false, "1", "1"}, {"[FFU]", false, "1", "1"}, {"[CFU]", false, "1", "1"}, {"[IR]", false, "1", "1"},
+	{"[BAU]", false, "1", "1"}, {"[AU]", false, "1", "1"}, {"[Amb'a'1'U]", false, "1", "1"},
+	{"[PNU]", false, "1", "1"}, {"[Lf]", false, "1", "1"}, {"[D'ag'U]", false, "1", "1"}, {"[FEU]", false, "1", "1"},
+	{"[ELU]", false, "1", "1"}, {"[EU]", false, "1", "1"},
 }
 
-func resolve(d definition, all map[string]atomUnit) *Unit {
-	value, ok := new(big.Rat).SetString(d.value)
-	if !ok {
-		return nil
-	}
-	p := &parser{s: d.unit, ok: true, known: all}
-	var u *Unit
-	if d.unit[0] == '/' {
-		p.pos++
-		u = invert(p.term(0))
-	} else {
-		u = p.term(0)
-	}
-	if !p.ok || u == nil || p.pos != len(d.unit) {
-		return nil
-	}
-	return &Unit{dimension: u.dimension, factor: value.Mul(value, u.factor), arbitrary: u.arbitrary}
+// special are the units whose magnitudes are a function of those in another unit.
+var special = []specialUnit{
+	{"Cel", true, "Cel", "1", "K"}, {"[degF]", false, "degF", "5", "K/9"}, {"[degRe]", false, "degRe", "5", "K/4"},
+	{"[p'diop]", false, "tanTimes100", "1", "rad"}, {"%[slope]", false, "100tan", "1", "deg"},
+	{"[hp'_X]", false, "hpX", "1", "1"}, {"[hp'_C]", false, "hpC", "1", "1"}, {"[hp'_M]", false, "hpM", "1", "1"},
+	{"[hp'_Q]", false, "hpQ", "1", "1"}, {"[pH]", false, "pH", "1", "mol/l"}, {"Np", true, "ln", "1", "1"},
+	{"B", true, "lg", "1", "1"}, {"B[SPL]", true, "lgTimes2", "2", "10*-5.Pa"}, {"B[V]", true, "lgTimes2", "1", "V"},
+	{"B[mV]", true, "lgTimes2", "1", "mV"}, {"B[uV]", true, "lgTimes2", "1", "uV"},
+	{"B[10.nV]", true, "lgTimes2", "10", "nV"}, {"B[W]", true, "lg", "1", "W"}, {"B[kW]", true, "lg", "1", "kW"},
+	{"[m/s2/Hz^(1/2)]", false, "sqrt", "1", "m2/s4/Hz"}, {"bit_s", false, "ld", "1", "1"},
 }

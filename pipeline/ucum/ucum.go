@@ -1,9 +1,13 @@
-// Package ucum reads units of measure of the Unified Code for Units of Measure (ucum.org), in their case-sensitive
-// form, and says whether and how magnitudes in two units can be compared. It knows the base units, the metric prefixes
-// and the atoms that occur in clinical data; logarithmic and arbitrary units are equal only to themselves.
+// Package ucum reads units of measure of the Unified Code for Units of Measure (ucum.org, version 2.2) in their
+// case-sensitive form, says whether magnitudes in two units can be compared, and converts them exactly.
+//
+// All units of the standard are known. Scales that are a rational function of others (Cel, [degF], [degRe]) convert;
+// those that need a logarithm, a tangent or a root do not, since their results could not be exact: such a unit compares
+// with its own multiples alone, and so does an arbitrary unit.
 package ucum
 
 import (
+	"maps"
 	"math/big"
 	"strings"
 	"sync"
@@ -15,8 +19,33 @@ type Unit struct {
 	code      string
 	dimension [7]int8
 	factor    *big.Rat // how many of the base units one is
-	offset    *big.Rat // zero of the scale in kelvin, for Cel and [degF]; else nil
-	arbitrary string   // of units that compare with nothing but themselves, as [iU] and [pH]
+	offset    *big.Rat // zero of the scale in kelvin, for Cel, [degF] and [degRe]; else nil
+	special   string   // the special unit that it is a multiple of, if its function is not rational
+	arbitrary powers   // of the arbitrary units in it
+	kinds     powers   // see kinds
+	notes     powers   // of the annotations in it
+}
+
+// powers are exponents by name; none is zero. They are never changed once a unit has them.
+type powers map[string]int8
+
+// times is p multiplied with q to the power of n. False if an exponent grows beyond use.
+func (p powers) times(q powers, n int) (powers, bool) {
+	if len(q) == 0 {
+		return p, true
+	}
+	out := powers{}
+	maps.Copy(out, p)
+	for name, e := range q {
+		sum := int(out[name]) + n*int(e)
+		if sum > 60 || sum < -60 {
+			return nil, false
+		}
+		if out[name] = int8(sum); sum == 0 {
+			delete(out, name)
+		}
+	}
+	return out, true
 }
 
 // Code is the unit as written.
@@ -30,8 +59,7 @@ var (
 	cached atomic.Int64
 )
 
-// Parse reads a unit: "mg/dL", "10*3/uL", "kg.m/s2", "{score}". False if it is not one that this package knows. It may
-// be called concurrently.
+// Parse reads a unit: "mg/dL", "10*3/uL", "kg.m/s2", "{score}". False if it is not one. It may be called concurrently.
 func Parse(code string) (*Unit, bool) {
 	if found, ok := cache.Load(code); ok {
 		u := found.(*Unit)
@@ -40,7 +68,12 @@ func Parse(code string) (*Unit, bool) {
 	if len(code) > maxCode {
 		return nil, false
 	}
-	u := parse(code)
+	u := parse(code, atoms())
+	if u != nil {
+		made := *u
+		made.code = strings.Clone(code)
+		u = &made
+	}
 	if cached.Load() < 10_000 { // codes come from data: the cache must not grow with them
 		cached.Add(1)
 		cache.Store(strings.Clone(code), u)
@@ -48,12 +81,13 @@ func Parse(code string) (*Unit, bool) {
 	return u, u != nil
 }
 
-// Comparable tells whether magnitudes in the two units can be compared.
+// Comparable tells whether magnitudes in the two units can be compared, as UCUM has it: it gives annotations no meaning,
+// and a mole is a number. [Obstacle] is stricter.
 func Comparable(a, b *Unit) bool {
-	return a != nil && b != nil && a.dimension == b.dimension && a.arbitrary == b.arbitrary
+	return a != nil && b != nil && a.dimension == b.dimension && a.special == b.special && maps.Equal(a.arbitrary, b.arbitrary)
 }
 
-// Base converts a magnitude in the unit to the base units. Exact.
+// Base converts a magnitude in the unit to the base units, or to the scale of a special unit. Exact.
 func (u *Unit) Base(magnitude *big.Rat) *big.Rat {
 	r := new(big.Rat).Mul(magnitude, u.factor)
 	if u.offset != nil {
@@ -72,45 +106,24 @@ func (u *Unit) FromBase(magnitude *big.Rat) *big.Rat {
 }
 
 // Linear tells whether the unit is a multiple of the base units, so that products with it make sense.
-func (u *Unit) Linear() bool { return u.offset == nil && u.arbitrary == "" }
+func (u *Unit) Linear() bool { return u.offset == nil && u.special == "" && len(u.arbitrary) == 0 }
 
 // Dimensionless tells whether the unit is a pure number.
-func (u *Unit) Dimensionless() bool { return u.dimension == [7]int8{} && u.arbitrary == "" }
-
-type parser struct {
-	s   string
-	pos int
-	ok  bool
-
-	known map[string]atomUnit // the atoms
-}
-
-func parse(code string) *Unit {
-	if code == "" || strings.ContainsAny(code, " \t\r\n") {
-		return nil
-	}
-	p := &parser{s: code, ok: true, known: atoms()}
-	var u *Unit
-	if code[0] == '/' {
-		p.pos++
-		u = invert(p.term(0))
-	} else {
-		u = p.term(0)
-	}
-	if !p.ok || p.pos != len(code) || u == nil {
-		return nil
-	}
-	made := *u
-	made.code = code
-	return &made
-}
+func (u *Unit) Dimensionless() bool { return u.dimension == [7]int8{} && u.Linear() }
 
 func one() *Unit { return &Unit{factor: big.NewRat(1, 1)} }
 
 func invert(u *Unit) *Unit { return power(u, -1) }
 
+// power is a unit to the power of n, nil where that is no unit: a special one has no square (UCUM § 22).
 func power(u *Unit, n int) *Unit {
 	if u == nil || n > 24 || n < -24 {
+		return nil
+	}
+	if n == 1 {
+		return u
+	}
+	if u.offset != nil || u.special != "" {
 		return nil
 	}
 	r := one()
@@ -123,31 +136,31 @@ func power(u *Unit, n int) *Unit {
 		for i := range r.dimension {
 			r.dimension[i] = -r.dimension[i]
 		}
-		if r.factor.Sign() == 0 {
-			return nil
-		}
 		r.factor = new(big.Rat).Inv(r.factor)
-		if r.arbitrary != "" {
-			r.arbitrary = "1/" + r.arbitrary
+		for _, p := range []*powers{&r.arbitrary, &r.kinds, &r.notes} {
+			*p, _ = powers(nil).times(*p, -1) // within bounds as it was before
 		}
-	}
-	if n == 1 {
-		r.offset = u.offset
 	}
 	return r
 }
 
+// multiply is the product of two units, nil where that is no unit: a special one may be multiplied with a number only
+// (UCUM § 22).
 func multiply(a, b *Unit) *Unit {
 	if a == nil || b == nil {
 		return nil
 	}
-	r := &Unit{factor: new(big.Rat).Mul(a.factor, b.factor), arbitrary: a.arbitrary}
-	switch {
-	case a.arbitrary == "":
-		r.arbitrary = b.arbitrary
-	case b.arbitrary != "":
-		r.arbitrary = a.arbitrary + "." + b.arbitrary
+	if b.offset != nil || b.special != "" {
+		a, b = b, a
 	}
+	if (a.offset != nil || a.special != "") && (!b.Dimensionless() || len(b.kinds) > 0) {
+		return nil
+	}
+	r := &Unit{factor: new(big.Rat).Mul(a.factor, b.factor), offset: a.offset, special: a.special}
+	ok := make([]bool, 3)
+	r.arbitrary, ok[0] = a.arbitrary.times(b.arbitrary, 1)
+	r.kinds, ok[1] = a.kinds.times(b.kinds, 1)
+	r.notes, ok[2] = a.notes.times(b.notes, 1)
 	for i := range r.dimension {
 		d := int(a.dimension[i]) + int(b.dimension[i])
 		if d > 60 || d < -60 {
@@ -155,175 +168,8 @@ func multiply(a, b *Unit) *Unit {
 		}
 		r.dimension[i] = int8(d)
 	}
-	if r.factor.Num().BitLen() > 4000 || r.factor.Denom().BitLen() > 4000 || len(r.arbitrary) > 400 {
+	if !ok[0] || !ok[1] || !ok[2] || r.factor.Num().BitLen() > 4000 || r.factor.Denom().BitLen() > 4000 {
 		return nil
 	}
 	return r
-}
-
-// term reads components joined by `.` and `/`, from left to right.
-func (p *parser) term(depth int) *Unit {
-	u := p.component(depth)
-	for p.ok && p.pos < len(p.s) && (p.s[p.pos] == '.' || p.s[p.pos] == '/') {
-		divide := p.s[p.pos] == '/'
-		p.pos++
-		right := p.component(depth)
-		if divide {
-			right = invert(right)
-		}
-		u = multiply(u, right)
-	}
-	return u
-}
-
-func (p *parser) fail() *Unit {
-	p.ok = false
-	return nil
-}
-
-func (p *parser) component(depth int) *Unit {
-	if depth > 20 || p.pos >= len(p.s) {
-		return p.fail()
-	}
-	switch c := p.s[p.pos]; {
-	case c == '(':
-		p.pos++
-		u := p.term(depth + 1)
-		if p.pos >= len(p.s) || p.s[p.pos] != ')' {
-			return p.fail()
-		}
-		p.pos++
-		return p.exponent(u)
-	case c == '{':
-		if !p.annotation() {
-			return p.fail()
-		}
-		return one()
-	}
-	start := p.pos
-	for p.pos < len(p.s) && !strings.ContainsRune("./(){}", rune(p.s[p.pos])) {
-		if p.s[p.pos] == '[' {
-			end := strings.IndexByte(p.s[p.pos:], ']')
-			if end < 0 {
-				return p.fail()
-			}
-			p.pos += end
-		}
-		p.pos++
-	}
-	u := p.simple(p.s[start:p.pos])
-	if u == nil {
-		return p.fail()
-	}
-	if p.pos < len(p.s) && p.s[p.pos] == '{' && !p.annotation() {
-		return p.fail()
-	}
-	return u
-}
-
-func (p *parser) annotation() bool {
-	end := strings.IndexByte(p.s[p.pos:], '}')
-	if end < 0 {
-		return false
-	}
-	p.pos += end + 1
-	return true
-}
-
-// exponent reads the signed digits after a parenthesis.
-func (p *parser) exponent(u *Unit) *Unit {
-	start := p.pos
-	if p.pos < len(p.s) && (p.s[p.pos] == '+' || p.s[p.pos] == '-') {
-		p.pos++
-	}
-	for p.pos < len(p.s) && p.s[p.pos] >= '0' && p.s[p.pos] <= '9' {
-		p.pos++
-	}
-	if start == p.pos {
-		return u
-	}
-	n, ok := integer(p.s[start:p.pos])
-	if !ok {
-		return p.fail()
-	}
-	return power(u, n)
-}
-
-func integer(s string) (int, bool) {
-	neg := false
-	if s != "" && (s[0] == '+' || s[0] == '-') {
-		neg = s[0] == '-'
-		s = s[1:]
-	}
-	if s == "" || len(s) > 3 {
-		return 0, false
-	}
-	n := 0
-	for _, c := range []byte(s) {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + int(c-'0')
-	}
-	if neg {
-		n = -n
-	}
-	return n, true
-}
-
-// simple reads a number, or a prefix, an atom and an exponent: 10*3, mmol, m2, kg, s-1.
-func (p *parser) simple(s string) *Unit {
-	if allDigits(s) {
-		r, _ := new(big.Rat).SetString(s)
-		if r.Sign() == 0 {
-			return nil
-		}
-		return &Unit{factor: r}
-	}
-	if u := p.atom(s); u != nil {
-		return u
-	}
-	i := len(s)
-	for i > 0 && s[i-1] >= '0' && s[i-1] <= '9' {
-		i--
-	}
-	if i < len(s) && i > 0 && (s[i-1] == '+' || s[i-1] == '-') {
-		i--
-	}
-	if i == 0 || i == len(s) {
-		return nil
-	}
-	n, ok := integer(s[i:])
-	if !ok {
-		return nil
-	}
-	return power(p.atom(s[:i]), n)
-}
-
-func allDigits(s string) bool {
-	for _, c := range []byte(s) {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 30
-}
-
-func (p *parser) atom(s string) *Unit {
-	if u, ok := p.known[s]; ok {
-		return u.Unit
-	}
-	for _, prefix := range prefixes {
-		if rest, ok := strings.CutPrefix(s, prefix.code); ok {
-			if u, ok := p.known[rest]; ok && u.metric {
-				if u.offset != nil {
-					return nil // mCel: UCUM has it, no chart does
-				}
-				r := *u.Unit
-				r.factor = new(big.Rat).Mul(u.factor, prefix.factor())
-				return &r
-			}
-		}
-	}
-	return nil
 }
