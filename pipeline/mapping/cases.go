@@ -400,33 +400,14 @@ func (r *caseRun) run() CaseResult {
 
 // execute maps the records, as a group where the mapping groups.
 func (r *caseRun) execute(w *Worker, records []*extract.Record, got *[]*fhir.Node) (Result, error) {
-	emit := func(x *Resource) error {
+	return w.mapAll(r.m, records, 1, func(x *Resource) error {
 		n, err := fhir.Parse(x.Whole)
 		if err != nil {
 			return fmt.Errorf("the resource written is no JSON: %w", err)
 		}
 		*got, r.made = append(*got, n), append(r.made, slices.Clone(x.Whole))
 		return nil
-	}
-	if !r.m.Grouped {
-		return w.Map(r.m, records[0], 1, emit)
-	}
-	var rows []Row
-	for _, rec := range records {
-		_, res, err := w.GroupKey(r.m, rec)
-		if err != nil {
-			return res, err
-		}
-		if res.Outcome == Mapped {
-			rows = append(rows, Row{Cells: rec.Cells, Place: rec.Place(), Ordinal: rec.Ordinal})
-		} else if len(records) == 1 || res.Outcome == Refused {
-			return res, nil
-		}
-	}
-	if len(rows) == 0 {
-		return Result{Outcome: Skipped, Rule: "every row"}, nil
-	}
-	return w.MapGroup(r.m, rows, 1, emit)
+	})
 }
 
 // tables are the tables that the case fills beside the mapping's own.

@@ -103,10 +103,10 @@ func (x *codingWriter) write(w *Worker, p *plan, focus fhirpath.Value) status {
 	case !some:
 		return w.empty(p, focus)
 	}
-	w.count(p.f, focus, true)
 	if c == (codingText{}) {
-		return nothing
+		return w.empty(p, focus)
 	}
+	w.count(p.f, focus, true)
 	if p.coded != nil && !p.coded.Has(c.system, c.code) {
 		return w.unfit(p, NotInBinding)
 	}
@@ -225,8 +225,7 @@ func (x *conceptWriter) write(w *Worker, p *plan, focus fhirpath.Value) status {
 		case !some:
 			return w.empty(p, focus)
 		}
-		w.count(p.f, focus, true)
-		return x.slots.write(w, p, nil, text, false)
+		return w.counted(p, focus, x.slots.write(w, p, nil, text, false))
 	}
 	var codings [1]codingText
 	var some bool
@@ -242,8 +241,7 @@ func (x *conceptWriter) write(w *Worker, p *plan, focus fhirpath.Value) status {
 	if err != nil {
 		return w.fail(p, err)
 	}
-	w.count(p.f, focus, true)
-	return x.slots.write(w, p, codings[:], text, true)
+	return w.counted(p, focus, x.slots.write(w, p, codings[:], text, true))
 }
 
 // translatedWriter writes X.translated('map', display).
@@ -279,8 +277,7 @@ func (x *translatedWriter) write(w *Worker, p *plan, focus fhirpath.Value) statu
 	if !ok {
 		return w.unfitFormula(p, UnmappedCode)
 	}
-	w.count(p.f, focus, true)
-	return x.slots.write(w, p, codings, text, false)
+	return w.counted(p, focus, x.slots.write(w, p, codings, text, false))
 }
 
 // unfitFormula refuses the record for an error of the formula that has a code of ours.
@@ -293,7 +290,7 @@ func (w *Worker) unfitFormula(p *plan, code Code) status {
 // refuses unknown codes and does not know this one.
 func translated(w *Worker, slot *mapSlot, code, display string) (codings []codingText, text string, ok bool) {
 	text = display
-	targets, ok := slot.m.Lookup(code)
+	targets, ok := slot.lookup(w, code)
 	if !ok {
 		w.unmapped(slot, code)
 		if slot.m.Unknown == terminology.Refuse {
@@ -347,7 +344,7 @@ func (q *quantityText) lookUp(w *Worker, units *mapSlot) {
 	if q.unit == "" || units == nil {
 		return
 	}
-	if found, ok := units.m.Lookup(q.unit); !ok {
+	if found, ok := units.lookup(w, q.unit); !ok {
 		w.unmapped(units, q.unit)
 	} else if len(found) == 1 {
 		q.code, q.system = found[0].Code, found[0].System

@@ -18,10 +18,10 @@ func (f *formulaCompiler) compileTranslate(call *fhirpath.Call) (fhirpath.Impl, 
 	}
 	unmapped, several := call.Error(string(UnmappedCode)), call.Error(string(SeveralTargets))
 	return single(call, result, func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error) {
-		targets, ok := slot.m.Lookup(in.Text())
+		w := c.User.(*Worker)
+		targets, ok := slot.lookup(w, in.Text())
 		switch {
 		case !ok:
-			w := c.User.(*Worker)
 			w.unmapped(slot, in.Text())
 			switch slot.m.Unknown {
 			case terminology.Keep:
@@ -152,6 +152,15 @@ type mapSlot struct {
 	index int
 	pack  string
 	m     *terminology.ConceptMap
+}
+
+// lookup asks the map, in the sight of whoever has the record explained.
+func (s *mapSlot) lookup(w *Worker, code string) ([]terminology.Coding, bool) {
+	targets, ok := s.m.Lookup(code)
+	if w.trace != nil {
+		w.trace.lookup(s, code, targets, ok)
+	}
+	return targets, ok
 }
 
 // inBinding tells whether a Coding's system and code are in a required value set.
