@@ -35,6 +35,9 @@ func (s *Sealer) Preview(r *Resource) ([]Became, error) {
 // Rule is the path of the rule that decides about the element at a path of the resource, as it stands in the policy. Of
 // what no rule names, and structure that every policy keeps, it says so in words.
 func (p *Policy) Rule(resource string, whole *fhir.Node, path string) string {
+	if path == "resourceType" || strings.HasSuffix(path, ".resourceType") {
+		return structureText
+	}
 	at, typ, n := p.Rules(resource), resourceType(resource), whole
 	underscore := false
 	for rest := path; rest != ""; {
@@ -68,13 +71,15 @@ func (p *Policy) Rule(resource string, whole *fhir.Node, path string) string {
 	return at.text()
 }
 
+const structureText = "structure, always kept"
+
 // text names the rule that holds here.
 func (r Rules) text() string {
 	switch {
 	case r.at == nil:
 		return "no rule names it"
 	case r.at.best == structureRule:
-		return "structure, always kept"
+		return structureText
 	case r.at.best == hullRule:
 		return "contained resources follow the rules of their own type"
 	case r.at.best != nil && r.at.best != unnamedRule:
