@@ -155,6 +155,7 @@ type trace struct {
 	out    *Explanation
 	nodes  []map[string]templateNode // by resource: where the parts of the template stand, by path
 	inside bool                      // a formula of the template is being evaluated
+	refs   map[string]string         // references that ref() gave, as cases write them: Patient/… → ref:patient(p1)
 	open   *Computed                 // the formula at hand
 	last   *Computed                 // the same, outside of the template
 }
@@ -265,6 +266,14 @@ func (t *trace) lookup(slot *mapSlot, code string, targets []terminology.Coding,
 		t.open.Lookups = append(t.open.Lookups, Lookup{Map: slot.pack + "/" + slot.m.Name, Source: secret(code), Known: known,
 			Unknown: slot.m.Unknown.String(), Targets: targets})
 	}
+}
+
+// ref notes a reference, by the parts of its key as they are in the message of the id.
+func (t *trace) ref(target *refTarget, key []byte, id ID) {
+	if t.refs == nil {
+		t.refs = map[string]string{}
+	}
+	t.refs[target.start+id.String()] = "ref:" + target.file.name + "(" + joinKey(keyParts(key)) + ")"
 }
 
 func secret(text string) phi.Secret { return phi.NewSecret([]byte(text)) }

@@ -214,7 +214,7 @@ func TestExplanationIsWhatIsMapped(t *testing.T) {
 			for _, cf := range pack.cases {
 				m := p.Mapping(cf.mapping)
 				for i := range cf.cases {
-					r := caseRun{file: cf, t: &cf.cases[i], p: p, m: m, refs: map[string]string{}}
+					r := caseRun{file: cf, t: &cf.cases[i], p: p, m: m}
 					var records []*extract.Record
 					for j, cells := range r.t.rows {
 						records = append(records, r.record(cells, j))

@@ -139,6 +139,9 @@ func (f *formulaCompiler) compileRef(call *fhirpath.Call) (fhirpath.Impl, fhirpa
 			return fhirpath.Value{}, nil
 		}
 		last := w.remember(memory, msg, start)
+		if w.trace != nil {
+			w.trace.ref(target, msg[start:], last.id)
+		}
 		n := c.NewObject()
 		var buf [64 + idLength]byte
 		c.AddString(n, "reference", c.Text(append(append(buf[:0], target.start...), last.text[:]...)))

@@ -235,12 +235,12 @@ unused: {NOTE: r}
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
-	results, err := RunCases([]*Pack{pack})
+	ran, err := RunCases([]*Pack{pack}, CaseOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	for _, r := range results {
+	for _, r := range ran.Results {
 		fmt.Fprintf(&b, "%s %s: %s\n", r.Place, r.Case, r.Difference)
 	}
 	id := newHasher([]byte("cases have no secrets")).id(appendPart(idPrefix("case", "Patient", []string{"case", "patients"}), "p")).String()
