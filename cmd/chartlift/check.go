@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 
@@ -35,6 +37,10 @@ Exit: 0 all right · 2 a fault · 3 a finding (such as a column that nothing rea
 				access |= pipeline.Keys
 			}
 			s, err := a.open(cmd.Context(), access)
+			var faults pipeline.Faults
+			if drift && errors.As(err, &faults) {
+				return errors.Join(err, a.driftAlone(cmd.Context(), against))
+			}
 			if err != nil {
 				return err
 			}
@@ -51,6 +57,34 @@ Exit: 0 all right · 2 a fault · 3 a finding (such as a column that nothing rea
 	cmd.Flags().BoolVar(&drift, "drift", false, "compare the sources with the baseline that profile --save has kept")
 	cmd.Flags().StringVar(&against, "against", "", "compare with the baseline in this file")
 	return cmd
+}
+
+// driftAlone shows how the export differs where the mappings do not fit it any more: that is likely why.
+func (a *app) driftAlone(ctx context.Context, against string) error {
+	s, err := a.open(ctx, pipeline.Keys)
+	if err != nil {
+		return nil // of the plan itself, and told
+	}
+	defer s.Close()
+	moved, err := s.Drift(ctx, against)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(map[string]any{"drift": append([]profile.Drift{}, moved...), "findings": len(moved), "notices": []string{}})
+	}
+	a.printDrift(moved)
+	return nil
+}
+
+func (a *app) printDrift(moved []profile.Drift) {
+	for _, d := range moved {
+		name := d.Table
+		if d.Column != "" {
+			name += "." + d.Column
+		}
+		fmt.Fprintf(a.stdout, "drift: %s: %s: %s\n", name, d.Rule, d.Message)
+	}
 }
 
 // printCheck shows what check found, findings before notices.
@@ -84,13 +118,7 @@ func (a *app) printCheck(s *pipeline.Session, moved []profile.Drift, drift bool)
 		}
 	} else {
 		a.printNotices(s.Notices)
-		for _, d := range moved {
-			name := d.Table
-			if d.Column != "" {
-				name += "." + d.Column
-			}
-			fmt.Fprintf(a.stdout, "drift: %s: %s: %s\n", name, d.Rule, d.Message)
-		}
+		a.printDrift(moved)
 		w := tabwriter.NewWriter(a.stdout, 0, 4, 2, ' ', 0)
 		fmt.Fprintln(w, "LEVEL\tTABLE\tMAPPING\tMAKES\tREFERS TO")
 		for _, m := range s.Program.Mappings {
