@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/extract/csv"
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/sharedtest"
@@ -231,4 +233,137 @@ func TestExplanationIsWhatIsMapped(t *testing.T) {
 		t.Errorf("only %d elements were explained", explained)
 	}
 	t.Logf("%d elements explained", explained)
+}
+
+// checkFormulas evaluates the formulas of an explanation by themselves, as `chartlift eval` does, and looks that what each
+// gives is what stands at the path that the explanation says it wrote. It answers how many could be tried: not those over
+// items.
+func checkFormulas(t *testing.T, p *Program, table *extract.Table, r *extract.Record, e *Explanation, known map[string]*Evaluator) (tried int) {
+	t.Helper()
+	for i := range e.Resources {
+		x := &e.Resources[i]
+		whole, err := fhir.Parse(assemble(t, x))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range x.Computed {
+			key := table.Name + "\x00" + c.Text
+			ev, ok := known[key]
+			if !ok {
+				ev, _, _ = p.Evaluator(table, c.Text)
+				known[key] = ev
+			}
+			if ev == nil || c.Status == Failed || c.Items > 0 {
+				continue
+			}
+			tried++
+			values, err := ev.Run(r)
+			if err != nil || (len(values) > 0) != (c.Status == Wrote) {
+				t.Errorf("%s: %s by itself gives %d values, and the explanation says %s (%v)", r.Place(), c.Path, len(values), c.Status, err)
+				continue
+			}
+			for j, path := range c.paths {
+				at := nodeAt(whole, path)
+				if at == nil || j >= len(values) {
+					t.Errorf("%s: nothing stands at %s", r.Place(), path)
+					continue
+				}
+				want, got := values[j].Text(), at.Text
+				if n := values[j].Node(); n != nil {
+					want, got = string(n.AppendCanonical(nil)), string(at.AppendCanonical(nil))
+				}
+				if want != got {
+					t.Errorf("%s: at %s stands %s, and the formula gives %s", r.Place(), path, got, want)
+				}
+			}
+		}
+	}
+	return tried
+}
+
+// nodeAt is the value at a path with indexes.
+func nodeAt(n *fhir.Node, path string) *fhir.Node {
+	for _, step := range strings.Split(path, ".") {
+		name, index, list := strings.Cut(step, "[")
+		n = n.Get(name)
+		if list {
+			i := 0
+			fmt.Sscanf(index, "%d]", &i)
+			n = n.Item(i)
+		}
+	}
+	return n
+}
+
+// TestExplanationOfRecords explains the records of the made-up hospital, and some of a real export, by the packs that are
+// for them.
+func TestExplanationOfRecords(t *testing.T) {
+	root := sharedtest.ModuleRoot(t)
+	for _, c := range []struct {
+		name, pack, dir, encoding string
+		every                     int64
+	}{
+		{"riverside", filepath.Join(root, "fixtures", "riverside", "mappings"), filepath.Join(root, "fixtures", "riverside", "export"), "utf-8", 1},
+		{"synthea-ca-2022", filepath.Join(root, "mappings", "synthea"), "", "utf-8", 61},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := c.dir
+			if dir == "" {
+				dir = untar(t, c.name)
+			}
+			src, err := csv.Open(csv.Options{Name: "ehr", Dir: dir, Files: []string{"*.csv"}, Encoding: c.encoding})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tables, err := src.Tables(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			pack, faults := Read(os.DirFS(c.pack), c.name)
+			if len(faults) > 0 {
+				t.Fatal(faults)
+			}
+			seal, _, policy := sealer(t, "limited-data-set")
+			zone, err := time.LoadLocation("America/Chicago")
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, _, faults := Compile([]*Pack{pack}, Options{Migration: "test", IDKey: make([]byte, 32), Policy: policy,
+				Sources: []Source{{Name: "ehr", Zone: zone, Blank: []string{"NULL"}, Tables: tables}}, NoCoverage: true})
+			if len(faults) > 0 {
+				t.Fatal(faults)
+			}
+			outcomes, tried, evaluators := map[Outcome]int{}, 0, map[string]*Evaluator{}
+			for _, table := range tables {
+				shards, err := src.Shards(t.Context(), table)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, m := range p.ForTable(table.Name) {
+					if len(m.With) > 0 {
+						continue
+					}
+					for _, shard := range shards {
+						for r, err := range src.Read(t.Context(), shard, nil) {
+							if err != nil || r.Ordinal%c.every != 0 {
+								continue
+							}
+							e := checkExplained(t, p, m, []*extract.Record{r}, nil, seal)
+							outcomes[e.Result.Outcome]++
+							if e.Result.Outcome == Mapped && m.body.forEach == nil && !m.Grouped {
+								tried += checkFormulas(t, p, table, r, e, evaluators)
+							}
+						}
+					}
+				}
+			}
+			t.Log(outcomes, tried, "formulas evaluated by themselves")
+			if tried < 2000 {
+				t.Errorf("only %d formulas were evaluated by themselves", tried)
+			}
+			if outcomes[Mapped] < 500 || c.name == "riverside" && outcomes[Refused] < 5 {
+				t.Errorf("explained %v", outcomes)
+			}
+		})
+	}
 }
