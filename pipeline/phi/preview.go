@@ -64,28 +64,33 @@ func (p *Policy) Rule(resource string, whole *fhir.Node, path string) string {
 		}
 		d := at.Child(e, t).Decide(func(test *Test) bool { return test.Match(value) })
 		at, typ, n = d.Below, t, value
-		if at.at == nil || typ == nil {
-			break
+		if at.at == nil || typ == nil || d.Whole && d.Method != Keep {
+			break // what is inside goes with it
 		}
 	}
 	return at.text()
 }
 
-const structureText = "structure, always kept"
+// What [Policy.Rule] says where the policy has no rule of its own.
+const (
+	structureText = "structure, always kept"
+	hullText      = "contained resources follow the rules of their own type"
+	unnamedText   = "no rule names it"
+)
 
 // text names the rule that holds here.
 func (r Rules) text() string {
 	switch {
 	case r.at == nil:
-		return "no rule names it"
+		return unnamedText
 	case r.at.best == structureRule:
 		return structureText
 	case r.at.best == hullRule:
-		return "contained resources follow the rules of their own type"
+		return hullText
 	case r.at.best != nil && r.at.best != unnamedRule:
 		return r.at.best.text
 	case r.at.best == nil && r.at.policy.star == Keep:
 		return "*"
 	}
-	return "no rule names it"
+	return unnamedText
 }
