@@ -276,7 +276,8 @@ func (x *explaining) record(ctx context.Context, p recordPlace) (*report.Record,
 		if err != nil {
 			return nil, err
 		}
-		e, err := x.worker.Explain(m, records, ordinal, x.sealer)
+		at := slices.IndexFunc(records, func(o *extract.Record) bool { return o.Ordinal == r.Ordinal })
+		e, err := x.worker.Explain(m, records, at, ordinal, x.sealer)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Place(), err)
 		}

@@ -88,6 +88,7 @@ func casesJSON(ran *mapping.CaseReport, failed, updated int) map[string]any {
 		Place       string       `json:"place"`
 		Difference  string       `json:"difference,omitempty"`
 		Differences []difference `json:"differences"`
+		Kept        string       `json:"kept,omitempty"` // why --update left it
 	}
 	type uncovered struct {
 		Kind  string `json:"kind"`
@@ -107,7 +108,7 @@ func casesJSON(ran *mapping.CaseReport, failed, updated int) map[string]any {
 	}
 	cases, coverage := []result{}, []covered{}
 	for _, r := range ran.Results {
-		x := result{r.Mapping, r.Case, r.Difference == "", r.Updated, r.Place, r.Difference, []difference{}}
+		x := result{r.Mapping, r.Case, r.Difference == "", r.Updated, r.Place, r.Difference, []difference{}, r.Kept}
 		for _, d := range r.Differences {
 			x.Differences = append(x.Differences, difference(d))
 		}

@@ -90,10 +90,11 @@ type Element struct {
 }
 
 // Explain maps the records (one, or those of one group) as Map and MapGroup do and says why they become what they
-// become. The sealer tells what the policy does; without one the methods and rules of the elements say nothing. A
-// grouped record that is skipped is explained by itself. Errors as of Map.
-func (w *Worker) Explain(m *Mapping, records []*extract.Record, ordinal int, s *phi.Sealer) (*Explanation, error) {
-	t := &trace{out: &Explanation{Mapping: m}}
+// become. at says which of the records is asked about: of a group the others' skip rules are not told. The sealer tells
+// what the policy does; without one all elements seem to be kept. A grouped record that is skipped is explained by
+// itself. Errors as of Map.
+func (w *Worker) Explain(m *Mapping, records []*extract.Record, at, ordinal int, s *phi.Sealer) (*Explanation, error) {
+	t := &trace{out: &Explanation{Mapping: m}, at: at}
 	w.trace = t
 	defer func() { w.trace = nil }()
 	made := 0
@@ -120,8 +121,13 @@ func (w *Worker) mapAll(m *Mapping, records []*extract.Record, ordinal int, emit
 		return w.Map(m, records[0], ordinal, emit)
 	}
 	var rows []Row
-	for _, rec := range records {
+	for i, rec := range records {
+		t := w.trace
+		if t != nil && t.at != i {
+			w.trace = nil
+		}
 		_, res, err := w.GroupKey(m, rec)
+		w.trace = t
 		if err != nil {
 			return res, err
 		}
@@ -154,6 +160,7 @@ func (m *Mapping) HasKey(r *extract.Record, parts []string) bool {
 type trace struct {
 	out    *Explanation
 	nodes  []map[string]templateNode // by resource: where the parts of the template stand, by path
+	at     int                       // the record of a group that is asked about
 	inside bool                      // a formula of the template is being evaluated
 	refs   map[string]string         // references that ref() gave, as cases write them: Patient/… → ref:patient(p1)
 	open   *Computed                 // the formula at hand

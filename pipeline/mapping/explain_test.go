@@ -69,7 +69,7 @@ func checkExplained(t *testing.T, p *Program, m *Mapping, records []*extract.Rec
 	t.Helper()
 	w := p.NewWorker()
 	w.SetFinder(finder)
-	e, err := w.Explain(m, records, 1, s)
+	e, err := w.Explain(m, records, 0, 1, s)
 	if err != nil {
 		t.Fatal(err)
 	}

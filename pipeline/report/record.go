@@ -213,7 +213,7 @@ func (p *recordPrinter) mapping(m *RecordMapping) {
 		outcome += " (" + m.Detail + ")"
 	}
 	if m.Rows > 1 {
-		outcome += fmt.Sprintf(", with %d other records of its group", m.Rows-1)
+		outcome += ", with " + count(int64(m.Rows-1), "other record") + " of its group"
 	}
 	p.line(0, "%s  %s", m.Mapping, outcome)
 	for _, f := range m.Findings {
@@ -243,6 +243,9 @@ func (p *recordPrinter) mapping(m *RecordMapping) {
 		}
 		for j := range r.Empty {
 			p.formula(4, r.Empty[j].Element, &r.Empty[j])
+			if r.Empty[j].Items > 0 {
+				continue
+			}
 			p.line(6, "%-8s %s", "came to", r.Empty[j].Status)
 		}
 	}
@@ -255,7 +258,7 @@ func (p *recordPrinter) formula(indent int, element string, f *RecordFormula) {
 		p.line(indent+2, "%-8s %s", "map", m.String())
 	}
 	if f.Items > 0 {
-		p.line(indent+2, "%-8s %d", "items", f.Items)
+		p.line(indent+2, "%-8s %s", "items", number(int64(f.Items)))
 	}
 }
 
