@@ -17,10 +17,10 @@ import (
 const BaselineVersion = 1
 
 // Baseline is what is kept of a profile, so that a later export can be compared with it. It holds counts, names of
-// tables and columns, and three more things. Codes of columns with few values: by a digest under the migration's key,
-// and in plain text only where a profile may show them, see the package comment. Distributions: of numbers by their
-// first two digits and of dates by their month, in at most twenty bins of at least FewPatients rows each, of which the
-// first and the last are open, so that no rarest value can be read off. Date forms.
+// tables and columns, and three more things. Codes of columns with few values: by a digest under the migration's key, and
+// never as text. Distributions: of numbers by their first two digits and of dates by their month, in at most twenty bins
+// of at least FewPatients rows each, of which the first and the last are open, so that no rarest value can be read off.
+// Date forms.
 type Baseline struct {
 	Schema    int         `json:"schema"`
 	Migration string      `json:"migration"`
@@ -59,7 +59,7 @@ type BaseForm struct {
 // Code is one value of a column with few.
 type Code struct {
 	Digest string `json:"digest"`
-	Text   string `json:"text,omitempty"` // where it may be shown
+	Text   string `json:"-"` // where it may be shown; it is not kept
 	Rows   int64  `json:"rows"`
 }
 
