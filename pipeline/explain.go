@@ -20,8 +20,9 @@ import (
 
 // ExplainOptions names a record, in one of three ways, and says how much of it may be seen.
 type ExplainOptions struct {
-	Table string // and Line
+	Table string // and Line; Nth of the records that begin there, from 1, 0 for all
 	Line  int64
+	Nth   int
 
 	Type, ID string // a resource that the latest run has made
 
@@ -48,7 +49,7 @@ func (s *Session) Explain(ctx context.Context, o ExplainOptions) (out []*report.
 	default:
 		var t *extract.Table
 		if t, err = s.table(o.Table); err == nil {
-			places = []recordPlace{{t, o.Line}}
+			places = []recordPlace{{table: t, line: o.Line, nth: o.Nth}}
 		}
 	}
 	if err != nil {
@@ -57,19 +58,28 @@ func (s *Session) Explain(ctx context.Context, o ExplainOptions) (out []*report.
 	x := &explaining{Session: s, view: recordView{o.ShowValues}, sealer: phi.NewSealer(s.Plan.Migration, s.keys, s.policy)}
 	defer func() { err = errors.Join(err, x.Close()) }()
 	for _, p := range places {
-		r, err := x.record(ctx, p)
+		records, err := s.recordsAt(ctx, p)
 		if err != nil {
 			return nil, audited, err
 		}
-		out = append(out, r)
+		for _, r := range records {
+			explained, err := x.record(ctx, p.table, r)
+			if err != nil {
+				return nil, audited, err
+			}
+			out = append(out, explained)
+		}
 	}
 	return out, audited, nil
 }
 
-// recordPlace is where a record stands.
+// recordPlace is where a record stands. Several records of a dump may begin on one line; then the ordinal tells which is
+// meant, or nth which of them, from 1. 0: any.
 type recordPlace struct {
-	table *extract.Table
-	line  int64
+	table   *extract.Table
+	line    int64
+	ordinal int64
+	nth     int
 }
 
 // every yields the records of a table; malformed ones are left out.
@@ -102,54 +112,60 @@ func cloneRecord(r *extract.Record) *extract.Record {
 	return out
 }
 
-// recordOnLine finds the record that begins on a line, or goes over it.
-func (s *Session) recordOnLine(ctx context.Context, p recordPlace) (*extract.Record, error) {
+// mostRecords is how many records of one line are explained at once.
+const mostRecords = 5
+
+// recordsAt finds the records that begin on a line, or the one that goes over it.
+func (s *Session) recordsAt(ctx context.Context, p recordPlace) ([]*extract.Record, error) {
 	source := s.sources[p.table.Source]
 	shards, err := source.Shards(ctx, p.table)
 	if err != nil {
 		return nil, err
 	}
-	var found *extract.Record
-	for i, shard := range shards {
-		if i+1 < len(shards) && shards[i+1].FirstLine <= p.line && shards[i+1].FirstLine > 0 {
-			continue
-		}
+	var found []*extract.Record
+	var over *extract.Record // the last one before the line in the same stretch of the file
+	on, refused := 0, ""
+	for _, shard := range shards {
 		for r, err := range source.Read(ctx, shard, nil) {
 			var fault *extract.Fault
 			switch {
 			case errors.As(err, &fault):
 				if fault.Line == p.line {
-					return nil, usagef("%s:%d is no record: it was refused while it was read, by the rule %s", p.table.Name, p.line, fault.Rule)
+					refused = fault.Rule
 				}
 			case err != nil:
 				return nil, err
-			case r.Line <= p.line:
-				if found == nil || r.Line > found.Line {
-					found = cloneRecord(r)
+			case r.Line == p.line && (p.ordinal == 0 || p.ordinal == r.Ordinal):
+				on++
+				if (p.nth == 0 || p.nth == on) && len(found) < mostRecords {
+					found = append(found, cloneRecord(r))
 				}
-				if r.Line == p.line {
-					return found, nil
-				}
-			default:
-				if found != nil {
-					return found, nil
-				}
+			case r.Line < p.line && p.line <= r.Line+lineBreaks(r):
+				over = cloneRecord(r)
 			}
 		}
 	}
-	if found == nil || p.line > found.Line && !s.spans(ctx, p, found) {
-		return nil, usagef("table %s has no record on line %d", p.table.Name, p.line)
+	switch {
+	case p.nth == 0 && on > mostRecords:
+		return nil, usagef("%d records begin on line %d of table %s: %s:%d#1 names the first of them", on, p.line, p.table.Name, p.table.Name, p.line)
+	case len(found) > 0:
+		return found, nil
+	case p.nth > 0 && on > 0:
+		return nil, usagef("%d records begin on line %d of table %s", on, p.line, p.table.Name)
+	case refused != "":
+		return nil, usagef("%s:%d is no record: it was refused while it was read, by the rule %s", p.table.Name, p.line, refused)
+	case over != nil:
+		return []*extract.Record{over}, nil
 	}
-	return found, nil
+	return nil, usagef("table %s has no record on line %d", p.table.Name, p.line)
 }
 
-// spans tells whether the last record of a table goes over a line: as many line ends are in its cells.
-func (s *Session) spans(_ context.Context, p recordPlace, r *extract.Record) bool {
-	breaks := int64(0)
+// lineBreaks counts the line ends in the cells of a record.
+func lineBreaks(r *extract.Record) (n int64) {
 	for _, c := range r.Cells {
-		breaks += int64(strings.Count(c, "\n"))
+		n += int64(strings.Count(c, "\n"))
 	}
-	return p.line <= r.Line+breaks
+	return n
 }
 
 // placesOfKey finds the records that have a key.
@@ -174,7 +190,7 @@ func (s *Session) placesOfKey(ctx context.Context, name string, key []string) (o
 			return nil, err
 		}
 		if m.HasKey(r, key) && (len(out) == 0 || !m.Grouped) {
-			out = append(out, recordPlace{t, r.Line})
+			out = append(out, recordPlace{table: t, line: r.Line, ordinal: r.Ordinal})
 		}
 	}
 	if len(out) == 0 {
@@ -226,7 +242,7 @@ func (s *Session) placesOfResource(ctx context.Context, typ, id string) (out []r
 			if err != nil {
 				return nil, err
 			}
-			if p := (recordPlace{t, e.Line}); !slices.Contains(out, p) {
+			if p := (recordPlace{table: t, line: e.Line, ordinal: e.Ordinal}); !slices.Contains(out, p) {
 				out = append(out, p)
 			}
 		}
@@ -254,11 +270,7 @@ func (x *explaining) Close() error {
 }
 
 // record explains one record.
-func (x *explaining) record(ctx context.Context, p recordPlace) (*report.Record, error) {
-	r, err := x.recordOnLine(ctx, p)
-	if err != nil {
-		return nil, err
-	}
+func (x *explaining) record(ctx context.Context, t *extract.Table, r *extract.Record) (_ *report.Record, err error) {
 	if x.worker == nil {
 		if x.joined, err = x.openAll(ctx, x.Program.Indexes); err != nil {
 			return nil, err
@@ -266,12 +278,12 @@ func (x *explaining) record(ctx context.Context, p recordPlace) (*report.Record,
 		x.worker = x.Program.NewWorker()
 		x.worker.SetFinder(x.joined.finder())
 	}
-	out := &report.Record{Migration: x.Plan.Migration, Table: p.table.Name, Line: r.Line, Shown: x.view.show, Cells: x.view.cells(r),
+	out := &report.Record{Migration: x.Plan.Migration, Table: t.Name, Line: r.Line, Shown: x.view.show, Cells: x.view.cells(r),
 		Mappings: []report.RecordMapping{}, Remarks: []report.RecordRemark{}}
-	if p.table.File != "" {
-		out.File = filepath.ToSlash(p.table.File)
+	if t.File != "" {
+		out.File = filepath.ToSlash(t.File)
 	}
-	for _, m := range x.mappingsOf(p.table) {
+	for _, m := range x.mappingsOf(t) {
 		records, ordinal, err := x.companions(ctx, m, r)
 		if err != nil {
 			return nil, err

@@ -25,7 +25,7 @@ func (a *app) explainCommand() *cobra.Command {
 rule; and for each element of each resource: the formula or literal and where it stands, the cells that it read, what the
 concept maps answered, what the PHI policy does with it and by which rule, and what it becomes.
 
-The record is named by its place; by a resource that the latest run made of it; or by its key on stdin, one part on each
+The record is named by its place (of several that begin on one line of a dump #2 is the second); by a resource that the latest run made of it; or by its key on stdin, one part on each
 line, for the mapping that --key names. A key is patient data: it is never an argument.
 
 Cells show by their length alone. --show-values shows their text, and is recorded in the audit log if the plan has a
@@ -100,8 +100,12 @@ func (a *app) explainArgs(o *pipeline.ExplainOptions, args []string) error {
 		return lines.Err()
 	}
 	if at := strings.LastIndexByte(args[0], ':'); at > 0 {
-		line, err := strconv.ParseInt(args[0][at+1:], 10, 64)
-		if err == nil && line > 0 {
+		text, nth, several := strings.Cut(args[0][at+1:], "#")
+		line, err := strconv.ParseInt(text, 10, 64)
+		if several && err == nil {
+			o.Nth, err = strconv.Atoi(nth)
+		}
+		if err == nil && line > 0 && (!several || o.Nth > 0) {
 			o.Table, o.Line = args[0][:at], line
 			return nil
 		}
