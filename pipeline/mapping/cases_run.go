@@ -94,7 +94,7 @@ func RunCases(packs []*Pack, o CaseOptions) (*CaseReport, error) {
 	}
 	s := &caseSuite{packs: packs, programs: map[string]*Program{}}
 	out := &CaseReport{}
-	var names []string
+	var names, titles []string
 	for _, p := range packs {
 		for _, cf := range p.cases {
 			names = append(names, cf.mapping)
@@ -105,6 +105,7 @@ func RunCases(packs []*Pack, o CaseOptions) (*CaseReport, error) {
 			update := &fileUpdate{file: cf}
 			for i := range cf.cases {
 				t := &cf.cases[i]
+				titles = append(titles, t.name)
 				if o.Case != "" && t.name != o.Case {
 					continue
 				}
@@ -138,7 +139,7 @@ func RunCases(packs []*Pack, o CaseOptions) (*CaseReport, error) {
 		return nil, faults.Sort()
 	}
 	if len(out.Results) == 0 && (o.Mapping != "" || o.Case != "") {
-		f := Fault{File: "command line", Message: "no case has this name", Hint: "`chartlift test` without --case runs all"}
+		f := Fault{File: "command line", Message: fmt.Sprintf("there is no case %q", o.Case), Hint: document.Hint(o.Case, titles)}
 		if o.Mapping != "" && !slices.Contains(names, o.Mapping) {
 			f.Message, f.Hint = fmt.Sprintf("there are no cases of a mapping %q", o.Mapping), document.Hint(o.Mapping, names)
 		}

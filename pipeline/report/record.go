@@ -23,6 +23,19 @@ type Record struct {
 	Remarks   []RecordRemark  `json:"remarks"`       // that it made about the record
 }
 
+// Filled are the cells with something in them.
+func (r *Record) Filled() (out []Value) {
+	for _, c := range r.Cells {
+		if c.Form != "blank" {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Blank counts the others.
+func (r *Record) Blank() int { return len(r.Cells) - len(r.Filled()) }
+
 // RecordRemark is what a run said about the record.
 type RecordRemark struct {
 	Kind string `json:"kind"` // refused or finding
@@ -146,7 +159,10 @@ func RecordText(w io.Writer, r *Record) error {
 		place += "  (" + r.File + ")"
 	}
 	p.line(0, "%s", place)
-	p.list(2, "cells", r.Cells)
+	p.list(2, "cells", r.Filled())
+	if n := r.Blank(); n > 0 {
+		p.line(2, "%-8s %s", "", count(int64(n), "blank cell"))
+	}
 	if r.Run != "" && len(r.Remarks) > 0 {
 		for _, x := range r.Remarks {
 			p.line(2, "%s  %s: %s by %s%s", r.Run, x.Kind, x.Rule, x.Mapping, at(x.Column))

@@ -233,7 +233,7 @@ func tarred(t testing.TB, name string) map[string][][]string {
 func TestHalfOfTheRowsIsNoDrift(t *testing.T) {
 	const draws = 5
 	for _, name := range []string{"synthea-ca-2022", "synthea-ri-2022", "riverside"} {
-		tables := map[string][][]string{}
+		var tables map[string][][]string
 		if name == "riverside" {
 			tables = hospital(t)
 		} else {
