@@ -2,10 +2,7 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -55,11 +52,7 @@ Exit: 0 done · 1 failed · 2 there is no such record.`,
 				fmt.Fprintf(a.stderr, "values are shown that may be patient data; %s\n", said)
 			}
 			if html != "" {
-				var page bytes.Buffer
-				if err := report.RecordHTML(&page, records); err != nil {
-					return err
-				}
-				if err := writePrivate(html, page.Bytes()); err != nil {
+				if err := report.WriteRecords(html, records); err != nil {
 					return err
 				}
 			}
@@ -116,23 +109,4 @@ func (a *app) explainArgs(o *pipeline.ExplainOptions, args []string) error {
 	}
 	o.Type, o.ID = typ, id
 	return nil
-}
-
-// writePrivate puts a file in place whole, for its owner alone.
-func writePrivate(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // the first error is the one to tell
-	}
-	return err
 }

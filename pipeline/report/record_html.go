@@ -39,6 +39,11 @@ var recordTemplate = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("record").Funcs(template.FuncMap{"at": at}).Parse(recordText)
 })
 
+// WriteRecords writes the page to a file that only its owner may read; it takes the place of an older one when it is whole.
+func WriteRecords(path string, records []*Record) error {
+	return writeFile(path, 0o600, func(w io.Writer) error { return RecordHTML(w, records) })
+}
+
 // RecordHTML writes explanations as one page that needs nothing else, no script, and asks no server for anything.
 func RecordHTML(w io.Writer, records []*Record) error {
 	t, err := recordTemplate()
