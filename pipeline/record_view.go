@@ -32,7 +32,7 @@ func (v recordView) texts(column, of string, texts []string) report.Value {
 	case len(texts) > 1:
 		out.Form = fmt.Sprintf("%d rows", len(texts))
 	case of != "":
-		out.Form = "looked up, or no rows"
+		out.Form = "no rows"
 	default:
 		out.Form = "blank"
 	}
@@ -91,7 +91,11 @@ func (v recordView) mapping(e *mapping.Explanation, rows int) report.RecordMappi
 func (v recordView) formula(c *mapping.Computed) report.RecordFormula {
 	out := report.RecordFormula{Element: c.Path, Text: c.Text, Place: placeText(c.Place), Status: string(c.Status), Reads: []report.Value{}, Maps: []report.RecordMap{}, Items: c.Items}
 	for _, x := range c.Reads {
-		out.Reads = append(out.Reads, v.secrets(x.Column, x.Of, x.Texts))
+		read := v.secrets(x.Column, x.Of, x.Texts)
+		if x.Looked {
+			read.Form = "looked up"
+		}
+		out.Reads = append(out.Reads, read)
 	}
 	for _, x := range c.Lookups {
 		m := report.RecordMap{Map: x.Map, Source: v.secrets("", "", []phi.Secret{x.Source}), Known: x.Known, Unknown: x.Unknown, Targets: []report.RecordCoded{}}

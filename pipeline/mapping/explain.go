@@ -65,7 +65,8 @@ type Computed struct {
 type Cell struct {
 	Column string
 	Of     string       // the collection or table it is a column of; "" for the record's own
-	Texts  []phi.Secret // one, of the record itself; one for each row of a collection; none where rows are looked up
+	Texts  []phi.Secret // one, of the record itself; one for each row of a collection
+	Looked bool         // it is of rows that lookup() finds; which these are is not told
 }
 
 // Lookup is a question to a concept map.

@@ -30,7 +30,8 @@ const (
 )
 
 // columnReads lists the columns that an expression reads, each once.
-func (c *compiler) columnReads(expr *fhirpath.Expr, env *fhirpath.Env) (out []columnRead) {
+func (p *Program) columnReads(expr *fhirpath.Expr) (out []columnRead) {
+	env := expr.Env()
 	outermost := env
 	for outermost.Outer != nil {
 		outermost = outermost.Outer
@@ -60,8 +61,10 @@ func (c *compiler) columnReads(expr *fhirpath.Expr, env *fhirpath.Env) (out []co
 					read.where, read.child, read.of = readChild, i, child.Name
 				}
 			}
-			if x := c.beside[r.Env]; x != nil && read.of == "" {
-				read.of = x.Table
+			for _, x := range p.Indexes {
+				if x.env == r.Env && read.of == "" {
+					read.of = x.Table
+				}
 			}
 		}
 		if !have[read] {
@@ -80,8 +83,8 @@ func (w *Worker) cellsOf(f *formula, focus fhirpath.Value) (out []Cell) {
 		}
 		return []phi.Secret{secret(row.Cells[i])}
 	}
-	for _, r := range f.reads {
-		c := Cell{Column: r.name, Of: r.of}
+	for _, r := range w.p.columnReads(f.expr) {
+		c := Cell{Column: r.name, Of: r.of, Looked: r.where == readTable}
 		switch r.where {
 		case readFocus:
 			c.Texts = text(focus.Row(), r.column)

@@ -28,7 +28,6 @@ type formula struct {
 	single  bool
 	refs    []refUse
 	allowed string // the reason of `allow empty`
-	reads   []columnRead
 }
 
 // refUse is a ref() in a formula.
@@ -101,8 +100,7 @@ func (f *formulaCompiler) compile(n *yaml.Node, env *fhirpath.Env, path string, 
 	}
 	line, column := p.at(start + len(text) - len(strings.TrimLeft(text, " ")))
 	out := &formula{expr: expr, text: strings.TrimSpace(text), place: Fault{File: f.file.path, Line: line, Column: column}, path: path, index: -1,
-		own: expr.Columns(), outer: expr.OuterColumns(), inItem: env.Outer != nil, single: expr.Static().Single, refs: f.refs,
-		reads: f.c.columnReads(expr, &withFunctions)}
+		own: expr.Columns(), outer: expr.OuterColumns(), inItem: env.Outer != nil, single: expr.Static().Single, refs: f.refs}
 	switch {
 	case len(out.own) == 1 && len(out.outer) == 0:
 		out.column = env.Columns[out.own[0]]

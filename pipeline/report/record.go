@@ -123,7 +123,7 @@ type RecordValue struct {
 type Value struct {
 	Column string   `json:"column,omitempty"`
 	Of     string   `json:"of,omitempty"`    // the collection or table
-	Form   string   `json:"form"`            // blank, `8 characters`, number, boolean, `3 rows`, `looked up`
+	Form   string   `json:"form"`            // blank, `8 characters`, number, boolean, `3 rows`, `no rows`, `looked up`
 	Texts  []string `json:"texts,omitempty"` // if values are shown
 }
 
