@@ -263,7 +263,7 @@ func checkFormulas(t *testing.T, p *Program, table *extract.Table, r *extract.Re
 				continue
 			}
 			for j, path := range c.paths {
-				at := nodeAt(whole, path)
+				at := valueAt(whole, path)
 				if at == nil || j >= len(values) {
 					t.Errorf("%s: nothing stands at %s", r.Place(), path)
 					continue
@@ -281,8 +281,8 @@ func checkFormulas(t *testing.T, p *Program, table *extract.Table, r *extract.Re
 	return tried
 }
 
-// nodeAt is the value at a path with indexes.
-func nodeAt(n *fhir.Node, path string) *fhir.Node {
+// valueAt is the value at a path with indexes.
+func valueAt(n *fhir.Node, path string) *fhir.Node {
 	for _, step := range strings.Split(path, ".") {
 		name, index, list := strings.Cut(step, "[")
 		n = n.Get(name)

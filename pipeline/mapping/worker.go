@@ -52,8 +52,8 @@ type Worker struct {
 	joinKey []byte
 	broken  error // of the finder: no fault of the record
 
-	judgement // of what it writes
-	trace *trace // where a record is explained, else nil
+	judgement        // of what it writes
+	trace     *trace // where a record is explained, else nil
 
 	codings   []codingText // scratch
 	refMemory []refMemory  // by refSource.index
