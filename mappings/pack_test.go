@@ -126,12 +126,12 @@ func TestCases(t *testing.T) {
 
 func runCases(t *testing.T, pack *mapping.Pack) {
 	t.Helper()
-	results, err := mapping.RunCases([]*mapping.Pack{pack})
+	ran, err := mapping.RunCases([]*mapping.Pack{pack}, mapping.CaseOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	tested := map[string]bool{}
-	for _, r := range results {
+	for _, r := range ran.Results {
 		tested[r.Mapping] = true
 		if r.Difference != "" {
 			t.Errorf("%s: %s\n%s", r.Place, r.Case, r.Difference)

@@ -106,14 +106,7 @@ func (s *Session) recordAt(ctx context.Context, t *extract.Table, n int64) (*ext
 // evalWith evaluates over a record, with the tables that the formula looks in.
 func (s *Session) evalWith(ctx context.Context, e *mapping.Evaluator, r *extract.Record) (values []EvalValue, err error) {
 	if len(e.Indexes()) > 0 {
-		var j *joined
-		j, err = s.openJoined(ctx, e.Indexes(), s.Plan.Stage, DefaultMemory, 1, func(b *beside) ([]extract.Shard, reading, error) {
-			source := s.sources[b.table.Source]
-			shards, err := source.Shards(ctx, b.table)
-			return shards, func(ctx context.Context, shard extract.Shard) iter.Seq2[*extract.Record, error] {
-				return source.Read(ctx, shard, nil)
-			}, err
-		})
+		j, err := s.openAll(ctx, e.Indexes())
 		if err != nil {
 			return nil, err
 		}
@@ -125,6 +118,17 @@ func (s *Session) evalWith(ctx context.Context, e *mapping.Evaluator, r *extract
 		return nil, usagef("%w", err)
 	}
 	return evalValues(got), nil
+}
+
+// openAll reads the tables of the indexes whole, outside of any run. Close it.
+func (s *Session) openAll(ctx context.Context, indexes []*mapping.Index) (*joined, error) {
+	return s.openJoined(ctx, indexes, s.Plan.Stage, DefaultMemory, 1, func(b *beside) ([]extract.Shard, reading, error) {
+		source := s.sources[b.table.Source]
+		shards, err := source.Shards(ctx, b.table)
+		return shards, func(ctx context.Context, shard extract.Shard) iter.Seq2[*extract.Record, error] {
+			return source.Read(ctx, shard, nil)
+		}, err
+	})
 }
 
 // table finds a table by name, or by source/name.

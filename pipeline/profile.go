@@ -35,7 +35,7 @@ func Profile(ctx context.Context, planFile string, o ProfileOptions) (p *profile
 		return nil, false, err
 	}
 	if o.ShowValues {
-		if audited, err = auditProfile(ctx, plan, o); err != nil {
+		if audited, err = auditShown(ctx, plan, "profile with values", o.Operator, o.Now); err != nil {
 			return nil, false, err
 		}
 	}
@@ -129,17 +129,17 @@ func parseSources(path, dir string, data []byte) (*Plan, error) {
 	return p, nil
 }
 
-// auditProfile records that values are shown. Only a ledger that is there takes an entry: to look into a source is no
+// auditShown records that values are shown. Only a ledger that is there takes an entry: to look into a source is no
 // reason to begin a migration.
-func auditProfile(ctx context.Context, plan *Plan, o ProfileOptions) (bool, error) {
+func auditShown(ctx context.Context, plan *Plan, act, operator string, now func() time.Time) (bool, error) {
 	if _, err := os.Stat(plan.Ledger); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	l, err := ledger.Open(ctx, plan.Ledger, ledger.Options{Migration: plan.Migration, Operator: o.Operator, Now: o.Now})
+	l, err := ledger.Open(ctx, plan.Ledger, ledger.Options{Migration: plan.Migration, Operator: operator, Now: now})
 	if err != nil {
-		return false, fmt.Errorf("a profile with values is audited, and the ledger cannot be written: %w", err)
+		return false, fmt.Errorf("%s is audited, and the ledger cannot be written: %w", act, err)
 	}
-	return true, errors.Join(l.Append(ctx, "profile with values", plan.Migration), l.Close())
+	return true, errors.Join(l.Append(ctx, act, plan.Migration), l.Close())
 }
 
 // Guess says how a plan in the folder dir would read files, globs, folders and databases (env:NAME). Where something

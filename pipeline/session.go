@@ -207,6 +207,9 @@ func (s *Session) compile(ctx context.Context) error {
 	packs, packFaults := readPacks(s.Plan)
 	s.Packs = packs
 	faults = append(faults, packFaults...)
+	for _, p := range packs {
+		faults = append(faults, p.Unfinished()...)
+	}
 	if len(faults) > 0 {
 		return faults.Sort()
 	}

@@ -339,8 +339,24 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	h.must([]int{exitDone}, "export", "-o", identified, "--identified")
 	h.rest("after the identified export")
+	h.explanations()
 	p.comeBack(t, identified)
 	h.failures()
+}
+
+// explanations look at single records, at all of them from near, and at the next export.
+func (h *leakHouse) explanations() {
+	page := filepath.Join(h.dir, "record.html")
+	for _, place := range []string{"patients:2", "patients:10", "patients:11", "patients:12", "encounters:2", "conditions:2", "allergies:2", "observations:2", "devices:2", "providers:2"} {
+		h.must([]int{exitDone}, "explain", place)
+		h.must([]int{exitDone}, "explain", place, "--json")
+		h.must([]int{exitDone}, "explain", place, "--html", page)
+		h.rest("after the page of a record")
+	}
+	h.must([]int{exitDone}, "profile", "--save")
+	h.must([]int{exitDone, exitReview}, "check", "--drift")
+	h.must([]int{exitUsage}, "explain", "patients:14")
+	h.rest("after the baseline")
 }
 
 // failures are commands that fail while they hold planted values.

@@ -239,7 +239,7 @@ func fromCases(t *testing.T, set string, dir fs.FS, out map[string][]sampled) {
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
-	results, err := mapping.RunCases([]*mapping.Pack{pack})
+	ran, err := mapping.RunCases([]*mapping.Pack{pack}, mapping.CaseOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func fromCases(t *testing.T, set string, dir fs.FS, out map[string][]sampled) {
 	for _, m := range mappingFiles(t, dir) {
 		types[m.Name] = m.To
 	}
-	for _, r := range results {
+	for _, r := range ran.Results {
 		for _, made := range r.Made {
 			s := sampled{set: set + "-cases", mapping: r.Mapping, typ: types[r.Mapping], id: strings.ReplaceAll(r.Case, " ", "-"), text: string(made)}
 			out[s.stratum()] = append(out[s.stratum()], s)

@@ -13,6 +13,7 @@ import (
 func (a *app) profileCommand() *cobra.Command {
 	o := pipeline.ProfileOptions{Operator: operator(), Now: time.Now}
 	var dir string
+	var save bool
 	cmd := &cobra.Command{
 		Use:   "profile [SOURCE…]",
 		Short: "Find out what is in the sources",
@@ -25,10 +26,16 @@ about the column looks like PHI. --show-values lifts that, and is recorded in th
 What is guessed about files named without a plan is said with the table. "chartlift help profiles" explains the
 output and its JSON form.
 
+--save keeps a baseline beside the ledger, which "chartlift check --drift" compares a later export with. It needs the
+migration's keys, since it names codes by a digest under them.
+
 Exit: 0 done · 1 a source cannot be read · 2 wrong usage or sources · 130 interrupted.`,
-		Example: "  chartlift profile\n  chartlift profile export/*.csv labs.xlsx\n  chartlift profile -o profile --json > profile.json",
+		Example: "  chartlift profile\n  chartlift profile export/*.csv labs.xlsx\n  chartlift profile -o profile --json > profile.json\n  chartlift profile --save",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Progress = a.progress()
+			if save {
+				return a.saveBaseline(cmd, args)
+			}
 			p, err := a.profileOf(cmd, args, o)
 			if err != nil {
 				return err
@@ -52,6 +59,7 @@ Exit: 0 done · 1 a source cannot be read · 2 wrong usage or sources · 130 int
 		},
 	}
 	cmd.Flags().StringVarP(&dir, "output", "o", "", "write profile.html, profile.xlsx and profile.json to this folder")
+	cmd.Flags().BoolVar(&save, "save", false, "keep a baseline beside the ledger, for check --drift")
 	cmd.Flags().BoolVar(&o.ShowValues, "show-values", false, "also values that may be patient data; audited")
 	cmd.Flags().IntVar(&o.Workers, "workers", 0, "shards read at once (default: one per core)")
 	return cmd
@@ -78,4 +86,22 @@ func (a *app) profileOf(cmd *cobra.Command, files []string, o pipeline.ProfileOp
 		}
 	}
 	return p, err
+}
+
+// saveBaseline keeps what a later export is compared with.
+func (a *app) saveBaseline(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 || a.json || cmd.Flags().Changed("show-values") || cmd.Flags().Changed("output") {
+		return usagef("profile: --save keeps a baseline of the plan's sources and prints nothing; SOURCE, -o, --json and --show-values are for another call")
+	}
+	s, err := a.open(cmd.Context(), pipeline.Keys)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	path, err := s.SaveBaseline(cmd.Context())
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.stdout, path)
+	return err
 }

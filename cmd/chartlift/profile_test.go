@@ -54,7 +54,7 @@ func TestProfileWithValuesIsAudited(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, faults := command("profile", "--show-values", "-f", plan)
-	if code != exitFailed || out != "" || !strings.Contains(faults, "a profile with values is audited") {
+	if code != exitFailed || out != "" || !strings.Contains(faults, "profile with values is audited") {
 		t.Errorf("with the ledger held by another: exit %d\n%s%s", code, out, faults)
 	}
 	if err := held.Close(); err != nil {

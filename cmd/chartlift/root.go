@@ -133,7 +133,7 @@ Then: "chartlift help start".`,
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress")
 	flags.StringVar(&a.logLevel, "log-level", "warn", "what is logged to stderr: debug, info, warn, error")
 	root.AddCommand(
-		a.demoCommand(), a.initCommand(), a.profileCommand(), a.checkCommand(), a.testCommand(), a.evalCommand(), a.validateCommand(), a.dryRunCommand(), a.runCommand(),
+		a.demoCommand(), a.initCommand(), a.profileCommand(), a.checkCommand(), a.testCommand(), a.explainCommand(), a.evalCommand(), a.validateCommand(), a.dryRunCommand(), a.runCommand(),
 		a.statusCommand(), a.reconcileCommand(), a.reportCommand(), a.exportCommand(), a.keysCommand(), a.sandboxCommand(),
 		a.terminologyCommand(),
 	)

@@ -30,6 +30,9 @@ func (e *Expr) part(cd *code) *Expr {
 	return &Expr{source: e.source, env: e.env, code: cd, bare: -1, ownsRecord: e.ownsRecord, light: e.light}
 }
 
+// Env is the environment that the expression was compiled in.
+func (e *Expr) Env() *Env { return e.env }
+
 // Column tells whether the expression is a bare column of its own environment, and which: its value is the cell of the
 // focus, a String, or empty for a blank one.
 func (e *Expr) Column() (int, bool) {

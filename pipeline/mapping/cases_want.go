@@ -13,6 +13,14 @@ import (
 
 // wanted reads a resource or datatype of `want:`; scalars by the type of their element.
 func (r *caseRun) wanted(n *yaml.Node, typ *fhir.Type, path string) *fhir.Node {
+	out := r.wantedValue(n, typ, path)
+	if out != nil {
+		r.lines[out] = n.Line
+	}
+	return out
+}
+
+func (r *caseRun) wantedValue(n *yaml.Node, typ *fhir.Type, path string) *fhir.Node {
 	switch {
 	case n.Kind == yaml.ScalarNode && typ.Name == "Reference":
 		ref, ok := r.reference(n)
@@ -167,20 +175,20 @@ func splitKey(s string) (parts []string) {
 	return append(parts, b.String())
 }
 
-// diff lists how two values differ, one line for each place.
-func (r *caseRun) diff(path string, want, got *fhir.Node, out *[]string) {
+// diff lists how two values differ, one entry for each place. line is that of the nearest thing wanted.
+func (r *caseRun) diff(path string, want, got *fhir.Node, line int, out *[]Difference) {
+	if at, ok := r.lines[want]; ok {
+		line = at
+	}
 	name := path
 	if name == "" {
 		name = "resource"
 	}
+	differ := func() { *out = append(*out, Difference{name, line, r.show(want), r.show(got)}) }
 	switch {
 	case want == nil && got == nil:
-	case want == nil:
-		*out = append(*out, fmt.Sprintf("%s: not wanted, got %s", name, r.show(got)))
-	case got == nil:
-		*out = append(*out, fmt.Sprintf("%s: want %s, got nothing", name, r.show(want)))
-	case want.Kind != got.Kind:
-		*out = append(*out, fmt.Sprintf("%s: want %s, got %s", name, r.show(want), r.show(got)))
+	case want == nil || got == nil || want.Kind != got.Kind:
+		differ()
 	case want.Kind == fhir.Object:
 		var names []string
 		for _, m := range want.Members {
@@ -193,19 +201,22 @@ func (r *caseRun) diff(path string, want, got *fhir.Node, out *[]string) {
 		}
 		slices.Sort(names)
 		for _, member := range names {
-			r.diff(join(path, member), want.Get(member), got.Get(member), out)
+			r.diff(join(path, member), want.Get(member), got.Get(member), line, out)
 		}
 	case want.Kind == fhir.Array:
 		for i := range max(len(want.Items), len(got.Items)) {
-			r.diff(fmt.Sprintf("%s[%d]", path, i), want.Item(i), got.Item(i), out)
+			r.diff(fmt.Sprintf("%s[%d]", path, i), want.Item(i), got.Item(i), line, out)
 		}
 	case want.Text != got.Text:
-		*out = append(*out, fmt.Sprintf("%s: want %s, got %s", name, r.show(want), r.show(got)))
+		differ()
 	}
 }
 
 // show is a value as the case would write it. Cases hold made-up values only.
 func (r *caseRun) show(n *fhir.Node) string {
+	if n == nil {
+		return "nothing"
+	}
 	if n.Kind == fhir.String {
 		if written, ok := r.refs[n.Text]; ok {
 			return written

@@ -195,7 +195,8 @@
 // wanted; a case without it does not look at findings. `with meta: true` compares meta too (its tag, and the id,
 // only if the case names them). Scalars of `want` are taken by the element's type, as in templates. `zone:
 // America/Chicago` is the zone of the source for that case. One of want, refused and skipped must be there; `want:
-// []` is a record that makes nothing.
+// []` is a record that makes nothing. `chartlift test --update` writes what a mapping makes now into cases that fail, and
+// gives one to a case that has none yet.
 //
 // # Outcomes
 //

@@ -246,6 +246,12 @@ func (w *Worker) unfit(p *plan, code Code) status {
 	return failed
 }
 
+// counted counts a formula by what its writer came to.
+func (w *Worker) counted(p *plan, focus fhirpath.Value, s status) status {
+	w.count(p.f, focus, s != nothing)
+	return s
+}
+
 // empty counts a formula that gave nothing.
 func (w *Worker) empty(p *plan, focus fhirpath.Value) status {
 	w.count(p.f, focus, false)

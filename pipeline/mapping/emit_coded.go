@@ -106,10 +106,10 @@ func (x *codingWriter) write(w *Worker, p *plan, focus fhirpath.Value) status {
 	case !some:
 		return w.empty(p, focus)
 	}
-	w.count(p.f, focus, true)
 	if c == (codingText{}) {
-		return nothing
+		return w.empty(p, focus)
 	}
+	w.count(p.f, focus, true)
 	if p.coded != nil && !p.coded.Has(c.system, c.code) {
 		return w.unfit(p, NotInBinding)
 	}
@@ -228,8 +228,7 @@ func (x *conceptWriter) write(w *Worker, p *plan, focus fhirpath.Value) status {
 		case !some:
 			return w.empty(p, focus)
 		}
-		w.count(p.f, focus, true)
-		return x.slots.write(w, p, nil, text, false)
+		return w.counted(p, focus, x.slots.write(w, p, nil, text, false))
 	}
 	var codings [1]codingText
 	var some bool
@@ -245,8 +244,7 @@ func (x *conceptWriter) write(w *Worker, p *plan, focus fhirpath.Value) status {
 	if err != nil {
 		return w.fail(p, err)
 	}
-	w.count(p.f, focus, true)
-	return x.slots.write(w, p, codings[:], text, true)
+	return w.counted(p, focus, x.slots.write(w, p, codings[:], text, true))
 }
 
 // translatedWriter writes X.translated('map', display).
@@ -282,8 +280,7 @@ func (x *translatedWriter) write(w *Worker, p *plan, focus fhirpath.Value) statu
 	if refused != "" {
 		return w.unfitFormula(p, refused)
 	}
-	w.count(p.f, focus, true)
-	return x.slots.write(w, p, codings, text, false)
+	return w.counted(p, focus, x.slots.write(w, p, codings, text, false))
 }
 
 // unfitFormula refuses the record for an error of the formula that has a code of ours.
@@ -346,7 +343,7 @@ func quantity(s string) (q quantityText, ok bool) {
 // counted and stays text; a value that has to be converted and cannot be refuses the record.
 func (q *quantityText) lookUp(w *Worker, m *quantityMark) (refused Code) {
 	if q.unit != "" && m.units != nil {
-		e, ok := m.units.m.Lookup(q.unit)
+		e, ok := m.units.lookup(w, q.unit)
 		switch {
 		case !ok:
 			w.unmapped(m.units, q.unit)

@@ -50,7 +50,11 @@ func (s *refSource) get(w *Worker, focus fhirpath.Value) (*refMemory, error) {
 	if !some {
 		return nil, nil
 	}
-	return w.remember(s.index, msg, start), nil
+	last := w.remember(s.index, msg, start)
+	if w.trace != nil {
+		w.trace.ref(s.target, msg[start:], last.id)
+	}
+	return last, nil
 }
 
 // remember is the id of a message whose key begins at start: mostly the one that the same ref() had before, since most

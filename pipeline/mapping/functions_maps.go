@@ -63,7 +63,7 @@ const (
 func (w *Worker) ask(slot *mapSlot, code string) (a answer, refused Code) {
 	m := slot.m
 	a.source = code
-	e, ok := m.Lookup(code)
+	e, ok := slot.lookup(w, code)
 	instead := m.Unknown
 	switch {
 	case !ok:
@@ -238,6 +238,9 @@ func (f *formulaCompiler) compileRef(call *fhirpath.Call) (fhirpath.Impl, fhirpa
 			return fhirpath.Value{}, nil
 		}
 		last := w.remember(memory, msg, start)
+		if w.trace != nil {
+			w.trace.ref(target, msg[start:], last.id)
+		}
 		n := c.NewObject()
 		var buf [64 + idLength]byte
 		c.AddString(n, "reference", c.Text(append(append(buf[:0], target.start...), last.text[:]...)))
@@ -252,6 +255,15 @@ type mapSlot struct {
 	pack     string
 	m        *terminology.ConceptMap
 	remarked bool // while compiling: see remarkMap
+}
+
+// lookup asks the map, in the sight of whoever has the record explained.
+func (s *mapSlot) lookup(w *Worker, code string) (terminology.Entry, bool) {
+	e, ok := s.m.Lookup(code)
+	if w.trace != nil {
+		w.trace.lookup(s, code, e.Targets, ok)
+	}
+	return e, ok
 }
 
 // inBinding tells whether a Coding's system and code are in a required value set.

@@ -118,6 +118,20 @@ func appendItem(dst []byte, key string) []byte {
 	return appendPart(dst, key)
 }
 
+// keyParts are the parts that appendPart and appendItem have put together.
+func keyParts(key []byte) (parts []string) {
+	for len(key) >= 4 {
+		n := binary.BigEndian.Uint32(key)
+		key = key[4:]
+		if n == itemMarker || int(n) > len(key) {
+			continue
+		}
+		parts = append(parts, string(key[:n]))
+		key = key[n:]
+	}
+	return parts
+}
+
 // hasher computes ids, and remembers recent ones: the records of a table come in runs of one patient and encounter. It
 // belongs to one worker.
 type hasher struct {

@@ -165,14 +165,14 @@ func TestCasesFillOtherTables(t *testing.T) {
   record: {ID: v1, PATIENT: p1, CLASS: B}
   refused: required-empty
 `})
-	results, err := RunCases([]*Pack{pack})
+	ran, err := RunCases([]*Pack{pack}, CaseOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(results) != 2 {
-		t.Errorf("%d cases were run, not 2", len(results))
+	if len(ran.Results) != 2 {
+		t.Errorf("%d cases were run, not 2", len(ran.Results))
 	}
-	for _, r := range results {
+	for _, r := range ran.Results {
 		if r.Difference != "" {
 			t.Errorf("%s: %s", r.Case, r.Difference)
 		}
@@ -196,14 +196,14 @@ resource:
   want: [{active: true}]
 `})
 	pack.Own = true // in packs that ship, a table that is not there is empty
-	results, err := RunCases([]*Pack{pack})
+	ran, err := RunCases([]*Pack{pack}, CaseOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(results) != 1 {
-		t.Errorf("%d cases were run, not 1", len(results))
+	if len(ran.Results) != 1 {
+		t.Errorf("%d cases were run, not 1", len(ran.Results))
 	}
-	for _, r := range results {
+	for _, r := range ran.Results {
 		if r.Difference != "" {
 			t.Errorf("%s: %s", r.Case, r.Difference)
 		}

@@ -266,14 +266,14 @@ func checkCuts(t testing.TB, r *Resource, seal *phi.Sealer) {
 }
 
 func TestShippedCases(t *testing.T) {
-	results, err := RunCases([]*Pack{shippedPack(t)})
+	ran, err := RunCases([]*Pack{shippedPack(t)}, CaseOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range results {
+	for _, r := range ran.Results {
 		if r.Difference != "" {
 			t.Errorf("%s: %s: %s\n%s", r.Place, r.Mapping, r.Case, r.Difference)
 		}
 	}
-	t.Logf("%d cases", len(results))
+	t.Logf("%d cases", len(ran.Results))
 }

@@ -88,7 +88,7 @@ func readPack(fsys fs.FS, name string, beside []fs.FS) (*Pack, Faults) {
 				continue
 			}
 			if strings.HasSuffix(file, caseSuffix) {
-				c := &caseFile{pack: p, path: p.file(file), lines: lines, mapping: strings.TrimSuffix(file, caseSuffix)}
+				c := &caseFile{pack: p, path: p.file(file), name: file, lines: lines, mapping: strings.TrimSuffix(file, caseSuffix)}
 				p.cases = append(p.cases, c)
 				faults = append(faults, c.read(root)...)
 				continue

@@ -116,10 +116,14 @@ func (c *compiler) noticeProfile(f *file, x textAt) {
 	c.notice(Remark, "not-checked", f, x.node, "name the package that defines it under `guides:` in the plan", "the profile %s is written, but its definition is not at hand, so it is not checked", x.text)
 }
 
-// mark notes before which member of meta the security labels belong.
+// mark notes before which member of meta the security labels belong. Where the template has labels of its own, the
+// sealer looks for their list: a second one would be a second member of the same name.
 func (t *templates) mark(members []*plan) {
 	var first *plan
 	for _, m := range members {
+		if m.label == "security" {
+			return
+		}
 		if m.label > "security" && (first == nil || m.label < first.label) {
 			first = m
 		}

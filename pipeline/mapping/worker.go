@@ -53,7 +53,8 @@ type Worker struct {
 	joinKey []byte
 	broken  error // of the finder: no fault of the record
 
-	judgement // of what it writes
+	judgement        // of what it writes
+	trace     *trace // where a record is explained, else nil
 
 	codings   []codingText // scratch
 	refMemory []refMemory  // by refSource.index
@@ -303,6 +304,9 @@ func (w *Worker) ruled(rules []rule, focus fhirpath.Value, outcome Outcome) bool
 	for i := range rules {
 		r := &rules[i]
 		w.current = r.formula
+		if w.trace != nil {
+			w.trace.rule(w, outcome.String(), r, focus)
+		}
 		yes, err := r.expr.True(w.ctx, focus)
 		if err != nil {
 			w.refuseError(r.formula, err)
@@ -330,6 +334,9 @@ func (w *Worker) run(focus fhirpath.Value, at extract.Place, ordinal int, emit f
 	if blank {
 		w.refuse(BlankKey, nil, "")
 		return w.done(), nil
+	}
+	if w.trace != nil && b.patient != nil {
+		w.trace.outside(w, b.patient, focus)
 	}
 	if b.patientRef != nil {
 		w.current = b.patient
@@ -366,6 +373,9 @@ func (w *Worker) run(focus fhirpath.Value, at extract.Place, ordinal int, emit f
 		}
 	} else {
 		w.current = b.forEach
+		if w.trace != nil {
+			w.trace.outside(w, b.forEach, focus)
+		}
 		var err error
 		w.vals, err = b.forEach.expr.Append(w.ctx, focus, w.vals)
 		if err != nil {
@@ -382,6 +392,9 @@ func (w *Worker) run(focus fhirpath.Value, at extract.Place, ordinal int, emit f
 	for i := range b.find {
 		r := &b.find[i]
 		w.current = r.formula
+		if w.trace != nil {
+			w.trace.rule(w, "found", r, focus)
+		}
 		yes, err := r.expr.True(w.ctx, focus)
 		if err != nil {
 			w.refuseError(r.formula, err)
@@ -406,6 +419,9 @@ func (w *Worker) itemKey(item fhirpath.Value) (string, bool) {
 	key := item.Text()
 	if b.itemKey != nil {
 		w.current = b.itemKey
+		if w.trace != nil {
+			w.trace.outside(w, b.itemKey, item)
+		}
 		v, err := b.itemKey.expr.One(w.ctx, item)
 		if err != nil {
 			w.refuseError(b.itemKey, err)
@@ -450,6 +466,9 @@ func (w *Worker) resource(focus fhirpath.Value, at extract.Place, ordinal int, i
 	r := w.out[w.outUsed]
 	w.buf, w.cuts, w.refs = r.Whole[:0], r.Cuts[:0], r.Refs[:0]
 	w.mark, w.path = -1, w.path[:0]
+	if w.trace != nil {
+		w.trace.resource(w, b)
+	}
 	s := w.object(b.root, focus)
 	r.Whole, r.Cuts, r.Refs = w.buf, w.cuts, w.refs
 	if s == failed {

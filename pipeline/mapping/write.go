@@ -135,7 +135,7 @@ func (w *Worker) member(m *plan, focus fhirpath.Value) status {
 		return literal
 	}
 	w.buf = append(w.buf, m.name...)
-	if !m.tracks {
+	if !m.tracks && w.trace == nil {
 		return w.value(m, focus)
 	}
 	mark, cuts := len(w.path), len(w.cuts)
@@ -151,6 +151,9 @@ func (w *Worker) member(m *plan, focus fhirpath.Value) status {
 
 // value writes one value: of a member, or an entry of a list.
 func (w *Worker) value(p *plan, focus fhirpath.Value) status {
+	if w.trace != nil && w.trace.enter(w, p, focus) {
+		return w.trace.leave(w, p, w.value(p, focus))
+	}
 	switch p.kind {
 	case planConst:
 		w.constant(p)
@@ -175,8 +178,9 @@ func (w *Worker) value(p *plan, focus fhirpath.Value) status {
 		w.count(p.f, focus, false)
 		return nothing
 	}
-	w.count(p.f, focus, true)
-	return w.single(p, v)
+	s := w.single(p, v)
+	w.count(p.f, focus, s != nothing)
+	return s
 }
 
 // ctx2 notes the formula that is evaluated, for findings.
@@ -341,7 +345,7 @@ func (w *Worker) separate(p *plan, n int) (back, mark, cuts int) {
 	if n > 0 {
 		w.buf = append(w.buf, ',')
 	}
-	if p.tracks {
+	if p.tracks || w.trace != nil {
 		w.index(n)
 	}
 	return back, mark, cuts
@@ -376,6 +380,9 @@ func (w *Worker) entry(p, e *plan, focus fhirpath.Value, n *int) status {
 // many writes an entry for each value of a formula.
 func (w *Worker) many(p, e *plan, focus fhirpath.Value, n *int) status {
 	base := len(w.vals)
+	if w.trace != nil {
+		w.trace.begin(w, e.f, focus)
+	}
 	var err error
 	w.vals, err = e.f.expr.Append(w.ctx2(e.f), focus, w.vals)
 	if err != nil {
@@ -388,6 +395,9 @@ func (w *Worker) many(p, e *plan, focus fhirpath.Value, n *int) status {
 	for i := range items {
 		back, mark, cuts := w.separate(p, *n)
 		s := w.single(e, items[i])
+		if w.trace != nil {
+			w.trace.end(w, s)
+		}
 		w.closeEntry(e, s, back, mark, cuts, n)
 		if s == failed {
 			return failed
@@ -396,12 +406,18 @@ func (w *Worker) many(p, e *plan, focus fhirpath.Value, n *int) status {
 	}
 	w.vals = w.vals[:base]
 	w.count(e.f, focus, out != nothing)
+	if w.trace != nil && len(items) == 0 {
+		w.trace.end(w, nothing)
+	}
 	return out
 }
 
 // each writes an entry for each item of a forEach.
 func (w *Worker) each(p *plan, e *entry, focus fhirpath.Value, n *int) status {
 	base := len(w.vals)
+	if w.trace != nil {
+		w.trace.begin(w, e.forEach, focus)
+	}
 	var err error
 	w.vals, err = e.forEach.expr.Append(w.ctx2(e.forEach), focus, w.vals)
 	if err != nil {
@@ -411,6 +427,9 @@ func (w *Worker) each(p *plan, e *entry, focus fhirpath.Value, n *int) status {
 	}
 	items := w.vals[base:]
 	out := nothing
+	if w.trace != nil {
+		w.trace.each(w, len(items))
+	}
 	for i := range items {
 		s := nothing
 		if (e.plan.kind == planScalar || e.plan.kind == planComplex) && !e.plan.f.single {

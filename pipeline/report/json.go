@@ -18,7 +18,7 @@ type document struct {
 	Unbalanced []string         `json:"unbalanced"` // sums of conservation that do not hold; empty is right
 	Mappings   []mappingRow     `json:"mappings"`
 	Normalised map[string]int64 `json:"normalised"` // equal only after a named rule
-	Formulas   []formulaRow     `json:"formulas"`   // those that read something and wrote nothing
+	Formulas   []formulaRow     `json:"formulas"`   // those that read something: reads = writes + empties
 	Unmapped   []unmappedRow    `json:"unmapped"`
 	// Translations into something that does not mean the same, by concept map and relationship.
 	Translations []translationRow `json:"translations"`
@@ -40,6 +40,7 @@ type formulaRow struct {
 	Place   string `json:"place"`
 	Reason  string `json:"reason"`
 	Reads   int64  `json:"reads"`
+	Writes  int64  `json:"writes"`
 	Empties int64  `json:"empties"`
 }
 
@@ -75,9 +76,7 @@ func JSON(w io.Writer, d Data) error {
 		doc.Mappings = append(doc.Mappings, mappingRow{m.Mapping, m.Table, m.TableRow, m.Joined, m.NeverJoined})
 	}
 	for _, f := range s.Formulas {
-		if f.Empties > 0 {
-			doc.Formulas = append(doc.Formulas, formulaRow{f.Mapping, f.Path, f.Place, f.Reason, f.Reads, f.Empties})
-		}
+		doc.Formulas = append(doc.Formulas, formulaRow(f))
 	}
 	for _, u := range s.Unmapped {
 		doc.Unmapped = append(doc.Unmapped, unmappedRow(u))

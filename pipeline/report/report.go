@@ -118,7 +118,7 @@ func Write(dir string, names []string, d Data) error {
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
 		format := formats[name]
-		if err := writeFile(filepath.Join(dir, format.file), func(w io.Writer) error { return format.write(w, d) }); err != nil {
+		if err := writeFile(filepath.Join(dir, format.file), 0o644, func(w io.Writer) error { return format.write(w, d) }); err != nil {
 			return fmt.Errorf("write report: %w", err)
 		}
 	}
@@ -127,7 +127,7 @@ func Write(dir string, names []string, d Data) error {
 
 // writeFile writes to a temporary name beside path and renames it when all is on disk, so that no half report is ever
 // taken for a whole one.
-func writeFile(path string, write func(io.Writer) error) (err error) {
+func writeFile(path string, mode os.FileMode, write func(io.Writer) error) (err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), fmt.Sprintf(".%s.%d.*", filepath.Base(path), os.Getpid()))
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ func writeFile(path string, write func(io.Writer) error) (err error) {
 	if err := buffer.Flush(); err != nil {
 		return err
 	}
-	if err := file.Chmod(0o644); err != nil {
+	if err := file.Chmod(mode); err != nil {
 		return err
 	}
 	if err := file.Sync(); err != nil {

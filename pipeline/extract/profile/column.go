@@ -83,12 +83,13 @@ type column struct {
 	zeros, leading, trailing           spot
 	mojibake, replaced, controls, bidi spot
 	ones                               int64 // values 0 and 1
+	spread                             spread
 }
 
 func newColumn(name string, blanks []string, limit int) *column {
 	return &column{
 		blanks: blanks, dateNamed: speaksOfDates(name), blank: map[string]int64{}, values: map[string]*seen{}, sketch: newSketch(limit),
-		types: map[string]int64{}, dates: map[dateForm]formCount{}, sentinels: map[string]int64{},
+		types: map[string]int64{}, dates: map[dateForm]formCount{}, sentinels: map[string]int64{}, spread: newSpread(),
 	}
 }
 
@@ -161,6 +162,7 @@ func (c *column) judge(cell string, rows spot) {
 	c.dateForms(readings[:found], n)
 	kind := typeOf(text, readings[:found])
 	c.types[kind] += n
+	c.spread.add(text, kind, readings[:found], n)
 	if text == "0" || text == "1" {
 		c.ones += n
 	}
@@ -259,6 +261,7 @@ func (c *column) merge(o *column) {
 		s.into.merge(s.from)
 	}
 	c.ones += o.ones
+	c.spread.merge(o.spread)
 }
 
 // settle ends the gathering: what was only counted so far is judged. The values are kept for Column.Values.

@@ -43,6 +43,10 @@ func (s *scanner) profile() *Profile {
 		for k := range p.Tables[i].Columns {
 			s.suspect(p, &p.Tables[i], &p.Tables[i].Columns[k], j.state.columns[k])
 			j.state.columns[k].show(&p.Tables[i].Columns[k], s.options.ShowValues, j.state.patient >= 0)
+			if s.options.Digest != nil {
+				p.Tables[i].Columns[k].codes = j.state.columns[k].codes(&p.Tables[i].Columns[k], j.state.patient >= 0, s.options.Digest)
+			}
+			p.Tables[i].Columns[k].spread = j.state.columns[k].spread
 		}
 	}
 	return p
@@ -97,11 +101,7 @@ func (c *column) show(out *Column, all, patients bool) {
 		return
 	}
 	for text, v := range c.values {
-		enough := v.count
-		if patients {
-			enough = int64(len(v.patients))
-		}
-		if enough >= FewPatients || all {
+		if v.enough(patients) || all {
 			out.Values = append(out.Values, Value{text, v.count})
 		} else {
 			out.Hidden.Values++

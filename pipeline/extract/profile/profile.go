@@ -93,6 +93,9 @@ type Column struct {
 	// not be shown, and why not.
 	Values []Value `json:"values"`
 	Hidden Hidden  `json:"hidden"`
+
+	spread spread // for the comparison with another profile
+	codes  []Code // nil if there are too many, or without Options.Digest
 }
 
 // Blanks is how many cells hold nothing.

@@ -35,6 +35,8 @@ type Options struct {
 	ShowValues bool // also values seen for few patients, and of columns that look like PHI
 	Workers    int  // shards that are read at once; 0: one per core. It does not change the profile
 	Progress   Progress
+	// Digest, if set, names values that may not be shown, for a Baseline: by a key that lies apart from it.
+	Digest func(text string) string
 }
 
 // The hashes that samples may hold, see the package comment.
