@@ -107,7 +107,7 @@ func (r *runner) recordFormulas(ctx context.Context) error {
 			return out, err
 		}
 		for _, x := range issues {
-			if x.Severity == unchecked || x.Profile == "" && x.Severity == validate.Error.String() {
+			if x.Severity == ledger.Unchecked || x.Profile == "" && x.Severity == validate.Error.String() {
 				continue // the records of such an error are refused
 			}
 			f := ledger.Finding{Table: x.Table, Line: x.Line, Column: x.Path, Rule: mapping.FindProfile, Mapping: x.Mapping, Severity: ledger.FindingNeedsEye}
@@ -120,9 +120,6 @@ func (r *runner) recordFormulas(ctx context.Context) error {
 	})
 }
 
-// unchecked marks among the issues of a run what could not be judged.
-const unchecked = "unchecked"
-
 // takeUnchecked is what could not be judged since the last call, by any worker.
 func (r *runner) takeUnchecked() (out []ledger.Issue) {
 	r.uncheckedMu.Lock()
@@ -134,7 +131,7 @@ func (r *runner) takeUnchecked() (out []ledger.Issue) {
 		key := u.Kind + " " + u.Name
 		if n := u.Count - r.unchecked[key]; n > 0 {
 			r.unchecked[key] = u.Count
-			out = append(out, ledger.Issue{Mapping: u.Kind, Severity: unchecked, Rule: "not-checked", Path: u.Name, Profile: u.Why, Count: n})
+			out = append(out, ledger.Issue{Mapping: u.Kind, Severity: ledger.Unchecked, Rule: "not-checked", Path: u.Name, Profile: u.Why, Count: n})
 		}
 	}
 	return out

@@ -52,7 +52,7 @@ type Formula struct {
 // the first is kept.
 type Issue struct {
 	Mapping  string `json:"mapping"`
-	Severity string `json:"severity"` // error or warning; unchecked: see 0002_issues.sql
+	Severity string `json:"severity"` // error or warning, or Unchecked
 	Rule     string `json:"rule"`     // of package validate, or the key of an invariant
 	Path     string `json:"path"`     // within the resource
 	Profile  string `json:"profile"`  // that asks it; "" for R4 itself, of which an error refuses the record
@@ -60,6 +60,10 @@ type Issue struct {
 	Line     int64  `json:"line"`
 	Count    int64  `json:"count"`
 }
+
+// Unchecked is the severity of an Issue that tells what could not be judged for want of a definition: Mapping is then its
+// kind, Path its name, and Profile says why.
+const Unchecked = "unchecked"
 
 // Unmapped is a code that no concept map knows. Counts of one code are added; of patients the largest is kept, so
 // Patients is "at least", because one patient may turn up in two shards.

@@ -27,7 +27,7 @@ const (
 	BadFormula      Code = "formula-failed"     // a formula failed for a reason of FHIRPath, such as several values where one is needed
 	BadEncoding     Code = "bad-encoding"       // text that is not UTF-8 or holds control characters
 	TooLarge        Code = "too-large"          // the resource grew beyond MaxResource
-	Invalid         Code = "invalid"            // the resource breaks R4: Detail is the rule or invariant (package validate)
+	Invalid         Code = "not-valid"          // the resource breaks R4: Detail is the rule or invariant (package validate)
 	Missing         Code = "missing-reference"  // a ref() to a record that was refused, skipped or never existed (checked over the whole wave)
 	Duplicate       Code = "duplicate-key"      // a second record with the same key, under `duplicates: refuse` (checked over the whole wave)
 	MergeConflict   Code = "merge-conflict"     // a second, unequal record under `duplicates: merge` (checked over the whole wave)
@@ -84,7 +84,7 @@ type Result struct {
 	Rule     string // the skip or refuse rule's name, or the Code
 	Column   string // the column it was about, if one formula with one column failed; may be empty
 	Element  string // the element path in the resource, such as onsetDateTime; may be empty
-	Detail   string // FHIRPath's own reason under formula-failed, such as several-values; the rule under invalid
+	Detail   string // FHIRPath's own reason under formula-failed, such as several-values; the rule under not-valid
 	Findings []Finding
 }
 

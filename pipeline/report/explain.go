@@ -82,6 +82,7 @@ var catalogue = map[string]Explanation{
 	"formula-failed":     {"Formula failed", "A formula of the mapping could not be computed for this record.", mendMapping},
 	"bad-encoding":       {"Unreadable text", "The text contains control characters, or is not valid in its encoding.", mendSource},
 	"too-large":          {"Record grows too large", "The resource made of the record exceeds the size limit.", mendMapping},
+	"not-valid":          {"Not valid FHIR", "The resource that the mapping wrote breaks a rule of FHIR R4, and a server would refuse it. The rule stands beside it.", "Look at the rule: either the source holds something impossible, or the mapping writes the wrong thing."},
 	"missing-reference":  {"Points to something that is not there", "The record refers to another record that was refused, left out or never existed.", "Mend the other record first: this one follows by itself in the next run."},
 	"duplicate-key":      {"Second record with the same key", "Another record has the same key, and the mapping says that there must be one.", "Find out which of the two is right, or choose `merge` or `number` in the mapping."},
 	"merge-conflict":     {"Two unequal records with the same key", "Two records with the same key were to be merged, and they do not say the same.", "Find out which of the two is right, then run again."},
@@ -95,14 +96,16 @@ var catalogue = map[string]Explanation{
 	"no-clock":             {"Formula asks for the time", "A formula asks for the present time, which would make every run different.", mendMapping},
 
 	// Findings.
-	"dropped-reference": {"Reference left out", "The record refers to something that does not exist. The mapping allows to leave the reference out, so the record was moved without it.", "Decide whether the record is still useful without the reference."},
-	"wrote-nothing":     {"Value read and not written", "A formula read a cell with something in it and wrote nothing.", "Ask the migration engineer: either the formula misses something, or the mapping should say why (`allow empty:`)."},
-	"unused-column":     {"Column left behind", "No formula reads this column, and the mapping does not say why.", "Decide whether the column is needed; if not, name it under `unused:` with a reason."},
-	"unused-table":      {"Table left behind", "No mapping reads this table, and the plan does not say why.", "Decide whether the table is needed; if not, name it under `unused-tables:` with a reason."},
-	"loose-map":         {"Translations that do not mean the same", "A concept map has targets that are wider than what the source says, or only overlap with it. The source's own code is kept beside them.", "Have a clinician look through these lines of the concept map."},
-	"narrower-map":      {"Translations that say more than the source", "A concept map has targets that are more specific than what the source says.", "Have a clinician look through these lines of the concept map: each can be wrong for a patient."},
-	"choice-map":        {"Codes with several translations to choose from", "A concept map has codes with several targets, of which one would have to be chosen. None is picked by guesswork.", "Decide with a clinician which target is meant, line by line."},
-	"missing-column":    {"Column not in this export", "The mapping knows a column that this export does not have.", "Make sure that the export is complete; if it never has the column, name it under `optional:`."},
+	"dropped-reference":  {"Reference left out", "The record refers to something that does not exist. The mapping allows to leave the reference out, so the record was moved without it.", "Decide whether the record is still useful without the reference."},
+	"not-conforming":     {"Does not conform to a profile", "What the mapping wrote breaks a rule of a profile that it claims, such as US Core. The resource itself is sound.", "Mend the mapping so that the rule holds, or claim the profile only for records that conform."},
+	"validation-warning": {"Worth a look", "What the mapping wrote does what FHIR or a profile advises against, such as a code outside of a recommended value set.", "Nothing has to be done; look whether a better code is known."},
+	"wrote-nothing":      {"Value read and not written", "A formula read a cell with something in it and wrote nothing.", "Ask the migration engineer: either the formula misses something, or the mapping should say why (`allow empty:`)."},
+	"unused-column":      {"Column left behind", "No formula reads this column, and the mapping does not say why.", "Decide whether the column is needed; if not, name it under `unused:` with a reason."},
+	"unused-table":       {"Table left behind", "No mapping reads this table, and the plan does not say why.", "Decide whether the table is needed; if not, name it under `unused-tables:` with a reason."},
+	"loose-map":          {"Translations that do not mean the same", "A concept map has targets that are wider than what the source says, or only overlap with it. The source's own code is kept beside them.", "Have a clinician look through these lines of the concept map."},
+	"narrower-map":       {"Translations that say more than the source", "A concept map has targets that are more specific than what the source says.", "Have a clinician look through these lines of the concept map: each can be wrong for a patient."},
+	"choice-map":         {"Codes with several translations to choose from", "A concept map has codes with several targets, of which one would have to be chosen. None is picked by guesswork.", "Decide with a clinician which target is meant, line by line."},
+	"missing-column":     {"Column not in this export", "The mapping knows a column that this export does not have.", "Make sure that the export is complete; if it never has the column, name it under `optional:`."},
 
 	// Notices about policy, delivery and keys.
 	"no-as-of":        {"No day to count ages at", "The policy cuts birth dates down by age, and the plan names no day for it, so birth dates are taken out as a whole.", "Name the day in the plan: `phi: {as-of: …}`."},

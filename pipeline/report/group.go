@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"regexp"
 	"slices"
@@ -236,4 +237,16 @@ func itemOf(d ledger.Discrepancy) item {
 		}
 	}
 	return it
+}
+
+// issues parts what validation found in what it could not judge: the former by severity and number, the latter in words.
+func issues(s *ledger.Summary) (broken []ledger.Issue, open []string) {
+	for _, x := range s.Issues {
+		if x.Severity == ledger.Unchecked {
+			open = append(open, fmt.Sprintf("%s %s (%d times: %s)", x.Mapping, x.Path, x.Count, x.Profile))
+			continue
+		}
+		broken = append(broken, x)
+	}
+	return broken, open
 }

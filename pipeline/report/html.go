@@ -47,6 +47,7 @@ type page struct {
 	RefusedCount int64
 	Asks, Tells  []*ruleGroup
 	Emptied      []ledger.Formula
+	Issues       []ledger.Issue // of validation
 	Normalised   []codeCount
 	NotCompared  int64
 	Words        []word
@@ -192,6 +193,8 @@ func newPage(d Data) (*page, error) {
 		return nil, err
 	}
 	p.fillDomains()
+	broken, open := issues(s)
+	p.Issues, p.NotChecked = broken, append(p.NotChecked, open...)
 	for _, f := range s.Formulas {
 		if f.Empties > 0 && f.Reason == "" {
 			p.Emptied = append(p.Emptied, f)

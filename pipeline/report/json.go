@@ -22,6 +22,7 @@ type document struct {
 	Unmapped   []unmappedRow    `json:"unmapped"`
 	// Translations into something that does not mean the same, by concept map and relationship.
 	Translations []translationRow `json:"translations"`
+	Validation   []ledger.Issue   `json:"validation"` // what mappings wrote and breaks a rule, by mapping and rule
 	NotChecked   []string         `json:"notChecked"`
 	Facts        []Fact           `json:"facts"`
 }
@@ -77,6 +78,11 @@ func JSON(w io.Writer, d Data) error {
 	}
 	for _, f := range s.Formulas {
 		doc.Formulas = append(doc.Formulas, formulaRow(f))
+	}
+	broken, open := issues(s)
+	doc.Validation, doc.NotChecked = append(doc.Validation, broken...), append(doc.NotChecked, open...)
+	if doc.Validation == nil {
+		doc.Validation = []ledger.Issue{}
 	}
 	for _, u := range s.Unmapped {
 		doc.Unmapped = append(doc.Unmapped, unmappedRow(u))

@@ -64,8 +64,14 @@ func sample() Data {
 		},
 		Unmapped:     []ledger.Unmapped{{Map: "allergies", Code: "k1", Value: "419474003", Count: 31, Patients: 12}, {Map: "allergies", Code: "k2", Count: 3, Patients: 2}},
 		Translations: []ledger.Translation{{Map: "conditions", Relationship: "choice", Count: 12}, {Map: "conditions", Relationship: "wider", Count: 1204}},
-		Normalised:   map[string]int64{"time-zone": 53346, "decimal-form": 812},
-		Bytes:        187654321, Batches: 49, Refusals: 245, Findings: 2, Notices: 1,
+		Issues: []ledger.Issue{
+			{Mapping: "medication", Severity: "error", Rule: "us-core-21", Profile: "http://hl7.org/fhir/us/core/StructureDefinition/us-core-medicationrequest", Table: "medications", Line: 2, Count: 1772},
+			{Mapping: "visit", Severity: "error", Rule: "per-1", Path: "period", Table: "visits", Line: 311, Count: 3},
+			{Mapping: "visit", Severity: "warning", Rule: "binding", Path: "class", Table: "visits", Line: 4, Count: 12},
+			{Mapping: "value set", Severity: ledger.Unchecked, Rule: "not-checked", Path: "http://hl7.org/fhir/ValueSet/condition-code", Profile: "the codes of http://snomed.info/sct are not at hand", Count: 1534},
+		},
+		Normalised: map[string]int64{"time-zone": 53346, "decimal-form": 812},
+		Bytes:      187654321, Batches: 49, Refusals: 245, Findings: 2, Notices: 1,
 	}
 	s.Tables["condition_notes"] = ledger.TableRow{Read: 40, Mapped: 33, Skipped: map[string]int64{"never joined": 7}, Refused: none}
 
