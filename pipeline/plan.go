@@ -14,6 +14,7 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/internal/document"
+	"github.com/chartlift/chartlift/pipeline/mapping"
 )
 
 // Plan is a migration.yaml as read: names and limits, nothing opened yet. Paths are absolute.
@@ -34,7 +35,8 @@ type Plan struct {
 	Ledger    string // path of the SQLite file
 	Stage     string // folder
 	Live      time.Time
-	Unused    map[string]string // tables no mapping reads, with the reason
+	Unused    map[string]string  // tables no mapping reads, with the reason
+	Constants []mapping.Constant // in place of the packs' own
 
 	nodes map[string]*yaml.Node // where each part stands, for faults found later
 }
@@ -223,6 +225,7 @@ func (r *planReader) plan_(root *yaml.Node) {
 		"stage":         at("stage", func(n *yaml.Node) { p.Stage = r.stage(n) }),
 		"unused-tables": at("unused-tables", r.unused),
 		"live":          at("live", r.live),
+		"constants":     at("constants", r.constants),
 	})
 	for _, name := range []string{"migration", "sources", "mappings", "phi"} {
 		if !seen[name] {
@@ -437,6 +440,21 @@ func (r *planReader) unused(n *yaml.Node) {
 	}
 	for _, p := range document.Pairs(n) {
 		r.plan.Unused[p.Key] = r.text(p.Value, "the reason")
+	}
+}
+
+// constants reads what stands in place of the packs' own constants.
+func (r *planReader) constants(n *yaml.Node) {
+	if n.Kind != yaml.MappingNode {
+		r.fault(n, "constants: {mrn_system: https://…}", "constants must be names, each with a value")
+		return
+	}
+	for _, p := range document.Pairs(n) {
+		value := *p.Value
+		if value.Kind == yaml.ScalarNode {
+			value.Value = r.text(p.Value, p.Key)
+		}
+		r.plan.Constants = append(r.plan.Constants, mapping.Constant{Name: p.Key, Key: p.Node, Value: &value})
 	}
 }
 

@@ -177,7 +177,7 @@ func (s *Session) compile(ctx context.Context) error {
 	faults = append(faults, found...)
 	s.policy = policy
 	options := mapping.Options{
-		Migration: s.Plan.Migration, Policy: policy, UnusedTables: s.Plan.Unused,
+		Migration: s.Plan.Migration, Policy: policy, UnusedTables: s.Plan.Unused, Constants: s.Plan.Constants, PlanFile: s.Plan.File,
 		// Without keys (check, test) any key serves: ids are not shown, only their shape is checked.
 		IDKey: make([]byte, 32),
 	}

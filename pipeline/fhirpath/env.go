@@ -25,6 +25,7 @@ type Env struct {
 
 	Functions map[string]Function   // beyond FHIRPath 2.0
 	Variables map[string]StaticType // the %names that will be set with Context.Set
+	Constants map[string]Constant   // the %names whose values are known while compiling
 	Strict    bool                  // element names that the type does not have are faults
 	Record    bool                  // over a record: the traps of design.md, section 5, are faults and findings
 }
@@ -33,6 +34,12 @@ type Env struct {
 type Child struct {
 	Name string
 	Env  *Env
+}
+
+// Constant is a %name with values that are known while compiling: what is built of them alone is computed there, too.
+type Constant struct {
+	Static StaticType
+	Values []Value
 }
 
 // Kinds is a set of kinds. Zero means not known.

@@ -1,6 +1,9 @@
 package fhirpath
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // variable compiles %name.
 func (k *compiler) variable(n *node) *code {
@@ -51,6 +54,9 @@ func (k *compiler) variable(n *node) *code {
 			return RowValue(c.Record), nil
 		})
 	}
+	if x, ok := k.env.Constants[n.text]; ok {
+		return constantCode(n, x.Static, x.Values)
+	}
 	if st, ok := k.env.Variables[n.text]; ok {
 		name, off := n.text, n.off
 		cd := several(n, st, func(c *Context, _ Value, out []Value) ([]Value, error) {
@@ -68,10 +74,18 @@ func (k *compiler) variable(n *node) *code {
 	for name := range k.env.Variables {
 		names = append(names, name)
 	}
+	for name := range k.env.Constants {
+		names = append(names, name)
+	}
 	for _, v := range k.vars {
 		names = append(names, v.name)
 	}
-	k.fault(n, "there is no variable %"+n.text, near(n.text, names))
+	slices.Sort(names)
+	what := "variable"
+	if k.env.Record {
+		what = "constant"
+	}
+	k.fault(n, "there is no "+what+" %"+n.text, near(n.text, names))
 	return faulty(n)
 }
 
@@ -90,7 +104,29 @@ func (c *Context) resource() Value {
 	return c.Resource
 }
 
-// reserved are the variables that nobody may define.
+// Reserved tells the %names that have a meaning of their own, which nobody may define.
+func Reserved(name string) bool { return reserved(name) }
+
+// Use is a %name in an expression: Offset and Length, in bytes, are those of the whole token.
+type Use struct {
+	Name           string
+	Offset, Length int
+}
+
+// Uses lists the %names of an expression in their order, those inside of texts and comments aside. Of an expression that
+// cannot be read it lists those before the fault.
+func Uses(source string) (uses []Use) {
+	l := &lexer{src: source}
+	for {
+		switch t := l.next(); t.kind {
+		case tokEnd:
+			return uses
+		case tokVariable:
+			uses = append(uses, Use{t.text, t.off, t.end - t.off})
+		}
+	}
+}
+
 func reserved(name string) bool {
 	switch name {
 	case "context", "resource", "rootResource", "record", "sct", "loinc", "ucum":

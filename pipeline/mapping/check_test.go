@@ -148,7 +148,7 @@ func TestTraps(t *testing.T) {
 		{"rule not Boolean", "skip: {x: = CODE}\n", "", "must be a Boolean"},
 		{"profile", "profile: us-core-patient\n", "", "absolute URL"},
 		{"with", "with: {notes: {table: x}}\n", "", "does not say on which columns"},
-		{"include", "include: [x]\n", "", "does not read it yet"},
+		{"include", "include: [x]\n", "", `there is no fragment "x"`},
 		{"allow", "allow empty: {valuString: x}\n", "  valueString: = NOTE\n", `did you mean "valueString"?`},
 		{"required", "", "  component: {valueString: = NOTE}\n", "Observation.component.code is required"},
 	}

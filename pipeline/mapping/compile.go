@@ -31,8 +31,9 @@ type compiler struct {
 	slots   map[*terminology.ConceptMap]*mapSlot
 	read    map[tableKey]map[string]bool // columns read, per table, over all its mappings
 	unused  map[tableKey]map[string]bool
-	beside  map[*fhirpath.Env]*Index // the tables that formulas read beside the mapping's own
-	open    bool                     // cases: tables are made up, so coverage says nothing
+	beside  map[*fhirpath.Env]*Index       // the tables that formulas read beside the mapping's own
+	shared  map[*Pack]map[string]*constant // the packs' constants
+	open    bool                           // cases: tables are made up, so coverage says nothing
 }
 
 type tableKey struct{ source, table string }
@@ -41,10 +42,12 @@ func compile(packs []*Pack, o Options) (*Program, []Notice, Faults) {
 	c := &compiler{o: o, packs: packs, targets: map[string]*refTarget{}, slots: newSlots(),
 		beside: map[*fhirpath.Env]*Index{}, read: map[tableKey]map[string]bool{}, unused: map[tableKey]map[string]bool{}, open: o.NoCoverage}
 	c.program = &Program{migration: o.Migration, idKey: slices.Clone(o.IDKey)}
+	c.packConstants()
 	c.gather()
 	for _, f := range c.files {
 		c.mapping(f)
 	}
+	c.checkConstants()
 	c.levels()
 	c.collisions()
 	if !c.open {
@@ -254,7 +257,7 @@ func (c *compiler) mapping(f *file) {
 	for _, k := range f.keyColumns() {
 		m.Key = append(m.Key, k.text)
 	}
-	t := &templates{c: c, m: m, b: b, f: &formulaCompiler{c: c, file: f, zone: table.source.Zone}, seen: make([]bool, len(b.columns)), feeds: map[int]string{}, columns: map[*fhirpath.Env][]int{}}
+	t := &templates{c: c, m: m, b: b, f: &formulaCompiler{c: c, file: f, zone: table.source.Zone, constants: constantValues(c.constants(f))}, seen: make([]bool, len(b.columns)), feeds: map[int]string{}, columns: map[*fhirpath.Env][]int{}}
 	t.f.read = t.reads
 	t.compile(typ)
 	b.looked = t.f.looked
@@ -272,7 +275,7 @@ func (c *compiler) mapping(f *file) {
 			continue
 		}
 		c.unused[key][u.name] = true
-		if i := slices.Index(b.columns, u.name); i >= 0 && t.seen[i] {
+		if i := slices.Index(b.columns, u.name); i >= 0 && t.seen[i] && f.place(u.key.Line, 0).From == "" {
 			c.notice(Remark, "used-column", f, u.key, "take it out of `unused`", "the column %q is listed as unused but is read", u.name)
 		}
 	}
@@ -464,6 +467,7 @@ func (c *compiler) finish() {
 	slices.Sort(p.Types)
 	p.policy, p.validator = c.o.Policy, c.o.Validator
 	p.targets, p.packs, p.sources, p.files = c.targets, c.packs, c.o.Sources, c.files
+	p.constants = c.allConstants()
 	p.digest = c.digest()
 }
 
@@ -483,7 +487,17 @@ func (c *compiler) digest() string {
 		part("mapping", f.name, f.pack.Name)
 		hashNode(part, f.root)
 	}
+	for _, x := range c.o.Constants {
+		part("constant", x.Name)
+		hashNode(part, x.Value)
+	}
 	for _, p := range c.packs {
+		if p.settings != nil {
+			for _, x := range p.settings.constants {
+				part("constant", p.Name, x.Name)
+				hashNode(part, x.Value)
+			}
+		}
 		names := make([]string, 0, len(p.Maps))
 		for name := range p.Maps {
 			names = append(names, name)

@@ -11,7 +11,6 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/chartlift/chartlift/pipeline/fhirpath"
-	"github.com/chartlift/chartlift/pipeline/internal/document"
 )
 
 // formula is a compiled formula and what is known of it.
@@ -47,6 +46,8 @@ type formulaCompiler struct {
 
 	maps   []*mapSlot // that the formula at hand asks
 	looked []*formula // those that ask any
+
+	constants map[string]fhirpath.Constant
 }
 
 // isFormula tells formulas from literals: a scalar that begins with one `=`. start is where the expression begins.
@@ -78,18 +79,9 @@ func (f *formulaCompiler) compile(n *yaml.Node, env *fhirpath.Env, path string, 
 	}
 	f.refs = nil
 	withFunctions := *env
-	withFunctions.Functions = f.c.functions(f)
+	withFunctions.Functions, withFunctions.Constants = f.c.functions(f), f.constants
 	expr, problems := fhirpath.Compile(text, &withFunctions)
-	p := newPlacer(f.file.lines, n)
-	for _, x := range problems {
-		line, column := p.at(start + x.Offset)
-		fault := Fault{File: f.file.path, Line: line, Column: column, Message: x.Message, Hint: x.Hint}
-		if x.Finding {
-			f.c.notices = append(f.c.notices, Notice{Severity: IsFinding, Rule: "blank", Fault: fault})
-		} else {
-			f.c.faults = append(f.c.faults, fault)
-		}
-	}
+	f.c.problems(f.file, n, start, problems)
 	if expr == nil {
 		return nil
 	}
@@ -102,8 +94,7 @@ func (f *formulaCompiler) compile(n *yaml.Node, env *fhirpath.Env, path string, 
 			f.read(from, r.Column)
 		}
 	}
-	line, column := p.at(start + len(text) - len(strings.TrimLeft(text, " ")))
-	out := &formula{expr: expr, text: strings.TrimSpace(text), place: Fault{File: f.file.path, Line: line, Column: column}, path: path, index: -1,
+	out := &formula{expr: expr, text: strings.TrimSpace(text), place: f.file.placeIn(n, start+len(text)-len(strings.TrimLeft(text, " "))), path: path, index: -1,
 		own: expr.Columns(), outer: expr.OuterColumns(), inItem: env.Outer != nil, single: expr.Static().Single, refs: f.refs}
 	switch {
 	case len(out.own) == 1 && len(out.outer) == 0:
@@ -115,6 +106,30 @@ func (f *formulaCompiler) compile(n *yaml.Node, env *fhirpath.Env, path string, 
 		f.looked = append(f.looked, out)
 	}
 	return out
+}
+
+// problems notes what is wrong with a formula, each in its place in the node. start is where the expression begins.
+func (c *compiler) problems(f *file, n *yaml.Node, start int, list []fhirpath.Problem) {
+	for _, x := range list {
+		fault := f.placeIn(n, start+x.Offset)
+		fault.Message, fault.Hint = x.Message, x.Hint
+		if x.Finding {
+			c.notices = append(c.notices, Notice{Severity: IsFinding, Rule: "blank", Fault: fault})
+		} else {
+			c.faults = append(c.faults, fault)
+		}
+	}
+}
+
+// placeIn is the place of a byte offset in a node's value, which may have been put together.
+func (f *file) placeIn(n *yaml.Node, offset int) Fault {
+	pieces := f.pieces[n]
+	for i := len(pieces) - 1; i >= 0; i-- {
+		if p := &pieces[i]; offset >= p.start {
+			return f.placeIn(p.node, p.offset+offset-p.start)
+		}
+	}
+	return f.place((&placer{f.lines, n}).at(offset))
 }
 
 // spoiled recognises formulas that YAML has cut, because they should have been quoted.
@@ -167,8 +182,6 @@ type placer struct {
 	lines []string
 	node  *yaml.Node
 }
-
-func newPlacer(lines []string, n *yaml.Node) *placer { return &placer{lines, n} }
 
 // at is line and column, from 1, of a byte offset in the node's value.
 func (p *placer) at(offset int) (line, column int) {
@@ -316,15 +329,11 @@ func article(noun string) string {
 }
 
 func (c *compiler) fault(f *file, n *yaml.Node, hint, format string, args ...any) {
-	x := document.At(f.path, n, format, args...)
-	x.Hint = hint
-	c.faults = append(c.faults, x)
+	c.faults = append(c.faults, f.at(n, hint, format, args...))
 }
 
 func (c *compiler) notice(s Severity, rule string, f *file, n *yaml.Node, hint, format string, args ...any) {
-	x := document.At(f.path, n, format, args...)
-	x.Hint = hint
-	c.notices = append(c.notices, Notice{Severity: s, Rule: rule, Fault: x})
+	c.notices = append(c.notices, Notice{Severity: s, Rule: rule, Fault: f.at(n, hint, format, args...)})
 }
 
 // keyText is the key of the target as people read it.

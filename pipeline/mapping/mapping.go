@@ -52,6 +52,9 @@ type Pack struct {
 	Maps  map[string]*terminology.ConceptMap
 	files []*file
 	cases []*caseFile
+
+	settings  *settings // pack.yaml; nil: there is none
+	fragments map[string]*fragment
 }
 
 // Mappings lists the names of the pack's mappings, sorted.
@@ -63,8 +66,8 @@ func (p *Pack) Mappings() []string {
 	return names
 }
 
-// Read reads a pack: *.yaml are mappings, *.cases.yaml cases, maps/*.csv and maps/*.json concept maps. All that is wrong
-// in the files themselves is answered at once; what needs the tables is for [Compile]. The pack is nil only if the folder
+// Read reads a pack: *.yaml are mappings, *.cases.yaml cases, maps/*.csv and maps/*.json concept maps, fragments/*.yaml
+// what mappings include, pack.yaml what they have in common. All that is wrong in the files themselves is answered at once; what needs the tables is for [Compile]. The pack is nil only if the folder
 // cannot be read. Nothing outside fsys is read but the GEM files that concept maps name, which may also lie in one of the
 // folders beside it. Files of other names are left alone.
 func Read(fsys fs.FS, pack string, beside ...fs.FS) (*Pack, Faults) {
@@ -88,7 +91,9 @@ type Options struct {
 	UnusedTables map[string]string // tables that no mapping reads on purpose, by name or pattern (path.Match), with the reason
 	// Validator judges what the mappings write; nil: nothing is judged.
 	Validator *validate.Validator
-
+	// Constants override those of the packs; PlanFile is where they stand, for faults.
+	Constants []Constant
+	PlanFile  string
 	// NoCoverage leaves the findings about unread columns and tables out; cases and `eval` use it.
 	NoCoverage bool
 

@@ -31,6 +31,7 @@ type Program struct {
 	packs     []*Pack
 	sources   []Source
 	files     []*file
+	constants map[string]fhirpath.Constant // of all packs, the first pack's first
 
 	mu      sync.Mutex
 	workers []*Worker
@@ -75,7 +76,7 @@ type Condition struct {
 // Condition compiles a formula (without its `=`) over the records of a mapping. Faults have the line 1 and the column
 // within the expression; the caller knows where it stands.
 func (p *Program) Condition(m *Mapping, expression string) (*Condition, Faults) {
-	env := &fhirpath.Env{Columns: m.body.columns, Strict: true, Record: true}
+	env := &fhirpath.Env{Columns: m.body.columns, Strict: true, Record: true, Constants: p.constants}
 	expr, problems := fhirpath.Compile(expression, env)
 	var faults Faults
 	for _, x := range problems {

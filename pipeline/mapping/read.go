@@ -17,10 +17,12 @@ import (
 
 // file is one mapping file as parsed: its parts with their places, nothing resolved.
 type file struct {
-	pack  *Pack
-	path  string
-	lines []string // of the source, to place faults inside formulas
-	root  *yaml.Node
+	pack   *Pack
+	path   string
+	lines  []string // of the source and of what it includes, to place faults inside formulas
+	root   *yaml.Node
+	spans  []span                 // whose the lines are that are not the file's own
+	pieces map[*yaml.Node][]piece // of formulas that were put together
 
 	name       string
 	from, to   textAt
@@ -42,6 +44,7 @@ type file struct {
 	unused     []ruleAt
 	allowEmpty []ruleAt
 	with       []withAt
+	constants  []constantAt
 }
 
 // textAt is a text with its place.
@@ -66,38 +69,34 @@ func readPack(fsys fs.FS, name string, beside []fs.FS) (*Pack, Faults) {
 		return nil, Faults{{File: name, Message: "the mapping folder cannot be read: " + plainError(err)}}
 	}
 	p := &Pack{Name: name, Maps: map[string]*terminology.ConceptMap{}}
-	var faults Faults
+	faults := p.readFragments(fsys)
+	var readers []*reader
 	for _, e := range entries {
 		switch file := e.Name(); {
 		case e.IsDir():
 		case strings.HasSuffix(file, ".yml"):
 			faults = append(faults, Fault{File: p.file(file), Message: "mapping files end in .yaml", Hint: "rename it to " + strings.TrimSuffix(file, ".yml") + ".yaml"})
 		case strings.HasSuffix(file, ".yaml"):
-			data, fault := readFile(fsys, file, p.file(file), document.MaxBytes)
-			if fault != nil {
-				faults = append(faults, *fault)
-				continue
-			}
-			root, found := document.Parse(p.file(file), data)
-			lines := strings.Split(string(data), "\n")
-			faults = append(faults, explain(found, lines)...)
-			if root == nil {
-				if len(found) == 0 {
-					faults = append(faults, Fault{File: p.file(file), Line: 1, Column: 1, Message: "the file is empty"})
-				}
-				continue
-			}
-			if strings.HasSuffix(file, caseSuffix) {
+			root, lines, found := readYAML(fsys, file, p.file(file))
+			faults = append(faults, found...)
+			switch {
+			case root == nil:
+			case strings.HasSuffix(file, caseSuffix):
 				c := &caseFile{pack: p, path: p.file(file), name: file, lines: lines, mapping: strings.TrimSuffix(file, caseSuffix)}
 				p.cases = append(p.cases, c)
 				faults = append(faults, c.read(root)...)
-				continue
+			case file == packFile:
+				p.settings, found = readSettings(p, lines, root)
+				faults = append(faults, found...)
+			default:
+				readers = append(readers, newReader(p, file, lines, root))
 			}
-			r := newReader(p, file, lines, root)
-			r.read()
-			p.files = append(p.files, r.file)
-			faults = append(faults, r.faults...)
 		}
+	}
+	for _, r := range readers {
+		r.read()
+		p.files = append(p.files, r.file)
+		faults = append(faults, r.faults...)
 	}
 	faults = append(faults, p.readMaps(fsys, beside)...)
 	seen := map[string]*file{}
@@ -109,6 +108,29 @@ func readPack(fsys fs.FS, name string, beside []fs.FS) (*Pack, Faults) {
 	}
 	slices.SortFunc(p.files, func(a, b *file) int { return strings.Compare(a.name, b.name) })
 	return p, faults.Sort()
+}
+
+// readYAML reads and parses a file of the pack. The root is nil after a fault, and of an empty file, which is one.
+func readYAML(fsys fs.FS, name, shown string) (root *yaml.Node, lines []string, faults Faults) {
+	data, fault := readFile(fsys, name, shown, document.MaxBytes)
+	if fault != nil {
+		return nil, nil, Faults{*fault}
+	}
+	root, found := document.Parse(shown, data)
+	lines = strings.Split(string(data), "\n")
+	if root == nil && len(found) == 0 {
+		return nil, lines, Faults{{File: shown, Line: 1, Column: 1, Message: "the file is empty"}}
+	}
+	return root, lines, explain(found, lines)
+}
+
+// readFolder lists a folder of the pack; one that is not there has no files.
+func readFolder(fsys fs.FS, name, shown, what string) ([]fs.DirEntry, *Fault) {
+	entries, err := fs.ReadDir(fsys, name)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return entries, nil
+	}
+	return nil, &Fault{File: shown, Message: "the folder of " + what + " cannot be read: " + plainError(err)}
 }
 
 // file is how faults name a file of the pack.
@@ -188,98 +210,57 @@ type reader struct {
 }
 
 func newReader(p *Pack, name string, lines []string, root *yaml.Node) *reader {
-	return &reader{file: &file{pack: p, path: p.file(name), lines: lines, root: root, name: strings.TrimSuffix(name, ".yaml")}}
+	return &reader{file: &file{pack: p, path: p.file(name), lines: lines, root: root, name: strings.TrimSuffix(name, ".yaml"), pieces: map[*yaml.Node][]piece{}}}
 }
 
 func (r *reader) fault(n *yaml.Node, hint, format string, args ...any) {
-	f := document.At(r.path, n, format, args...)
-	f.Hint = hint
-	r.faults = append(r.faults, f)
+	r.faults = append(r.faults, r.at(n, hint, format, args...))
 }
 
 // mappingKeys are the keys of a mapping file.
-var mappingKeys = []string{"name", "from", "to", "profile", "ids", "key", "duplicates", "optional", "rename", "patient", "references",
-	"with", "group by", "forEach", "forEach key", "skip", "refuse", "find", "resource", "unused", "allow empty"}
-
-// laterKeys are keys of the language that this version does not have yet.
-var laterKeys = []string{"include", "constants"}
-
-func (r *reader) read() {
-	if r.root.Kind != yaml.MappingNode {
-		r.fault(r.root, "", "a mapping file must be keys with values: from, to, key, patient, resource")
-		return
-	}
-	seen := map[string]bool{}
-	for _, p := range document.Pairs(r.root) {
-		seen[p.Key] = true
-		if document.IsNull(p.Value) {
-			r.fault(p.Node, "", "%q has no value", p.Key)
-			continue
-		}
-		switch v := p.Value; p.Key {
-		case "name":
-			if name := r.text(v, p.Key); name != "" {
+func mappingKeys() []keySpec[*reader] {
+	return []keySpec[*reader]{
+		{"name", "text", "The mapping's name; by default the file's without .yaml.", func(r *reader, v *yaml.Node) {
+			if name := r.text(v, "name"); name != "" {
 				r.name = name
 			}
-		case "from":
-			r.from = textAt{r.text(v, p.Key), v}
-		case "to":
-			r.to = textAt{r.text(v, p.Key), v}
-		case "ids":
-			r.ids = textAt{r.text(v, p.Key), v}
-		case "profile":
-			r.profiles = r.texts(v, p.Key)
-		case "key":
-			r.key = r.texts(v, p.Key)
-		case "group by":
-			r.groupBy = r.texts(v, p.Key)
-		case "optional":
-			r.optional = r.texts(v, p.Key)
-		case "rename":
-			r.rename = r.rules(v, p.Key)
-		case "duplicates":
-			words := []string{"refuse", "merge", "number"}
-			word := r.text(v, p.Key)
-			if i := slices.Index(words, word); i >= 0 {
-				r.duplicates = Duplicates(i)
-			} else {
-				r.fault(v, document.Hint(word, words), "duplicates must be refuse, merge or number")
-			}
-		case "patient":
-			r.patient = v
-		case "references":
-			r.readReferences(v)
-		case "forEach":
-			r.forEach = v
-		case "forEach key":
-			r.forEachKey = v
-		case "skip":
-			r.skip = r.rules(v, p.Key)
-		case "refuse":
-			r.refuse = r.rules(v, p.Key)
-		case "find":
-			r.find = r.rules(v, p.Key)
-		case "with":
-			r.readWith(v)
-		case "unused":
-			r.unused = r.rules(v, p.Key)
-		case "allow empty":
-			r.allowEmpty = r.rules(v, p.Key)
-		case "resource":
-			r.resource = v
-			if v.Kind != yaml.MappingNode {
+		}},
+		{"from", "text", "The table; source/table where two sources have one of that name.", func(r *reader, v *yaml.Node) { r.from = textAt{r.text(v, "from"), v} }},
+		{"to", "type", "The R4 resource type.", func(r *reader, v *yaml.Node) { r.to = textAt{r.text(v, "to"), v} }},
+		{"profile", "texts", "Profiles of the resource: URLs or formulas.", func(r *reader, v *yaml.Node) { r.profiles = r.texts(v, "profile") }},
+		{"ids", "text", "The id space; by default source and table.", func(r *reader, v *yaml.Node) { r.ids = textAt{r.text(v, "ids"), v} }},
+		{"key", "texts", "The columns that identify a record; the id is derived from them.", func(r *reader, v *yaml.Node) { r.key = r.texts(v, "key") }},
+		{"duplicates", "duplicates", "What a second record with the same key means.", (*reader).readDuplicates},
+		{"optional", "texts", "Columns that some exports lack; they are blank then.", func(r *reader, v *yaml.Node) { r.optional = r.texts(v, "optional") }},
+		{"rename", "reasons", "Columns by the name found, each with the name that the mapping gives it.", func(r *reader, v *yaml.Node) { r.rename = r.rules(v, "rename") }},
+		{"constants", "constants", "Values that formulas use as %name.", func(r *reader, v *yaml.Node) { r.constants = r.readConstants(v) }},
+		{"patient", "patient", "Whose record it is: = ref('patient', COLUMN), self, or none.", func(r *reader, v *yaml.Node) { r.patient = v }},
+		{"references", "references", "What becomes of ref() to a record that is not there: refuse or drop, for all or by element path.", (*reader).readReferences},
+		{"with", "with", "Rows of other tables, as children of the record.", (*reader).readWith},
+		{"group by", "texts", "Columns whose equal values make a group of records one resource.", func(r *reader, v *yaml.Node) { r.groupBy = r.texts(v, "group by") }},
+		{"forEach", "formula", "One resource for each item of this collection.", func(r *reader, v *yaml.Node) { r.forEach = v }},
+		{"forEach key", "formula", "What tells the items of forEach apart; part of the id.", func(r *reader, v *yaml.Node) { r.forEachKey = v }},
+		{"skip", "rules", "Named formulas; a record for which one is true is left out.", func(r *reader, v *yaml.Node) { r.skip = r.rules(v, "skip") }},
+		{"refuse", "rules", "Named formulas; a record for which one is true cannot be mapped.", func(r *reader, v *yaml.Node) { r.refuse = r.rules(v, "refuse") }},
+		{"find", "rules", "Named formulas; a record for which one is true is remarked on.", func(r *reader, v *yaml.Node) { r.find = r.rules(v, "find") }},
+		{"resource", "resource", "The template: the shape of the FHIR resource.", func(r *reader, v *yaml.Node) {
+			if r.resource = v; v.Kind != yaml.MappingNode {
 				r.fault(v, "", "resource must have the shape of the FHIR resource")
 				r.resource = nil
 			}
-		default:
-			hint := document.Hint(p.Key, mappingKeys)
-			if slices.Contains(laterKeys, p.Key) {
-				hint = "this version does not read it yet"
-			} else if hint == "" {
-				hint = "known: " + strings.Join(mappingKeys, ", ")
-			}
-			r.fault(p.Node, hint, "a mapping has no key %q", p.Key)
-		}
+		}},
+		{"unused", "reasons", "Columns left behind on purpose, each with its reason.", func(r *reader, v *yaml.Node) { r.unused = r.rules(v, "unused") }},
+		{"allow empty", "reasons", "Formulas, by element path, that may read something and write nothing, each with its reason.", func(r *reader, v *yaml.Node) { r.allowEmpty = r.rules(v, "allow empty") }},
+	}
+}
+
+// read reads the file as its fragments and its pack's defaults make it.
+func (r *reader) read() {
+	(&expander{reader: r}).mapping()
+	r.pack.settings.apply(r.file)
+	seen := readKeys(mappingKeys(), r, r.root, "a mapping", r.fault)
+	if r.root.Kind != yaml.MappingNode {
+		return
 	}
 	needed := []string{"from", "to", "patient", "resource"}
 	if !seen["group by"] {
@@ -300,8 +281,23 @@ func (r *reader) read() {
 	}
 }
 
+func (r *reader) readDuplicates(v *yaml.Node) {
+	word := r.text(v, "duplicates")
+	if i := slices.Index(duplicatesWords, word); i >= 0 {
+		r.duplicates = Duplicates(i)
+	} else if word != "" {
+		r.fault(v, document.Hint(word, duplicatesWords), "duplicates must be refuse, merge or number")
+	}
+}
+
+// The words of `duplicates:`, in the order of their values, and of `references:`.
+var (
+	duplicatesWords = []string{"refuse", "merge", "number"}
+	referencesWords = []string{"refuse", "drop"}
+)
+
 func (r *reader) readReferences(v *yaml.Node) {
-	words := []string{"refuse", "drop"}
+	words := referencesWords
 	word := func(n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode || !slices.Contains(words, n.Value) {
 			r.fault(n, document.Hint(n.Value, words), "references must be refuse or drop")

@@ -30,6 +30,7 @@ type Fault struct {
 	Line, Column int
 	Message      string
 	Hint         string // what to do, such as the nearest right name; may be empty
+	From         string // where the file at fault was included, file:line:column; empty if it was not
 }
 
 func (f Fault) String() string {
@@ -43,6 +44,9 @@ func (f Fault) String() string {
 	}
 	b.WriteString(": ")
 	b.WriteString(f.Message)
+	if f.From != "" {
+		b.WriteString(", included in " + f.From)
+	}
 	if f.Hint != "" {
 		b.WriteString(" (" + f.Hint + ")")
 	}
@@ -60,7 +64,8 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Sort puts faults in the order of file, line and column, and drops exact repeats.
+// Sort puts faults in the order of file, line and column, and drops exact repeats. Of faults that differ only in where
+// they were included from, one is left that counts them.
 func (f Faults) Sort() Faults {
 	sort.SliceStable(f, func(i, j int) bool {
 		a, b := f[i], f[j]
@@ -72,10 +77,28 @@ func (f Faults) Sort() Faults {
 		}
 		return a.Column < b.Column
 	})
+	type seen struct {
+		index int
+		from  map[string]bool
+	}
+	known := map[Fault]*seen{}
 	out := f[:0]
-	for i, x := range f {
-		if i == 0 || x != f[i-1] {
-			out = append(out, x)
+	for _, x := range f {
+		bare := x
+		bare.From = ""
+		if first := known[bare]; first != nil {
+			first.from[x.From] = true
+			continue
+		}
+		known[bare] = &seen{len(out), map[string]bool{x.From: true}}
+		out = append(out, x)
+	}
+	for _, s := range known {
+		switch n := len(s.from) - 1; {
+		case n == 1:
+			out[s.index].From += " and 1 place more"
+		case n > 1:
+			out[s.index].From = fmt.Sprintf("%s and %d places more", out[s.index].From, n)
 		}
 	}
 	return out
