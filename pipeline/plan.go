@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -122,6 +123,7 @@ func ReadPlan(path string) (*Plan, error) {
 type planReader struct {
 	plan   *Plan
 	faults document.Faults
+	asked  func(what string, keys []string) // if set, is told which keys each object may have
 }
 
 func (r *planReader) fault(n *yaml.Node, hint, format string, args ...any) {
@@ -136,16 +138,15 @@ func (r *planReader) keys(n *yaml.Node, what string, known map[string]func(*yaml
 		r.fault(n, "", "%s must be keys with values", what)
 		return
 	}
+	names := slices.Sorted(maps.Keys(known))
+	if r.asked != nil {
+		r.asked(what, names)
+	}
 	for _, p := range document.Pairs(n) {
 		if read, ok := known[p.Key]; ok {
 			read(p.Value)
 			continue
 		}
-		names := make([]string, 0, len(known))
-		for k := range known {
-			names = append(names, k)
-		}
-		slices.Sort(names)
 		hint := document.Hint(p.Key, names)
 		if hint == "" {
 			hint = "known: " + strings.Join(names, ", ")

@@ -135,7 +135,7 @@ Then: "chartlift help start".`,
 	root.AddCommand(
 		a.demoCommand(), a.initCommand(), a.profileCommand(), a.checkCommand(), a.testCommand(), a.explainCommand(), a.evalCommand(), a.validateCommand(), a.dryRunCommand(), a.runCommand(),
 		a.statusCommand(), a.reconcileCommand(), a.reportCommand(), a.exportCommand(), a.keysCommand(), a.sandboxCommand(),
-		a.terminologyCommand(),
+		a.terminologyCommand(), a.schemaCommand(),
 	)
 	a.addTopics(root)
 	for _, cmd := range root.Commands() {

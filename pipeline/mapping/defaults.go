@@ -43,7 +43,7 @@ func defaultKeys() []keySpec[*settingsReader] {
 		{"patient", "patient", "For mappings without `patient:`, but those that make Patient.", keep},
 		{"optional", "texts", "Columns that some exports lack, beside those of the mapping.", keep},
 		{"unused", "reasons", "Columns left behind on purpose wherever they occur, beside those of the mapping.", keep},
-		{"profile", "profiles by type", "For mappings without `profile:`, by the type that they make.", (*settingsReader).readProfiles},
+		{"profile", "profilesByType", "For mappings without `profile:`, by the type that they make.", (*settingsReader).readProfiles},
 		{"meta", "meta", "Elements of `meta` for resources whose template does not have them.", func(r *settingsReader, v *yaml.Node) {
 			if v.Kind != yaml.MappingNode {
 				r.fault(v, "meta: {source: …}", "meta is an object")

@@ -183,6 +183,21 @@ type withAt struct {
 	orphans string
 }
 
+// withReader reads one entry of `with:`.
+type withReader struct {
+	*reader
+	with *withAt
+}
+
+// withKeys are the keys of an entry of `with:`.
+func withKeys() []keySpec[*withReader] {
+	return []keySpec[*withReader]{
+		{"table", "text", "The table whose rows are the children.", func(r *withReader, v *yaml.Node) { r.with.table = textAt{r.text(v, "table"), v} }},
+		{"on", "reasons", "Columns of the child, each with the column of the record that it must equal.", func(r *withReader, v *yaml.Node) { r.with.on = r.rules(v, "on") }},
+		{"orphans", "text", "Why rows that join nothing are no finding.", func(r *withReader, v *yaml.Node) { r.with.orphans = r.text(v, "orphans") }},
+	}
+}
+
 // readWith reads `with: {notes: {table: condition_notes, on: {patient: PATIENT}, orphans: reason}}`.
 func (r *reader) readWith(n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
@@ -195,18 +210,7 @@ func (r *reader) readWith(n *yaml.Node) {
 			r.fault(p.Value, "{table: condition_notes, on: {patient: PATIENT}}", "with: %q must have a table and `on:`", p.Key)
 			continue
 		}
-		for _, q := range document.Pairs(p.Value) {
-			switch q.Key {
-			case "table":
-				x.table = textAt{r.text(q.Value, "table"), q.Value}
-			case "on":
-				x.on = r.rules(q.Value, "on")
-			case "orphans":
-				x.orphans = r.text(q.Value, "orphans")
-			default:
-				r.fault(q.Node, document.Hint(q.Key, []string{"table", "on", "orphans"}), "with: %q has no key %q", p.Key, q.Key)
-			}
-		}
+		readKeys(withKeys(), &withReader{r, &x}, p.Value, fmt.Sprintf("with: %q", p.Key), r.fault)
 		switch {
 		case x.table.text == "":
 			r.fault(p.Node, "", "with: %q names no table", p.Key)
