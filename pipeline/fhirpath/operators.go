@@ -1,5 +1,7 @@
 package fhirpath
 
+import "strings"
+
 // unary compiles +x and -x.
 func (k *compiler) unary(n *node) *code {
 	operand := k.compile(n.left)
@@ -57,14 +59,22 @@ func describe(st StaticType) string {
 		return "a cell, which is text"
 	}
 	if types := typesOf(st); len(types) > 0 {
-		return "a " + typeList(types)
+		return article(typeList(types))
 	}
 	for k := KindBoolean; k <= KindRow; k++ {
 		if st.Kinds == Set(k) {
-			return "a " + k.String()
+			return article(k.String())
 		}
 	}
 	return "of another type"
+}
+
+// article is a noun with its article.
+func article(noun string) string {
+	if noun != "" && strings.ContainsRune("AEIOaeio", rune(noun[0])) {
+		return "an " + noun
+	}
+	return "a " + noun
 }
 
 func (k *compiler) numberHint(cd *code) string {

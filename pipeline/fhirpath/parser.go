@@ -92,6 +92,14 @@ func (p *parser) expect(symbol, message string) token {
 	return t
 }
 
+// doubled is what to write for an operator of another language: ==, && or ||.
+func (p *parser) doubled(t token) string {
+	if t.off < 1 || p.lex.src[t.off-1:t.off] != t.text {
+		return ""
+	}
+	return map[string]string{"=": "one `=` compares", "&": "write `and`; one & joins texts", "|": "write `or`; one | joins collections"}[t.text]
+}
+
 // Strength of the operators, weakest first (FHIRPath 2.0, 6.8).
 const (
 	bindImplies = 1 + iota
@@ -314,7 +322,7 @@ func (p *parser) term() *node {
 			n.op, n.end = opEmpty, close.end
 			return n
 		}
-		return p.fail(t, "a value is missing before `"+t.text+"`", "")
+		return p.fail(t, "a value is missing before `"+t.text+"`", p.doubled(t))
 	}
 	return p.fail(t, "the expression ends where a value should be", "")
 }

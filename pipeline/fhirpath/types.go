@@ -43,7 +43,11 @@ func (k *compiler) typeOf(n *node) (typeRef, bool) {
 			"Address", "CodeableConcept", "Coding", "Identifier", "Period", "Range", "Ratio", "Reference", "Age", "Duration")
 	}
 	if ref.system == KindNone && ref.fhir == nil && !ref.any {
-		k.fault(n, "there is no type "+k.text(n), near(n.text, candidates))
+		hint := near(n.text, candidates)
+		if strings.EqualFold(n.text, "null") || strings.EqualFold(n.text, "not") {
+			hint = "ask .empty() or .exists()"
+		}
+		k.fault(n, "there is no type "+k.text(n), hint)
 		return typeRef{}, false
 	}
 	return ref, true

@@ -81,11 +81,7 @@ func (k *compiler) variable(n *node) *code {
 		names = append(names, v.name)
 	}
 	slices.Sort(names)
-	what := "variable"
-	if k.env.Record {
-		what = "constant"
-	}
-	k.fault(n, "there is no "+what+" %"+n.text, near(n.text, names))
+	k.fault(n, "there is no variable %"+n.text, near(n.text, names))
 	return faulty(n)
 }
 

@@ -275,6 +275,9 @@ func (c *compiler) mapping(f *file) {
 			continue
 		}
 		c.unused[key][u.name] = true
+		if f.pack.Own && !slices.Contains(b.columns, u.name) && f.place(u.key.Line, 0).From == "" {
+			c.notice(Remark, "absent-column", f, u.key, document.Hint(u.name, b.columns), "unused: the table %s has no column %q", b.table.Name, u.name)
+		}
 		if i := slices.Index(b.columns, u.name); i >= 0 && t.seen[i] && f.place(u.key.Line, 0).From == "" {
 			c.notice(Remark, "used-column", f, u.key, "take it out of `unused`", "the column %q is listed as unused but is read", u.name)
 		}

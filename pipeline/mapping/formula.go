@@ -48,6 +48,7 @@ type formulaCompiler struct {
 	looked []*formula // those that ask any
 
 	constants map[string]fhirpath.Constant
+	cut       int // line of the last formula that YAML has cut
 }
 
 // isFormula tells formulas from literals: a scalar that begins with one `=`. start is where the expression begins.
@@ -75,6 +76,7 @@ func (f *formulaCompiler) compile(n *yaml.Node, env *fhirpath.Env, path string, 
 	}
 	if message := spoiled(n, text, inFlow); message != "" {
 		f.c.fault(f.file, n, "write it as '= …', with '' for each ' in it", "%s", message)
+		f.cut = n.Line
 		return nil
 	}
 	f.refs = nil

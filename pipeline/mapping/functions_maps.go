@@ -199,7 +199,7 @@ func (f *formulaCompiler) compileRef(call *fhirpath.Call) (fhirpath.Impl, fhirpa
 		want++
 	}
 	if got := len(call.Args) - 1; got != want {
-		problems = append(problems, call.Problem(fmt.Sprintf("the key of mapping %q has %d parts, ref() gives %d", name, want, got), "the key is "+target.keyText()))
+		problems = append(problems, call.Problem(fmt.Sprintf("the key of mapping %q has %s, ref() gives %d", name, parts(want), got), "the key is "+target.keyText()))
 	}
 	for _, a := range call.Args[1:] {
 		st := a.Static()

@@ -132,7 +132,7 @@ func TestIncludeFaults(t *testing.T) {
 		{"an object in a formula", "  valueString: {include: {s: {x: {a: b}}}}\n", []string{"fragments/s.yaml", "takes: [x]\ngives: = %x & CODE\n"},
 			"pack/observation.yaml:9:34: the hole \"x\" of the fragment s stands inside a formula, so a formula or a text fills it, not an object"},
 		{"constant", "  valueString: = %mrn_sytem\n", []string{"pack.yaml", "constants: {mrn_system: x}\n"},
-			"pack/observation.yaml:9:18: there is no constant %mrn_sytem (did you mean mrn_system?)"},
+			"pack/observation.yaml:9:18: there is no variable %mrn_sytem (did you mean mrn_system?)"},
 		{"constant with a column", "  valueString: = %a\n", []string{"pack.yaml", "constants:\n  a: = NOTE\n"},
 			"pack/pack.yaml:2:8: there is no column `NOTE`"},
 		{"constant of another kind", "  valueString: = %a\n", []string{"pack.yaml", "constants:\n  a: = 5\n"},

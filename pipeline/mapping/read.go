@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/internal/document"
 	"github.com/chartlift/chartlift/pipeline/terminology"
 )
@@ -161,48 +162,6 @@ func plainError(err error) string {
 	return err.Error()
 }
 
-// explain gives YAML's own faults the words of this language: the commonest is a formula that should be quoted.
-func explain(faults Faults, lines []string) Faults {
-	for i := range faults {
-		f := &faults[i]
-		if f.Line < 1 || f.Line > len(lines) || !strings.HasPrefix(f.Message, "not YAML: ") {
-			continue
-		}
-		line := lines[f.Line-1]
-		start := formulaStart(line)
-		if start < 0 {
-			continue
-		}
-		quote := "write it as '= …', with '' for each ' in it, or in the next line after `|`"
-		if at := strings.Index(line[start:], ": "); at >= 0 {
-			f.Column = runes(line[:start+at]) + 1
-			f.Message, f.Hint = "a formula that holds `: ` must be quoted: YAML takes what stands before it for a key", quote
-		} else if strings.HasSuffix(strings.TrimRight(line, " \r"), ":") {
-			f.Column = runes(strings.TrimRight(line, " \r"))
-			f.Message, f.Hint = "a formula that ends in `:` must be quoted", quote
-		} else if strings.ContainsAny(line[:start], "{[") {
-			f.Column = runes(line[:start]) + 1
-			f.Message, f.Hint = "a formula inside {} or [] that holds a comma or a bracket must be quoted", quote
-		}
-	}
-	return faults
-}
-
-// formulaStart is where an unquoted formula begins in a line, or -1.
-func formulaStart(line string) int {
-	for i := 0; i < len(line); i++ {
-		if line[i] != '=' {
-			continue
-		}
-		before := strings.TrimRight(line[:i], " ")
-		if before == "" || strings.HasSuffix(before, ":") || strings.HasSuffix(before, "-") || strings.HasSuffix(before, "[") || strings.HasSuffix(before, ",") || strings.HasSuffix(before, "{") {
-			return i
-		}
-		return -1
-	}
-	return -1
-}
-
 // reader reads one mapping file and gathers faults.
 type reader struct {
 	*file
@@ -245,7 +204,7 @@ func mappingKeys() []keySpec[*reader] {
 		{"find", "rules", "Named formulas; a record for which one is true is remarked on.", func(r *reader, v *yaml.Node) { r.find = r.rules(v, "find") }},
 		{"resource", "resource", "The template: the shape of the FHIR resource.", func(r *reader, v *yaml.Node) {
 			if r.resource = v; v.Kind != yaml.MappingNode {
-				r.fault(v, "", "resource must have the shape of the FHIR resource")
+				r.fault(v, "elements with their values, such as status: final, without a dash", "resource must have the shape of the FHIR resource")
 				r.resource = nil
 			}
 		}},
@@ -258,7 +217,7 @@ func mappingKeys() []keySpec[*reader] {
 func (r *reader) read() {
 	(&expander{reader: r}).mapping()
 	r.pack.settings.apply(r.file)
-	seen := readKeys(mappingKeys(), r, r.root, "a mapping", r.fault)
+	seen := readKeys(mappingKeys(), r, r.root, "a mapping", r.keyFault)
 	if r.root.Kind != yaml.MappingNode {
 		return
 	}
@@ -279,6 +238,16 @@ func (r *reader) read() {
 	if seen["forEach key"] && !seen["forEach"] {
 		r.fault(r.forEachKey, "", "`forEach key` without `forEach`")
 	}
+}
+
+// keyFault is fault, with a better word about elements that stand beside `resource:` instead of below it.
+func (r *reader) keyFault(n *yaml.Node, hint, format string, args ...any) {
+	if n.Kind == yaml.ScalarNode && n.Value != "resource" && find(r.root, "to") != nil {
+		if e, _ := fhir.Lookup(find(r.root, "to").Value).Element(n.Value); e != nil && strings.HasPrefix(hint, "known:") {
+			hint = "elements of the resource are indented, below `resource:`"
+		}
+	}
+	r.fault(n, hint, format, args...)
 }
 
 func (r *reader) readDuplicates(v *yaml.Node) {
@@ -349,11 +318,15 @@ func (r *reader) texts(n *yaml.Node, what string) []textAt {
 // rules is a list of names with a scalar each.
 func (r *reader) rules(n *yaml.Node, what string) []ruleAt {
 	if n.Kind != yaml.MappingNode {
-		r.fault(n, "", "%s must be names, each with a value", what)
+		r.fault(n, what+": {NAME: value}", "%s must be names, each with a value", what)
 		return nil
 	}
 	var out []ruleAt
 	for _, p := range document.Pairs(n) {
+		if document.IsNull(p.Value) {
+			r.fault(p.Node, "a name, a colon and a blank, then the value", "%s: %q has no value", what, p.Key)
+			continue
+		}
 		if r.text(p.Value, fmt.Sprintf("%s: %q", what, p.Key)) != "" {
 			out = append(out, ruleAt{p.Key, p.Node, p.Value})
 		}

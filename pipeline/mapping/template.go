@@ -313,11 +313,9 @@ func (t *templates) member(pair document.Pair, typ *fhir.Type, at place) (*plan,
 	e, et := typ.Element(bare)
 	switch {
 	case e == nil:
-		hint := document.Hint(name, elementNames(typ))
-		if name == "forEach" {
-			hint = "forEach stands in an entry of a list"
+		if !t.rest(pair.Node, at) {
+			t.c.fault(t.b.file, pair.Node, elementHint(typ, name), "%s has no element %q", typ.Name, name)
 		}
-		t.c.fault(t.b.file, pair.Node, hint, "%s has no element %q", typ.Name, name)
 		return nil, nil
 	case et == nil:
 		t.c.fault(t.b.file, pair.Node, "write "+choices(e), "%s is a choice: its JSON name carries the type", e.Path)

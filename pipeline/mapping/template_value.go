@@ -20,7 +20,7 @@ func (t *templates) value(p *plan, n *yaml.Node, at place) {
 	}
 	switch n.Kind {
 	case yaml.SequenceNode:
-		t.c.fault(t.b.file, n, "", "%s takes one value, not a list", p.elem.Path)
+		t.c.fault(t.b.file, n, "leave the dash or the brackets out", "%s takes one value, not a list", p.elem.Path)
 	case yaml.MappingNode:
 		if p.typ.Kind == fhir.KindPrimitive {
 			hint := "a text, number or formula"
@@ -36,7 +36,7 @@ func (t *templates) value(p *plan, n *yaml.Node, at place) {
 		}
 		t.object(p, n, at)
 	default:
-		t.literal(p, n)
+		t.literal(p, n, at)
 	}
 }
 
@@ -125,10 +125,16 @@ func bindingHint(codes *fhir.CodeSet, code string) string {
 }
 
 // literal compiles a scalar of a primitive type.
-func (t *templates) literal(p *plan, n *yaml.Node) {
+func (t *templates) literal(p *plan, n *yaml.Node, at place) {
 	text := literalText(n)
 	if p.typ.Kind != fhir.KindPrimitive {
-		t.c.fault(t.b.file, n, "an object with its elements, or a formula", "%s is %s, not a text", p.elem.Path, article(p.typ.Name))
+		hint := "an object with its elements, or a formula"
+		if t.formulaLike(n) {
+			hint = "a formula begins with `=`"
+		}
+		if !t.rest(n, at) {
+			t.c.fault(t.b.file, n, hint, "%s is %s, not a text", p.elem.Path, article(p.typ.Name))
+		}
 		return
 	}
 	if document.IsNull(n) {
@@ -136,13 +142,22 @@ func (t *templates) literal(p *plan, n *yaml.Node) {
 		return
 	}
 	if !p.typ.Valid(text) {
-		t.c.fault(t.b.file, n, formHint(p.typ, text), "%s is %s, and %q has not its form", p.elem.Path, article(p.typ.Name), text)
+		hint := formHint(p.typ, text)
+		if t.formulaLike(n) {
+			hint = "a formula begins with `=`"
+		}
+		t.c.fault(t.b.file, n, hint, "%s is %s, and %q has not its form", p.elem.Path, article(p.typ.Name), text)
 		return
 	}
 	if codes := requiredCodes(p.elem); codes != nil && p.typ.Kind == fhir.KindPrimitive && !codes.HasCode(text) {
 		t.c.fault(t.b.file, n, bindingHint(codes, text), "%s has no code %q", p.elem.Path, text)
 		return
 	}
+	if relativeSystem(p.elem, text) {
+		t.c.fault(t.b.file, n, "such as http://loinc.org", "%s is an absolute URI, not %q", p.elem.Path, text)
+		return
+	}
+	t.warnLiteral(n)
 	p.kind = planConst
 	if rawType(p.typ) {
 		p.text = []byte(text)
