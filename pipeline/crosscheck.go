@@ -110,10 +110,8 @@ func (r *runner) crosscheck(ctx context.Context) error {
 			return ledger.Report{}, err
 		}
 		if r.options.Sample == 0 {
-			for level := 1; level <= c.deepest(); level++ {
-				if err := c.references(ctx, level); err != nil {
-					return ledger.Report{}, err
-				}
+			if err := c.allReferences(ctx); err != nil {
+				return ledger.Report{}, err
 			}
 		}
 		return c.finish(ctx)
@@ -219,22 +217,39 @@ func (c *checker) duplicates(ctx context.Context) error {
 	return nil
 }
 
-// references finds, for the resources of one level, the references to what is not there. Levels go upward, so that what
-// is taken out at one takes out what refers to it at the next.
+// allReferences finds the references to what is not there. Levels go upward, so that what is taken out at one takes out
+// what refers to it at the next. Where mappings refer to each other in a circle there is no such order: then all levels
+// are gone through until nothing more is taken out.
+func (c *checker) allReferences(ctx context.Context) error {
+	circular := slices.ContainsFunc(c.Program.Mappings, func(m *mapping.Mapping) bool { return m.Late })
+	for {
+		before := len(c.struck)
+		for level := range c.deepest() + 1 {
+			var here, known []int
+			for i, info := range c.infos {
+				if info.Level == level {
+					here = append(here, i)
+				}
+				if info.Level < level || circular {
+					known = append(known, i)
+				}
+			}
+			if err := c.references(ctx, here, known); err != nil {
+				return err
+			}
+		}
+		if !circular || len(c.struck) == before {
+			return nil
+		}
+	}
+}
+
+// references finds, for the resources of some batches, the references to what is in none of the known ones.
 //
 // Sorted are the ids that a batch refers to, not the references: thousands of results refer to a few dozen patients and
 // visits. Only where an id turns out to be missing is the batch's index read again, for the resources that name it.
-func (c *checker) references(ctx context.Context, level int) (err error) {
-	var here, below []int
-	for i, info := range c.infos {
-		switch {
-		case info.Level == level:
-			here = append(here, i)
-		case info.Level < level:
-			below = append(below, i)
-		}
-	}
-	if len(here) == 0 {
+func (c *checker) references(ctx context.Context, here, known []int) (err error) {
+	if len(here) == 0 || len(known) == 0 {
 		return nil
 	}
 	sorter := stage.NewSorter(c.dir, sortBudget)
@@ -266,7 +281,7 @@ func (c *checker) references(ctx context.Context, level int) (err error) {
 			return err
 		}
 	}
-	missing, err := c.join(ctx, sorter, pick(c.infos, below), below)
+	missing, err := c.join(ctx, sorter, pick(c.infos, known), known)
 	if err != nil {
 		return err
 	}

@@ -389,7 +389,7 @@ func (x *extractor) add(m *mapping.Mapping, res *mapping.Resource) error {
 
 func appendRefs(dst []stage.Ref, refs []mapping.Ref) []stage.Ref {
 	for i := range refs {
-		dst = append(dst, stage.Ref{ID: stage.ID(refs[i].ID), Type: refs[i].Type, Drop: refs[i].Drop})
+		dst = append(dst, stage.Ref{ID: stage.ID(refs[i].ID), Type: refs[i].Type, Drop: refs[i].Drop, Late: refs[i].Late})
 	}
 	return dst
 }

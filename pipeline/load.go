@@ -40,12 +40,23 @@ func (r *runner) load(ctx context.Context) error {
 		return err
 	}
 	var total int64
-	levels := map[int][]ledger.Batch{}
+	begun, whole, ended := map[int][]ledger.Batch{}, map[int][]ledger.Batch{}, map[int][]ledger.Batch{} // by level
 	deepest := 0
 	for _, b := range open {
 		total += b.Count
-		levels[b.Level] = append(levels[b.Level], b)
-		deepest = max(deepest, b.Level)
+		m := r.mapping(b.Mapping)
+		if m == nil || !m.Late {
+			whole[b.Level] = append(whole[b.Level], b)
+			deepest = max(deepest, b.Level)
+			continue
+		}
+		// A batch with late references begins at its own level, and ends when that of their targets is loaded.
+		begun[b.Level] = append(begun[b.Level], b)
+		if b.State != ledger.Staged {
+			b.State = ledger.Loading // what the ledger counts of it is out of date once it has begun
+		}
+		ended[m.Completes] = append(ended[m.Completes], b)
+		deepest = max(deepest, m.Completes)
 	}
 	r.Session.options.Progress.Stage("load", "resources", total)
 	if len(open) > 0 {
@@ -58,21 +69,34 @@ func (r *runner) load(ctx context.Context) error {
 		return err
 	}
 	for level := 0; level <= deepest; level++ {
-		p := pool.NewWithResults[[]stage.ID]().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(loaders)
-		for _, b := range levels[level] {
-			p.Go(func(ctx context.Context) ([]stage.ID, error) { return r.loadBatch(ctx, b, out[b.ID], failed) })
-		}
-		lost, err := p.Wait()
-		if err != nil {
-			return err
-		}
-		for _, ids := range lost {
-			for _, id := range ids {
-				failed[id] = true
+		for _, step := range []struct {
+			batches []ledger.Batch
+			begins  bool
+		}{{begun[level], true}, {whole[level], false}, {ended[level], false}} {
+			if err := r.loadStep(ctx, step.batches, step.begins, out, failed); err != nil {
+				return err
 			}
 		}
 	}
 	return r.mergeState(ctx)
+}
+
+// loadStep loads some batches side by side, and adds to failed what is not in the target.
+func (r *runner) loadStep(ctx context.Context, batches []ledger.Batch, begins bool, out exclusions, failed map[stage.ID]bool) error {
+	p := pool.NewWithResults[[]stage.ID]().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(loaders)
+	for _, b := range batches {
+		p.Go(func(ctx context.Context) ([]stage.ID, error) { return r.loadBatch(ctx, b, begins, out[b.ID], failed) })
+	}
+	lost, err := p.Wait()
+	if err != nil {
+		return err
+	}
+	for _, ids := range lost {
+		for _, id := range ids {
+			failed[id] = true
+		}
+	}
+	return nil
 }
 
 // reopen forgets what an earlier process of this run has verified, if something is left to load: a batch that is loaded
@@ -193,10 +217,12 @@ type sending struct {
 	pending []phi.Sealed
 	places  []int // positions of pending
 	ids     map[int]stage.ID
+	begin   introduction
 }
 
-// loadBatch sends what is left of a batch and answers the ids that are not in the target.
-func (r *runner) loadBatch(ctx context.Context, b ledger.Batch, excluded map[int]uint8, failed map[stage.ID]bool) ([]stage.ID, error) {
+// loadBatch sends what is left of a batch and answers the ids that are not in the target. begins: what has late references
+// is only introduced, and the batch is not done with it.
+func (r *runner) loadBatch(ctx context.Context, b ledger.Batch, begins bool, excluded map[int]uint8, failed map[stage.ID]bool) ([]stage.ID, error) {
 	known, err := outcomesOf(r.dir, b)
 	if err != nil {
 		return nil, err
@@ -208,6 +234,9 @@ func (r *runner) loadBatch(ctx context.Context, b ledger.Batch, excluded map[int
 			return nil, err
 		}
 		s.ids[e.Position] = e.ID
+		if begins {
+			s.begin.note(e)
+		}
 		if len(failed) > 0 && slices.ContainsFunc(e.Refs, func(ref stage.Ref) bool { return failed[ref.ID] }) {
 			held[e.Position] = true
 		}
@@ -231,8 +260,14 @@ func (r *runner) loadBatch(ctx context.Context, b ledger.Batch, excluded map[int
 	if err := s.flush(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.introduce(ctx); err != nil {
+		return nil, err
+	}
 	for position, o := range s.known {
 		s.count(position, o)
+	}
+	if begins {
+		return s.lost, nil
 	}
 	report := ledger.Report{Outcomes: []ledger.BatchOutcome{{Batch: b.ID, State: ledger.Loaded, Outcomes: s.counts}}}
 	r.Session.options.Progress.Add(b.Count)
@@ -282,6 +317,9 @@ func (s *sending) one(ctx context.Context, position int, sealed phi.Sealed, held
 		if there && known.Digest == formDigest(s.run.Pins, sealed.Digest()) && known.Status == statusLoaded {
 			return s.settle(ctx, position, outcome{kind: load.Unchanged, version: known.Version})
 		}
+	}
+	if s.begin.late[position] != nil {
+		return s.postpone(ctx, position, sealed)
 	}
 	s.pending = append(s.pending, sealed)
 	s.places = append(s.places, position)

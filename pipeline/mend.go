@@ -131,6 +131,7 @@ type dropper struct {
 	ids      map[string]bool
 	paths    []string
 	required bool
+	around   bool // what a reference is required in is left out, too
 }
 
 func (d *dropper) object(n *fhir.Node, typ *fhir.Type, path string) *fhir.Node {
@@ -147,6 +148,9 @@ func (d *dropper) object(n *fhir.Node, typ *fhir.Type, path string) *fhir.Node {
 		if value != nil {
 			out.Members = append(out.Members, fhir.Member{Name: m.Name, Value: value})
 		} else if element != nil && element.Min > 0 {
+			if d.around {
+				return nil
+			}
 			d.required = true
 		}
 	}

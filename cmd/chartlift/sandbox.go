@@ -15,6 +15,7 @@ import (
 
 func (a *app) sandboxCommand() *cobra.Command {
 	var listen, store, faults string
+	var integrity bool
 	cmd := &cobra.Command{
 		Use:   "sandbox",
 		Short: "Serve an R4 API for rehearsals and tests",
@@ -30,7 +31,7 @@ loopback unless told otherwise, and is for made-up or rehearsal data only.
 			if err != nil {
 				return err
 			}
-			server, err := sandbox.New(sandbox.Options{Store: store, Faults: faults, Logger: log})
+			server, err := sandbox.New(sandbox.Options{Store: store, Faults: faults, Integrity: integrity, Logger: log})
 			if err != nil {
 				return usagef("%w", err)
 			}
@@ -47,6 +48,7 @@ loopback unless told otherwise, and is for made-up or rehearsal data only.
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8090", "address to listen on; port 0 takes a free one")
 	cmd.Flags().StringVar(&store, "store", "", "file that keeps the resources between starts")
 	cmd.Flags().StringVar(&faults, "faults", "", "faults on request")
+	cmd.Flags().BoolVar(&integrity, "integrity", false, "refuse a resource that refers to one which is not there")
 	return cmd
 }
 

@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 //	clinic                    lays testdata/clinic into the folder; files that are there stay
 //	exits N chartlift …       the command must end with exactly this code
 //	json FILE PATH VALUE      FILE (or stdout) is exactly one JSON document, and holds VALUE at PATH (a.b.0; len counts)
-//	server [FAULTS]           an empty server in place of the one that was there
+//	server [FAULTS]           an empty server in place of the one that was there; integrity before the faults: one that
+//	                          refuses references to what is not there
 //	writes N                  so many versions of resources were made in the server
 //	damage set|delete|copy …  TYPE [PATH VALUE | ID]: somebody changes a resource in the server
 //	hold N                    the N-th request from here that writes waits until `interrupt`
@@ -89,7 +90,8 @@ func (w *world) server() *sandbox.Server {
 }
 
 func (w *world) renew(faults string) error {
-	s, err := sandbox.New(sandbox.Options{Faults: faults})
+	rest, integrity := strings.CutPrefix(faults, "integrity")
+	s, err := sandbox.New(sandbox.Options{Faults: rest, Integrity: integrity})
 	if err != nil {
 		return err
 	}

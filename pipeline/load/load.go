@@ -81,6 +81,10 @@ type Opener interface {
 	Whole(s phi.Sealed, dst []byte) ([]byte, error)
 }
 
+// Edit changes the form in which a resource would be sent. It may be called concurrently, and again for one resource; it
+// must answer the same each time.
+type Edit func(s phi.Sealed, form []byte) ([]byte, error)
+
 // FoundStatus says what a read found.
 type FoundStatus uint8
 
@@ -147,6 +151,11 @@ type Target interface {
 	// Resume is Send for resources that may have arrived already: a batch that was started and has no outcome. It looks
 	// first, and sends only what is not there as it should be.
 	Resume(ctx context.Context, batch []phi.Sealed) ([]Outcome, error)
+
+	// Introduce makes sure that there is something under each id, so that others can refer to it: what is missing is sent
+	// in the form that edit makes of it, and what is there already, in whichever form, is Unchanged. A resource that was
+	// introduced is not loaded: Send follows, when what edit left out is there.
+	Introduce(ctx context.Context, batch []phi.Sealed, edit Edit) ([]Outcome, error)
 
 	// Read reads resources of one type by id and answers in the order of ids. A single resource that cannot be read is
 	// Unknown; an error means that nothing more can be read at all.

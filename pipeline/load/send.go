@@ -27,6 +27,7 @@ type item struct {
 	throttles int  // times it was told to wait
 	definite  bool // the last failure was the target's own word about this very resource
 	elsewhere bool // the target answered with an id that nobody sent
+	edit      Edit // of what is sent; nil: the whole form
 }
 
 // settle is the outcome of an item that will not be sent again. looked is what the last look found.
@@ -44,15 +45,20 @@ func (it *item) settle(looked FoundStatus) {
 
 // Send delivers the resources; see [Target].
 func (t *restTarget) Send(ctx context.Context, batch []phi.Sealed) ([]Outcome, error) {
-	return t.send(ctx, batch, false)
+	return t.send(ctx, batch, false, nil)
 }
 
 // Resume delivers resources that may be there already; see [Target].
 func (t *restTarget) Resume(ctx context.Context, batch []phi.Sealed) ([]Outcome, error) {
-	return t.send(ctx, batch, true)
+	return t.send(ctx, batch, true, nil)
 }
 
-func (t *restTarget) send(ctx context.Context, batch []phi.Sealed, resume bool) ([]Outcome, error) {
+// Introduce sends a first form of what is missing; see [Target].
+func (t *restTarget) Introduce(ctx context.Context, batch []phi.Sealed, edit Edit) ([]Outcome, error) {
+	return t.send(ctx, batch, true, edit)
+}
+
+func (t *restTarget) send(ctx context.Context, batch []phi.Sealed, resume bool, edit Edit) ([]Outcome, error) {
 	outcomes := make([]Outcome, len(batch))
 	all := make([]*item, len(batch))
 	for i, s := range batch {
@@ -63,7 +69,7 @@ func (t *restTarget) send(ctx context.Context, batch []phi.Sealed, resume bool) 
 		if !addressable(s.Type(), s.ID()) {
 			return outcomes, fmt.Errorf("send resource %d of %d: neither type nor id of R4", i+1, len(batch))
 		}
-		all[i] = &item{key: key{s.Type(), s.ID()}, at: i, outcome: outcomes[i]}
+		all[i] = &item{key: key{s.Type(), s.ID()}, at: i, outcome: outcomes[i], edit: edit}
 	}
 	if len(batch) == 0 {
 		return outcomes, nil
@@ -143,7 +149,7 @@ func (t *restTarget) fill(b *body, batch []phi.Sealed, items []*item, most int) 
 			break
 		}
 		var err error
-		if b.whole, err = t.Form(batch[it.at], b.whole[:0]); err != nil {
+		if b.whole, err = t.formOf(it, batch, b.whole[:0]); err != nil {
 			return 0, fmt.Errorf("form of %s/%s: %w", it.typ, it.id, err)
 		}
 		if w.Entries() > 0 && w.Len()+len(b.whole)+entryOverhead > most {
@@ -394,14 +400,27 @@ func (t *restTarget) look(ctx context.Context, batch []phi.Sealed, items []*item
 	}
 	var rest []*item
 	for i, it := range items {
-		if found[i].arrived {
+		switch {
+		case found[i].arrived:
 			it.arrived(found[i].version)
+			continue
+		case it.edit != nil && found[i].status == Present: // more than its first form is there
+			it.outcome.Kind, it.outcome.Version = Unchanged, found[i].version
 			continue
 		}
 		it.outcome.Kind = Pending
 		rest = append(rest, it)
 	}
 	return rest, nil
+}
+
+// formOf is what is sent of an item.
+func (t *restTarget) formOf(it *item, batch []phi.Sealed, dst []byte) ([]byte, error) {
+	form, err := t.Form(batch[it.at], dst)
+	if err != nil || it.edit == nil {
+		return form, err
+	}
+	return it.edit(batch[it.at], form)
 }
 
 // sighting is what a look found for one item.
@@ -428,7 +447,7 @@ func (t *restTarget) lookFor(ctx context.Context, batch []phi.Sealed, items []*i
 		if seen[i].status != Present {
 			continue
 		}
-		if b.whole, err = t.Form(batch[it.at], b.whole[:0]); err != nil {
+		if b.whole, err = t.formOf(it, batch, b.whole[:0]); err != nil {
 			return nil, fmt.Errorf("form of %s/%s: %w", it.typ, it.id, err)
 		}
 		sent, err := fhir.Parse(b.whole)

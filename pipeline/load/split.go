@@ -64,6 +64,13 @@ func (t *splitTarget) Resume(ctx context.Context, batch []phi.Sealed) ([]Outcome
 	return t.send(ctx, batch, Target.Resume)
 }
 
+// Introduce sends first forms to both stores; see [Target].
+func (t *splitTarget) Introduce(ctx context.Context, batch []phi.Sealed, edit Edit) ([]Outcome, error) {
+	return t.send(ctx, batch, func(store Target, ctx context.Context, batch []phi.Sealed) ([]Outcome, error) {
+		return store.Introduce(ctx, batch, edit)
+	})
+}
+
 // send delivers to the clinical store, and then to the identity store what the clinical store took: a whole resource is
 // never left alone with nothing clinical to it.
 func (t *splitTarget) send(ctx context.Context, batch []phi.Sealed, deliver func(Target, context.Context, []phi.Sealed) ([]Outcome, error)) ([]Outcome, error) {

@@ -213,18 +213,6 @@ func TestCoverage(t *testing.T) {
 	}
 }
 
-func TestCircle(t *testing.T) {
-	files := map[string]string{
-		"a.yaml": "from: patients\nto: Patient\nkey: [Id]\npatient: self\nresource:\n  link: [{other: = ref('b', LAST), type: seealso}]\nunused: {BIRTHDATE: r}\n",
-		"b.yaml": "from: obs\nto: Patient\nkey: [PATIENT]\npatient: self\nresource:\n  link: [{other: '= ref(''a'', PATIENT)', type: seealso}]\n",
-	}
-	files["a.yaml"] = strings.Replace(files["a.yaml"], "= ref('b', LAST)", "\"= ref('b', LAST)\"", 1)
-	_, _, faults := compileFiles(t, files)
-	if len(faults) != 1 || !strings.Contains(faults[0].String(), "circle: a → b → a") {
-		t.Error(faults)
-	}
-}
-
 func TestSameTypeFromOneTable(t *testing.T) {
 	files := obs("", "")
 	files["second.yaml"] = files["observation.yaml"]

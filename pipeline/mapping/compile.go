@@ -339,56 +339,6 @@ func (c *compiler) column(b *body, name textAt, what string) int {
 	return i
 }
 
-// levels orders the mappings by their references and faults circles.
-func (c *compiler) levels() {
-	byFile := map[*file]*Mapping{}
-	for _, m := range c.program.Mappings {
-		byFile[m.body.file] = m
-	}
-	edges := map[*Mapping][]*Mapping{}
-	for _, m := range c.program.Mappings {
-		for _, name := range m.Refers {
-			if to := byFile[c.targets[name].file]; to != nil {
-				edges[m] = append(edges[m], to)
-			} else {
-				c.notice(Remark, "absent-target", m.body.file, m.body.file.root, "", "%s refers to %s, whose table is absent: these references will be missing", m.Name, name)
-			}
-		}
-	}
-	const walking, done = 1, 2
-	state := map[*Mapping]int{}
-	var stack []*Mapping
-	var visit func(m *Mapping)
-	visit = func(m *Mapping) {
-		state[m] = walking
-		stack = append(stack, m)
-		for _, to := range edges[m] {
-			switch state[to] {
-			case walking:
-				var names []string
-				for _, x := range stack[slices.Index(stack, to):] {
-					names = append(names, x.Name)
-				}
-				names = append(names, to.Name)
-				c.fault(m.body.file, m.body.root.refNode(to.body.file), "references in a circle cannot be loaded level by level yet; leave one of them out",
-					"the mappings refer to each other in a circle: %s", strings.Join(names, " → "))
-			case done:
-				m.Level = max(m.Level, to.Level+1)
-			default:
-				visit(to)
-				m.Level = max(m.Level, to.Level+1)
-			}
-		}
-		stack = stack[:len(stack)-1]
-		state[m] = done
-	}
-	for _, m := range c.program.Mappings {
-		if state[m] == 0 {
-			visit(m)
-		}
-	}
-}
-
 // collisions faults two mappings that would give different resources one id.
 func (c *compiler) collisions() {
 	type space struct{ typ, space string }

@@ -1,6 +1,8 @@
 package mapping
 
 import (
+	"slices"
+
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/fhirpath"
 )
@@ -105,7 +107,7 @@ func (x *refWriter) write(w *Worker, p *plan, focus fhirpath.Value) status {
 	w.buf = append(w.buf, '}')
 	for i, t := range w.p.Types {
 		if t == x.from.target.typ {
-			w.refs = append(w.refs, Ref{ID: ref.id, Type: uint16(i), Drop: p.drop, Path: p.path})
+			w.refs = append(w.refs, Ref{ID: ref.id, Type: uint16(i), Drop: p.drop, Late: slices.Contains(p.later, t), Path: p.path})
 			break
 		}
 	}

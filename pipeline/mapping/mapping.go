@@ -133,7 +133,9 @@ type Mapping struct {
 	Table      string // the table's name
 	Source     string // the source's name
 	Type       string // the resource type it makes
-	Level      int    // 0 refers to nothing; n refers only to levels below n
+	Level      int    // 0 refers to nothing; n refers only to levels below n, but for references that are late
+	Late       bool   // some of its references are late: their targets are loaded with it, or after it
+	Completes  int    // the level with which the targets of its late references are there
 	Grouped    bool   // `group by`: use GroupKey and MapGroup
 	Duplicates Duplicates
 	Shared     bool     // `patient: none`: belongs to no patient
@@ -163,6 +165,7 @@ type Ref struct {
 	ID   ID
 	Type uint16 // index into Program.Types
 	Drop bool   // `references: drop`: if the target is missing, leave the element out with a finding
+	Late bool   // its target is loaded with the resource or after it, because mappings refer to each other in a circle
 	Path string // element path without indexes, such as participant.individual
 }
 

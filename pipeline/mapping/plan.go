@@ -59,7 +59,8 @@ type plan struct {
 	w     writer   // of the formula; nil if it is evaluated
 	form  *primitive
 	shape shapeKey
-	drop  bool // `references: drop`
+	drop  bool     // `references: drop`
+	later []string // the types of targets that are loaded with the resource or after it
 }
 
 // entry is one entry of a list in the template.
@@ -102,31 +103,6 @@ func (p *plan) failed(wrote uint64) (Code, string) {
 		}
 	}
 	return "", ""
-}
-
-// refNode is the place of the first ref() to a mapping, for faults.
-func (p *plan) refNode(to *file) *yaml.Node {
-	if p == nil {
-		return nil
-	}
-	if p.f != nil {
-		for _, r := range p.f.refs {
-			if r.target.file == to {
-				return p.node
-			}
-		}
-	}
-	for _, m := range p.members {
-		if n := m.refNode(to); n != nil {
-			return n
-		}
-	}
-	for _, e := range p.entries {
-		if n := e.plan.refNode(to); n != nil {
-			return n
-		}
-	}
-	return nil
 }
 
 // tracking finds out below which plans cuts can happen.

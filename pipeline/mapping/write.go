@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -498,7 +499,7 @@ func (w *Worker) reference(text string, p *plan) {
 	name := text[:len(text)-idLength-1]
 	for i, t := range w.p.Types {
 		if t == name {
-			w.refs = append(w.refs, Ref{ID: id, Type: uint16(i), Drop: p.drop, Path: p.path})
+			w.refs = append(w.refs, Ref{ID: id, Type: uint16(i), Drop: p.drop, Late: slices.Contains(p.later, name), Path: p.path})
 			return
 		}
 	}

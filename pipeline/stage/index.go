@@ -38,6 +38,12 @@ const (
 	refBytes   = 20 + 2 + 1
 )
 
+// The flags of a reference on disk.
+const (
+	refDrop = 1 << iota
+	refLate
+)
+
 func appendEntry(dst []byte, e *Entry) []byte {
 	dst = append(dst, e.ID[:]...)
 	dst = append(dst, e.Patient[:]...)
@@ -50,11 +56,14 @@ func appendEntry(dst []byte, e *Entry) []byte {
 		r := &e.Refs[i]
 		dst = append(dst, r.ID[:]...)
 		dst = binary.LittleEndian.AppendUint16(dst, r.Type)
-		drop := byte(0)
+		flags := byte(0)
 		if r.Drop {
-			drop = 1
+			flags |= refDrop
 		}
-		dst = append(dst, drop)
+		if r.Late {
+			flags |= refLate
+		}
+		dst = append(dst, flags)
 	}
 	return dst
 }
@@ -82,7 +91,7 @@ func readEntry(c *cursor, e *Entry) bool {
 	}
 	b = c.take(int(refs) * refBytes)
 	for ; len(b) > 0; b = b[refBytes:] {
-		e.Refs = append(e.Refs, Ref{ID: ID(b[:20]), Type: binary.LittleEndian.Uint16(b[20:]), Drop: b[22] != 0})
+		e.Refs = append(e.Refs, Ref{ID: ID(b[:20]), Type: binary.LittleEndian.Uint16(b[20:]), Drop: b[22]&refDrop != 0, Late: b[22]&refLate != 0})
 	}
 	return true
 }

@@ -9,6 +9,7 @@ type Ref struct {
 	ID   ID
 	Type uint16 // the type of the target, in the caller's numbering
 	Drop bool   // whether a dangling reference may be dropped instead of refusing the resource
+	Late bool   // whether its target may be loaded later: the resource is introduced without the reference
 }
 
 // Key goes into the index of a batch beside the sealed resource. Writer.Add copies the references.

@@ -83,7 +83,7 @@ func idOf(n int) ID {
 func keyOf(n int) Key {
 	k := Key{ID: idOf(n), Patient: idOf(1000 + n%7), Ordinal: int64(n + 1)}
 	for i := range n % 4 {
-		k.Refs = append(k.Refs, Ref{ID: idOf(n + i), Type: uint16(300 + i), Drop: i%2 == 1})
+		k.Refs = append(k.Refs, Ref{ID: idOf(n + i), Type: uint16(300 + i), Drop: i%2 == 1, Late: i%3 == 1})
 	}
 	return k
 }
