@@ -254,11 +254,40 @@ func (t *templates) allowed() {
 			}
 		}
 	}
-	for _, r := range f.references {
-		if r.name != "" && !slices.Contains(t.paths, r.name) && !slices.Contains(t.paths, r.name+".reference") {
-			t.c.fault(f, r.key, document.Hint(r.name, t.paths), "references: no formula stands at %q", r.name)
+	refs := map[string][]*plan{}
+	b := t.b.root
+	b.references(refs)
+	var paths []string
+	for _, list := range refs {
+		for _, p := range list {
+			paths = append(paths, strings.TrimSuffix(p.path, ".reference"))
 		}
 	}
+	slices.Sort(paths)
+	for _, r := range f.references {
+		switch {
+		case r.name == "" || b == nil:
+		case !slices.Contains(paths, r.name):
+			hint := document.Hint(r.name, paths)
+			if hint == "" && len(paths) > 0 {
+				hint = "there is one at " + strings.Join(slices.Compact(paths), ", ")
+			}
+			t.c.fault(f, r.key, hint, "references: no ref() stands at %q", r.name)
+		case r.value.Value == "drop" && requiredAt(b.typ, r.name):
+			t.c.notice(Remark, "drop-required", f, r.key, "", "references: %s.%s is required where it stands, so a record is refused if its target is missing, not written without", b.typ.Name, r.name)
+		}
+	}
+}
+
+// requiredAt tells whether the element at a path is required in what holds it.
+func requiredAt(typ *fhir.Type, path string) bool {
+	var e *fhir.Element
+	for _, step := range strings.Split(path, ".") {
+		if e, typ = typ.Element(step); e == nil {
+			return false
+		}
+	}
+	return e.Min > 0
 }
 
 // refers finishes the list of mappings this one refers to.
