@@ -23,7 +23,8 @@ func (a *app) sandboxCommand() *cobra.Command {
 and transaction. It keeps everything in memory, or with --store in a file. It knows no passwords: it listens on
 loopback unless told otherwise, and is for made-up or rehearsal data only.
 
---faults makes it fail as real servers do, repeatably; "chartlift help faults" lists them.`,
+--faults makes it fail as real servers do, repeatably; "chartlift help faults" lists them. --integrity makes it refuse a
+resource that refers to one which is not there, as strict servers do.`,
 		Example: "  chartlift sandbox\n  chartlift sandbox --listen 127.0.0.1:9090 --store sandbox.log --faults 429:0.05",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

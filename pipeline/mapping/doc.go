@@ -5,8 +5,9 @@
 // # The language
 //
 // A pack is a folder: NAME.yaml is a mapping, NAME.cases.yaml holds its cases, maps/NAME.csv or maps/NAME.json is
-// the concept map NAME.
-// One mapping file says how the records of one table become resources of one type:
+// the concept map NAME. What mappings share lies in pack.yaml and fragments/NAME.yaml, see below. `chartlift schema`
+// writes schemas with which an editor completes and checks these files. One mapping file says how the records of one
+// table become resources of one type:
 //
 //	name: condition               # default: the file's name without .yaml
 //	from: conditions              # the table; `source/table` where two sources have a table of that name
@@ -17,9 +18,11 @@
 //	duplicates: refuse            # a second record with the same key: refuse | merge | number
 //	optional: [SYSTEM]            # columns that some exports lack; they are blank then
 //	rename: {DATE: START}         # a table without START has its column DATE called START
+//	constants: {limit: = 5}       # values that formulas use as %limit, see below
 //	patient: = ref('patient', PATIENT)     # or `self` (only to: Patient), or `none` (shared resources)
 //	references: refuse            # ref() to what was never made: refuse (default) | drop; or a map by element path:
-//	                              #   {encounter: drop, participant.individual: drop}
+//	                              #   {encounter: drop, participant.individual: drop} (without list indexes; a
+//	                              #   record whose required reference leads nowhere is refused all the same)
 //	with: {notes: {table: visit_notes, on: {visit: ID}}}   # rows of other tables as children, see below
 //	group by: [PATIENT, DATE]     # one resource for each group of records, see below
 //	forEach: = A | B              # several resources from a record, see below
@@ -44,6 +47,9 @@
 // `resourceType`, meta.profile, meta.tag, meta.versionId and meta.lastUpdated are written by Chartlift and may not
 // stand in a template.
 //
+// A literal without quotes that is the name of a column, or looks like a call, is a finding: most likely its `=` is
+// missing. In quotes it is meant as it stands.
+//
 // An element that repeats takes a list, or a formula or an object alone, which is then the only entry of the list
 // (`category: {coding: …}` is category: [{coding: …}]); a formula may give several values, each becomes an entry. A
 // list entry of the form
@@ -54,6 +60,64 @@
 // becomes one entry for each item of the collection. In its formulas a name is looked for in the item first (a column,
 // if the item is a row), then among the columns of the record; $this is the item. For entries that are primitives write
 // {forEach: = …, value: = …}.
+//
+// # Fragments
+//
+// What several mappings of a pack have in common stands once in fragments/NAME.yaml: what it takes and what it gives.
+//
+//	# fragments/us-address.yaml
+//	takes:
+//	  street:                       # must be filled
+//	  city:
+//	  use: home                     # stands there if nobody fills it
+//	gives:
+//	  use: = %use
+//	  line: = %street
+//	  text: = %street & ', ' & %city
+//
+// A mapping includes it wherever an object stands: in the template, in an entry of a list, in skip, refuse, find,
+// unused and the other keys that hold names, and at the top (then it gives keys of the mapping):
+//
+//	address:
+//	  - include: {us-address: {street: = ADDRESS1, city: = CITY}}
+//	    country: US
+//	skip:
+//	  include: test-patients        # one that takes nothing; [one, another] are several
+//	  no visit: = VISIT.empty()
+//
+// It is as if the fragment were written there. An own key beside `include:` wins, whole; two fragments that give one
+// key are a fault. An object that is nothing but `include:` may become anything that a fragment gives: a formula, a
+// list; as an entry of a list, a list becomes entries. `takes: [street, city]` are holes that must be filled. A value
+// that is nothing but a hole becomes what fills it: a formula, a literal, an object, a list. Inside a formula a hole is
+// replaced by the formula that fills it, as if in parentheses, or by the text; the names in it are looked for where the
+// hole stands, so within where() among the columns of its rows (%record.NAME is always the record's). Fragments include
+// others, not in a circle and at most 16 deep, and only those of their own pack.
+//
+// A fault in a fragment names the fragment's line and, as `included in`, the mapping's; the columns are those of each
+// table that uses it. A fragment that nobody includes is a notice.
+//
+// # Constants and defaults
+//
+// pack.yaml holds what all mappings of the pack have in common:
+//
+//	constants:
+//	  mrn_system: https://riverside.example/mrn
+//	  inpatient: [IP, ICU]          # several values: CLASS in %inpatient
+//	  cutover: = @2026-06-01        # a formula that reads no record; it may use the constants above it
+//	defaults:
+//	  duplicates: number            # for mappings without duplicates:
+//	  references: drop              # for mappings without references:
+//	  patient: = ref('patient', PATIENT)   # for mappings without patient:, but those that make Patient
+//	  profile: {Patient: http://…}  # for mappings without profile:, by the type they make
+//	  optional: [SITE]              # added to the mapping's own
+//	  unused: {ROW_ID: a surrogate} # added to the mapping's own, wherever the column is not read
+//	  meta: {source: urn:riverside} # elements of meta that the template does not have
+//
+// The mapping's own key wins over a default. A constant is a String, or what its formula gives; formulas use it as
+// %mrn_system, so does `eval` and a wave of the plan, and all that is built of constants alone is computed while
+// compiling. A mapping's own `constants:` win over those of its pack, and the plan's `constants:` (of the same kind)
+// stand in place of the pack's. %sct, %loinc, %ucum and %`vs-…` are there without being said. A constant that no formula
+// uses is a notice.
 //
 // # Empty
 //
@@ -174,6 +238,14 @@
 // They may make different types. Two that make the same type need different `ids:` if they make different resources of
 // one key, or the same `ids:` and key if they agree on purpose.
 //
+// # Circles
+//
+// Resources are loaded in the order of their references, which `check` shows as levels. Where mappings refer to each
+// other in a circle, or one to itself (Organization.partOf), there is no such order, and `check` names the circle. The
+// references that mean the fewest elements are then late: what has one is first written without it, if the target does
+// not have it yet, and written whole when the targets are there. A reference can be late if it, or something around it,
+// may be left out by R4; a circle of references that are all required is a fault.
+//
 // # Cases
 //
 // NAME.cases.yaml is a list:
@@ -197,6 +269,16 @@
 // America/Chicago` is the zone of the source for that case. One of want, refused and skipped must be there; `want:
 // []` is a record that makes nothing. `chartlift test --update` writes what a mapping makes now into cases that fail, and
 // gives one to a case that has none yet.
+//
+// Constants have the values of the pack in cases, not those of a plan.
+//
+// # In an editor
+//
+// `chartlift schema > mapping.schema.json` writes a JSON Schema of mapping files, which knows every element, choice and
+// required code of the type in `to:`; `chartlift schema cases`, pack, fragment and plan those of the others. An editor
+// with the YAML language server reads it by the first line of a file:
+//
+//	# yaml-language-server: $schema=../mapping.schema.json
 //
 // # Outcomes
 //

@@ -324,8 +324,14 @@ func count(n *yaml.Node) int {
 func (x *expander) arguments(in inclusion, fr *fragment, shift int) map[string]*yaml.Node {
 	names := make([]string, len(fr.takes))
 	args := map[string]*yaml.Node{}
+	cut := false
 	for _, p := range document.Pairs(in.args) {
 		args[p.Key] = p.Value
+		text, _, ok := isFormula(p.Value)
+		if message := spoiled(p.Value, text, in.args.Style&yaml.FlowStyle != 0); ok && message != "" {
+			x.fault(p.Value, "write it as '= …', with '' for each ' in it", "%s", message)
+			args[p.Key], cut = emptyFormula(p.Value), true
+		}
 	}
 	for i, h := range fr.takes {
 		names[i] = h.name
@@ -340,7 +346,7 @@ func (x *expander) arguments(in inclusion, fr *fragment, shift int) map[string]*
 		args[h.name] = emptyFormula(in.name)
 	}
 	for _, p := range document.Pairs(in.args) {
-		if !slices.Contains(names, p.Key) {
+		if !slices.Contains(names, p.Key) && !(cut && (document.IsNull(p.Value) || !balancedRest(p.Key))) {
 			hint := document.Hint(p.Key, names)
 			switch {
 			case hint == "" && len(names) == 0:

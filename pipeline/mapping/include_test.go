@@ -113,6 +113,8 @@ func TestIncludeFaults(t *testing.T) {
 			"pack/observation.yaml:9:43: there is no column `UNITT` (did you mean UNIT?)"},
 		{"behind an argument", "  valueString: {include: {s: {x: = NOTE & UNIT}}}\n", []string{"fragments/s.yaml", "takes: [x]\ngives: = CODE & %x & CODEE\n"},
 			"pack/fragments/s.yaml:2:22: there is no column `CODEE`, included in pack/observation.yaml:9:27 (did you mean CODE?)"},
+		{"a comma in an argument", "  valueString: {include: {s: {x: = iif(CODE ~ 'a', NOTE, UNIT)}}}\n", []string{"fragments/s.yaml", "takes: [x]\ngives: = %x\n"},
+			"pack/observation.yaml:9:34: a formula inside {} or [] that holds a comma or a bracket must be quoted: YAML cuts it there (write it as '= …', with '' for each ' in it)"},
 		{"circle", "  method: {include: a}\n", []string{"fragments/a.yaml", "gives: {include: b}\n", "fragments/b.yaml", "gives: {include: a}\n"},
 			"pack/fragments/b.yaml:1:18: the fragments include each other in a circle: a → b → a, included in pack/fragments/a.yaml:1:18, from pack/observation.yaml:9:21"},
 		{"not filled", "  method: {include: m}\n", []string{"fragments/m.yaml", "takes: [text]\ngives: {text: = %text}\n"},
@@ -149,6 +151,37 @@ func TestIncludeFaults(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestManualsExample: the fragment of the manual does what the manual says.
+func TestManualsExample(t *testing.T) {
+	fragment := `takes:
+  street:                       # must be filled
+  city:
+  use: home                     # stands there if nobody fills it
+gives:
+  use: = %use
+  line: = %street
+  text: = %street & ', ' & %city
+`
+	files := map[string]string{"fragments/us-address.yaml": fragment, "observation.yaml": `from: obs
+to: Organization
+key: [CODE]
+patient: none
+skip:
+  include: nobody
+resource:
+  name: = CODE
+  address:
+    - include: {us-address: {street: = NOTE, city: = UNIT}}
+      country: US
+unused: {PATIENT: r, DATE: r, VALUE: r}
+`, "fragments/nobody.yaml": "gives: {nobody: = CODE.empty()}\n"}
+	out, _ := run(t, mustCompile(t, files), obsRecord("p", "c", "", "", "Town", "Road 1"))
+	want := []string{`{"address":[{"country":"US","line":["Road 1"],"text":"Road 1, Town","use":"home"}],"name":"c","resourceType":"Organization"}`}
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

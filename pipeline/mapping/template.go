@@ -313,7 +313,7 @@ func (t *templates) member(pair document.Pair, typ *fhir.Type, at place) (*plan,
 	e, et := typ.Element(bare)
 	switch {
 	case e == nil:
-		if !t.rest(pair.Node, at) {
+		if !t.rest(pair.Node, at) && !(document.IsNull(pair.Value) && pair.Node.Line == t.f.cut) {
 			t.c.fault(t.b.file, pair.Node, elementHint(typ, name), "%s has no element %q", typ.Name, name)
 		}
 		return nil, nil
