@@ -104,10 +104,11 @@ func (a *app) printCheck(s *pipeline.Session, moved []profile.Drift, drift bool)
 			Column   int    `json:"column"`
 			Message  string `json:"message"`
 			Hint     string `json:"hint,omitempty"`
+			Included string `json:"included,omitempty"` // from where the file was included, if it is a fragment
 		}
 		list := []notice{}
 		for _, n := range s.Notices {
-			list = append(list, notice{n.Severity.String(), n.Rule, n.File, n.Line, n.Column, n.Message, n.Hint})
+			list = append(list, notice{n.Severity.String(), n.Rule, n.File, n.Line, n.Column, n.Message, n.Hint, n.From})
 		}
 		doc := map[string]any{"notices": list, "findings": findings}
 		if drift {

@@ -172,7 +172,7 @@ func (p *Program) counts(t *tally) (formulas []FormulaCount, unmapped []Unmapped
 			continue
 		}
 		place := f.place
-		place.Message = ""
+		place.Message, place.From = "", ""
 		formulas = append(formulas, FormulaCount{Mapping: f.mapping, Path: f.path, Place: strings.TrimSuffix(place.String(), ": "), Reason: f.allowed,
 			Reads: c.read, Writes: c.read - c.empty, Empties: c.empty})
 	}
