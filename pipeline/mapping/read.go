@@ -118,11 +118,16 @@ func readYAML(fsys fs.FS, name, shown string) (root *yaml.Node, lines []string, 
 		return nil, nil, Faults{*fault}
 	}
 	root, found := document.Parse(shown, data)
-	lines = strings.Split(string(data), "\n")
+	lines = splitLines(string(data))
 	if root == nil && len(found) == 0 {
 		return nil, lines, Faults{{File: shown, Line: 1, Column: 1, Message: "the file is empty"}}
 	}
 	return root, lines, explain(found, lines)
+}
+
+// splitLines cuts a text where YAML counts lines, so that places agree.
+func splitLines(text string) []string {
+	return strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n").Replace(text), "\n")
 }
 
 // readFolder lists a folder of the pack; one that is not there has no files.
