@@ -136,12 +136,14 @@ func (a *app) printCheck(s *pipeline.Session, moved []profile.Drift, drift bool)
 	return nil
 }
 
-// printNotices shows every finding, and of each kind of notice the first: the tenth like it teaches nobody anything.
-// --json has them all.
+// printNotices shows every finding, and of each kind of notice the first: the tenth like it teaches nobody anything. Only
+// circles are all shown, since each says how its resources are loaded. --json has everything.
 func (a *app) printNotices(notices []mapping.Notice) {
 	more := map[string]int{}
 	for _, n := range notices {
-		more[n.Rule]++
+		if n.Rule != mapping.RuleCircle {
+			more[n.Rule]++
+		}
 	}
 	shown := map[string]bool{}
 	for _, n := range notices {
@@ -153,7 +155,7 @@ func (a *app) printNotices(notices []mapping.Notice) {
 		if n.Severity == mapping.IsFinding || shown[n.Rule] {
 			continue
 		}
-		shown[n.Rule] = true
+		shown[n.Rule] = n.Rule != mapping.RuleCircle
 		fmt.Fprintf(a.stdout, "%s: %s", n.Severity, n.Fault)
 		if others := more[n.Rule] - 1; others > 0 {
 			fmt.Fprintf(a.stdout, "; and %d more like it", others)

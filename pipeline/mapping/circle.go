@@ -14,6 +14,9 @@ import (
 // in a circle, or one to itself, no order does: some references of the circle are late. A resource with late references
 // is introduced without them, and written whole when their targets are there.
 
+// RuleCircle is the rule of the notices about mappings that refer to each other in a circle.
+const RuleCircle = "circle"
+
 // edge is that one mapping refers to another.
 type edge struct {
 	from, to *Mapping
@@ -252,7 +255,7 @@ func (c *compiler) tellLate(g graph, circle []*Mapping, e *edge) {
 			paths = append(paths, path)
 		}
 	}
-	c.notices = append(c.notices, Notice{Severity: Remark, Rule: "circle", Subject: e.from.Name,
+	c.notices = append(c.notices, Notice{Severity: Remark, Rule: RuleCircle, Subject: e.from.Name,
 		Fault: e.from.body.file.at(e.node(), "", "the mappings refer to each other in a circle: %s; %s is written first without %s, and whole when its targets are there",
 			circleText(g.around(circle, e, true)), e.from.Name, strings.Join(paths, ", "))})
 }
