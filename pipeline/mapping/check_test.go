@@ -192,6 +192,43 @@ func TestBlankFinding(t *testing.T) {
 	}
 }
 
+// A literal that is a column's name, or looks like a call, is a finding; in quotes, and where it is a code of a required
+// binding, it is meant.
+func TestLiteralFinding(t *testing.T) {
+	for line, want := range map[string]int{
+		"  valueString: NOTE\n":               1,
+		"  valueString: NOTE.upper()\n":       1,
+		"  method: {text: \"ref('a', B)\"}\n": 0,
+		"  method: {text: iif(x)}\n":          1,
+		"  valueString: 'NOTE'\n":             0,
+		"  valueString: A note (short)\n":     0,
+		"  valueString: = NOTE\n":             0,
+	} {
+		_, notices, faults := compileFiles(t, obs("", line))
+		if len(faults) > 0 {
+			t.Fatal(faults)
+		}
+		got := 0
+		for _, n := range notices {
+			if n.Rule == "literal" {
+				got++
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %d findings, want %d", strings.TrimSpace(line), got, want)
+		}
+	}
+	files := with(map[string]string{}, "patient.yaml", strings.Replace(patientMapping, "  name:", "  gender: male\n  name:", 1))
+	tables := []*extract.Table{{Source: "ehr", Name: "patients", Columns: []string{"Id", "LAST", "BIRTHDATE", "male"}}}
+	pack, _ := readFiles(t, files)
+	_, notices, _ := Compile([]*Pack{pack}, Options{Migration: "m", IDKey: make([]byte, 32), Sources: []Source{{Name: "ehr", Tables: tables}}})
+	for _, n := range notices {
+		if n.Rule == "literal" {
+			t.Error(n.Fault)
+		}
+	}
+}
+
 func TestCoverage(t *testing.T) {
 	files := obs("", "")
 	files["observation.yaml"] = strings.Replace(files["observation.yaml"], "VALUE: r, ", "", 1)

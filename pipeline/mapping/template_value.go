@@ -157,7 +157,9 @@ func (t *templates) literal(p *plan, n *yaml.Node, at place) {
 		t.c.fault(t.b.file, n, "such as http://loinc.org", "%s is an absolute URI, not %q", p.elem.Path, text)
 		return
 	}
-	t.warnLiteral(n)
+	if requiredCodes(p.elem) == nil { // a code of the element's own is meant, whatever columns there are
+		t.warnLiteral(n)
+	}
 	p.kind = planConst
 	if rawType(p.typ) {
 		p.text = []byte(text)
