@@ -7,7 +7,6 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/chartlift/chartlift/pipeline/fhirpath"
-	"github.com/chartlift/chartlift/pipeline/internal/document"
 	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
@@ -153,5 +152,5 @@ func (t *trace) literal(b *body, at int, path string) Fault {
 }
 
 func placeOf(n templateNode) Fault {
-	return document.At(n.file.path, n.node, "")
+	return n.file.at(n.node, "", "")
 }
