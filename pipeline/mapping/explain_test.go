@@ -181,11 +181,15 @@ func checkPolicy(t *testing.T, e *Explained, s *phi.Sealer, r *Resource) {
 // literalAt is the text of the file at a place, without an opening quote.
 func literalAt(t *testing.T, p *Program, at Fault) string {
 	t.Helper()
+	files := map[string][]string{}
 	for _, f := range p.files {
-		if f.path == at.File && at.Line <= len(f.lines) {
-			line := f.lines[at.Line-1]
-			return strings.TrimPrefix(strings.TrimLeft(string([]rune(line)[at.Column-1:]), `'"`), "=")
+		files[f.path] = f.lines
+		for _, x := range f.pack.fragments {
+			files[x.path] = x.lines
 		}
+	}
+	if lines := files[at.File]; at.Line <= len(lines) {
+		return strings.TrimPrefix(strings.TrimLeft(string([]rune(lines[at.Line-1])[at.Column-1:]), `'"`), "=")
 	}
 	t.Fatalf("no file %s", at.File)
 	return ""

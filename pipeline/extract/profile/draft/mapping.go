@@ -201,15 +201,21 @@ func entry(parts ...[]string) []string {
 
 // when takes a column of dates for an element that takes days, or days and times.
 func (m *mapping) when(path string, times bool, wishes ...string) []string {
+	lines, _ := m.whenColumn(path, times, wishes...)
+	return lines
+}
+
+// whenColumn is when, and the column.
+func (m *mapping) whenColumn(path string, times bool, wishes ...string) ([]string, *profile.Column) {
 	var f, note string
 	c := m.take(func(c *profile.Column) bool {
 		f, note, _ = m.date(c, times)
 		return f != ""
 	}, wishes...)
 	if c == nil {
-		return nil
+		return nil, nil
 	}
-	return []string{path + ": " + formula(f) + "  # guess" + note}
+	return []string{path + ": " + formula(f) + "  # guess" + note}, c
 }
 
 // shareOfDates is how much of a column must be dates to be read as such; the rest is refused when it is mapped.

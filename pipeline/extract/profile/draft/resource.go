@@ -47,8 +47,12 @@ func (m *mapping) resource() (lines []string, why string) {
 		add(m.link("serviceProvider", "Organization"))
 	case "Condition":
 		add(object("code", m.concept()), subject(), m.link("encounter", "Encounter"))
-		add(m.when("onsetDateTime", true, "onset", "start", "started", "noted", "begin", "date", "diagnosed"),
-			m.when("abatementDateTime", true, "stop", "end", "resolved", "abated", "ended"), m.when("recordedDate", true, "recorded", "entered", "created"))
+		onset := m.when("onsetDateTime", true, "onset", "start", "started", "noted", "begin", "date", "diagnosed")
+		abated, end := m.whenColumn("abatementDateTime", true, "stop", "end", "resolved", "abated", "ended")
+		if end != nil { // R4 wants to hear that a condition with an end is over (con-4)
+			add(clinicalStatus("condition-clinical", "resolved", end))
+		}
+		add(onset, abated, m.when("recordedDate", true, "recorded", "entered", "created"))
 	case "Observation":
 		code := m.concept()
 		if code == nil {
@@ -67,6 +71,8 @@ func (m *mapping) resource() (lines []string, why string) {
 		add(m.when("authoredOn", true, "authored", "ordered", "prescribed", "start", "started", "date", "begin"), m.link("requester", "Practitioner"))
 	case "AllergyIntolerance":
 		add(object("code", m.concept()), m.link("patient", "Patient"), m.link("encounter", "Encounter"))
+		// R4 has no allergy without a status (ait-1).
+		add(clinicalStatus("allergyintolerance-clinical", "inactive", m.take(func(c *profile.Column) bool { return !notDate(c) }, "stop", "end", "resolved", "ended", "inactivated")))
 		add(m.when("onsetDateTime", true, "onset", "start", "begin"), m.when("recordedDate", true, "recorded", "noted", "entered", "date", "created"))
 	case "Immunization":
 		code := m.concept()
@@ -89,6 +95,16 @@ func (m *mapping) resource() (lines []string, why string) {
 		return nil, "no column was recognised"
 	}
 	return lines, ""
+}
+
+// clinicalStatus is the status by whether the record has an end: `over` or active. Without a column for it, it is for a
+// person to choose.
+func clinicalStatus(system, over string, end *profile.Column) []string {
+	system = "http://terminology.hl7.org/CodeSystem/" + system
+	if end == nil {
+		return []string{"clinicalStatus: {coding: [{system: " + text(system) + ", code: active}]}  # choose; the table has no column for it"}
+	}
+	return value("clinicalStatus", "iif("+name(end.Name)+".exists(), '"+over+"', 'active').coding('"+system+"').concept()")
 }
 
 // identifier is the key, if it is one column. Its system is for a person to name.
