@@ -28,7 +28,7 @@ type EvalValue struct {
 func EvalResource(expr string, data []byte, now time.Time) ([]EvalValue, error) {
 	c := fhirpath.NewContext()
 	c.Now = now
-	env := &fhirpath.Env{Strict: true}
+	env := &fhirpath.Env{Strict: true, Terminology: storeOf(nil, nil)}
 	var focus fhirpath.Value
 	if data != nil {
 		node, err := fhir.Parse(data)

@@ -191,7 +191,8 @@ func (s *Session) compile(ctx context.Context) error {
 	codes, found := readCodes(ctx, s.Plan.Codes)
 	faults = append(faults, found...)
 	s.guides, s.codes = guides, codes
-	options.Validator = validatorOf(guides, codes)
+	store := storeOf(guides, codes)
+	options.Terminology, options.Validator = store, validatorOf(store, guides)
 	for _, p := range s.Plan.Sources {
 		tables, err := s.openTables(ctx, p)
 		if ctx.Err() != nil {

@@ -56,7 +56,7 @@ func newValidator(ctx context.Context, guides, files []string) (*validate.Valida
 	if len(faults) > 0 {
 		return nil, faults
 	}
-	return validatorOf(packages, codes), nil
+	return validatorOf(storeOf(packages, codes), packages), nil
 }
 
 // readCodes reads code systems and value sets; nil if there is no file.
@@ -79,12 +79,17 @@ func readCodes(ctx context.Context, files []string) (*terminology.Definitions, F
 	return terminology.ReadFiles(ctx, os.DirFS(root), paths...)
 }
 
-// validatorOf is a validator of packages, R4's own behind them, and of the user's own code systems.
-func validatorOf(packages []*fhir.Package, codes *terminology.Definitions) *validate.Validator {
-	store := terminology.NewStore(append([]*fhir.Package{fhir.Core()}, packages...)...) // later ones win
+// storeOf is what R4, packages and the user's own files say of codes; of two definitions of one thing the later counts.
+func storeOf(packages []*fhir.Package, codes *terminology.Definitions) *terminology.Store {
+	store := terminology.NewStore(append([]*fhir.Package{fhir.Core()}, packages...)...)
 	if codes != nil {
 		store.Add(codes)
 	}
+	return store
+}
+
+// validatorOf is a validator of packages, R4's own behind them.
+func validatorOf(store *terminology.Store, packages []*fhir.Package) *validate.Validator {
 	return validate.New(store, append(packages[:len(packages):len(packages)], fhir.Core())...)
 }
 

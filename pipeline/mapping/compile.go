@@ -418,7 +418,7 @@ func (c *compiler) finish() {
 		}
 	}
 	slices.Sort(p.Types)
-	p.policy, p.validator = c.o.Policy, c.o.Validator
+	p.policy, p.terminology, p.validator = c.o.Policy, c.o.Terminology, c.o.Validator
 	p.targets, p.packs, p.sources, p.files = c.targets, c.packs, c.o.Sources, c.files
 	p.constants = c.allConstants()
 	p.digest = c.digest()

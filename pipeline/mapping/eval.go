@@ -28,7 +28,7 @@ func (p *Program) Evaluator(t *extract.Table, expression string) (*Evaluator, []
 			b.blank, f.zone = s.Blank, s.Zone
 		}
 	}
-	env := &fhirpath.Env{Columns: b.columns, Strict: true, Record: true, Functions: c.functions(f), Constants: p.constants}
+	env := &fhirpath.Env{Columns: b.columns, Strict: true, Record: true, Functions: c.functions(f), Constants: p.constants, Terminology: p.terminology}
 	expr, problems := fhirpath.Compile(expression, env)
 	var faults Faults
 	var notices []Notice

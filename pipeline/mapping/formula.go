@@ -81,7 +81,7 @@ func (f *formulaCompiler) compile(n *yaml.Node, env *fhirpath.Env, path string, 
 	}
 	f.refs = nil
 	withFunctions := *env
-	withFunctions.Functions, withFunctions.Constants = f.c.functions(f), f.constants
+	withFunctions.Functions, withFunctions.Constants, withFunctions.Terminology = f.c.functions(f), f.constants, f.c.o.Terminology
 	expr, problems := fhirpath.Compile(text, &withFunctions)
 	f.c.problems(f.file, n, start, problems)
 	if expr == nil {

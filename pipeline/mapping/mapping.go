@@ -6,6 +6,7 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/fhirpath"
 	"github.com/chartlift/chartlift/pipeline/internal/document"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/terminology"
@@ -89,6 +90,9 @@ type Options struct {
 	Policy       *phi.Policy
 	Sources      []Source
 	UnusedTables map[string]string // tables that no mapping reads on purpose, by name or pattern (path.Match), with the reason
+	// Terminology is what memberOf() and subsumes() in formulas ask; nil: R4's own required value sets.
+	Terminology fhirpath.Terminology
+
 	// Validator judges what the mappings write; nil: nothing is judged.
 	Validator *validate.Validator
 	// Constants override those of the packs; PlanFile is where they stand, for faults.

@@ -18,20 +18,21 @@ type Program struct {
 	Types    []string   // the resource types, sorted; Ref.Type is an index into it
 	Indexes  []*Index   // the tables that mappings read beside their own, and how
 
-	migration string
-	idKey     []byte
-	policy    *phi.Policy
-	validator *validate.Validator // nil: nothing is judged
-	digest    string
-	zones     []*time.Location
-	refs      int // ref()s that have a place in the workers' memory
-	maps      []*mapSlot
-	formulas  []programFormula
-	targets   map[string]*refTarget
-	packs     []*Pack
-	sources   []Source
-	files     []*file
-	constants map[string]fhirpath.Constant // of all packs, the first pack's first
+	migration   string
+	idKey       []byte
+	policy      *phi.Policy
+	terminology fhirpath.Terminology
+	validator   *validate.Validator // nil: nothing is judged
+	digest      string
+	zones       []*time.Location
+	refs        int // ref()s that have a place in the workers' memory
+	maps        []*mapSlot
+	formulas    []programFormula
+	targets     map[string]*refTarget
+	packs       []*Pack
+	sources     []Source
+	files       []*file
+	constants   map[string]fhirpath.Constant // of all packs, the first pack's first
 
 	mu      sync.Mutex
 	workers []*Worker
