@@ -77,12 +77,11 @@ func readPackage(r io.Reader) (*Package, error) {
 	if err != nil {
 		return nil, fmt.Errorf("is no gzipped archive: %w", err)
 	}
-	pack, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	b, err := newPackageReader()
 	if err != nil {
 		return nil, err
 	}
-	defer pack.Close()
-	b := &packageReader{p: &Package{}, pack: pack, texts: map[string][sha256.Size]byte{}, sums: map[string][sha256.Size]byte{}, whole: map[string]string{}}
+	defer b.pack.Close()
 	unpacked := &bounded{r: zip, in: in}
 	archive := tar.NewReader(unpacked)
 	for entries := 0; ; entries++ {
@@ -114,6 +113,33 @@ type packageReader struct {
 	texts map[string][sha256.Size]byte // type, url and version → digest of the text
 	sums  map[string][sha256.Size]byte // file → digest of its text, of the definitions
 	whole map[string]string            // value set → the code system that says that it is all of its codes
+}
+
+func newPackageReader() (*packageReader, error) {
+	pack, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	return &packageReader{p: &Package{}, pack: pack, texts: map[string][sha256.Size]byte{}, sums: map[string][sha256.Size]byte{}, whole: map[string]string{}}, nil
+}
+
+// NewPackage makes a package of resources, as [ReadPackage] does of an archive: what is no definition of a type that is
+// kept is left out. The error is of two definitions of one canonical and version that differ.
+func NewPackage(name, version string, resources ...*Node) (*Package, error) {
+	b, err := newPackageReader()
+	if err != nil {
+		return nil, err
+	}
+	defer b.pack.Close()
+	b.p.Name, b.p.Version, b.head = name, version, true
+	for _, n := range resources {
+		text := n.AppendCanonical(nil)
+		sum := sha256.Sum256(text)
+		if err := b.definition(hex.EncodeToString(sum[:]), n, text); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return b.finish()
 }
 
 func (b *packageReader) entry(head *tar.Header, r io.Reader) error {

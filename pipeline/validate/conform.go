@@ -30,7 +30,7 @@ func (c *Checker) conformance(n *fhir.Node, t *fhir.Type, given []string) {
 		p := c.v.profile(url)
 		switch {
 		case p == nil:
-			c.unknown(c.v.note("profile", url, "its definition is not at hand"))
+			c.unknown(c.v.noProfile("profile", url))
 		case !t.Is(p.typ.Name):
 			c.report(Issue{Severity: Error, Code: "structure", Rule: RuleDefinition, Profile: url, Message: "the profile is of another type of resource"}, value{node: at})
 		default:
@@ -286,7 +286,7 @@ func (c *Checker) oneOf(r *rules, urls []string, x value) {
 		case p != nil:
 			c.conform(p, x)
 		case coreType(urls[0]) == nil:
-			c.unknown(c.v.note("profile", urls[0], "its definition is not at hand"))
+			c.unknown(c.v.noProfile("profile", urls[0]))
 		}
 		return
 	}

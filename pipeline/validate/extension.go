@@ -27,7 +27,7 @@ func (c *Checker) extension(e *elementRule, x value) {
 	}
 	p := c.v.profile(url)
 	if p == nil || p.typ == nil || p.typ.Name != "Extension" {
-		c.unknown(c.v.note("extension", url, "its definition is not at hand"))
+		c.unknown(c.v.noProfile("extension", url))
 		return
 	}
 	if p.modifier != (e.Name == "modifierExtension") {

@@ -58,7 +58,7 @@ type member struct {
 	slicing  *slicing
 }
 
-// profile compiles a profile on first use; nil if its definition, with a snapshot, is not at hand.
+// profile compiles a profile on first use; nil if its definition, or what that is based on, is not at hand.
 func (v *Validator) profile(url string) *profile {
 	if p, ok := v.profiles.Load(url); ok {
 		return p.(*profile)
@@ -68,19 +68,31 @@ func (v *Validator) profile(url string) *profile {
 	if p, ok := v.profiles.Load(url); ok {
 		return p.(*profile)
 	}
-	p := v.compileProfile(url)
+	p, _ := v.compileProfile(url)
 	v.profiles.Store(url, p)
 	return p
 }
 
-func (v *Validator) compileProfile(url string) *profile {
+// compileProfile compiles a profile. Whole is false if a discriminator of it leads to a profile that is being compiled
+// around it: what is compiled then serves there only.
+func (v *Validator) compileProfile(url string) (p *profile, whole bool) {
 	sd := v.definition(url)
 	if sd == nil {
-		return nil
+		return nil, true
 	}
-	p := &profile{url: sd.Get("url").Str(), typ: fhir.Lookup(sd.Get("type").Str()), tree: newTree(sd), byID: map[string]*rules{}}
-	if p.typ == nil || p.tree == nil || sd.Get("derivation").Str() == "specialization" {
-		return nil
+	name := sd.Get("url").Str()
+	if v.open[name] {
+		return nil, false
+	}
+	v.open[name] = true
+	defer delete(v.open, name)
+	p = &profile{url: name, typ: fhir.Lookup(sd.Get("type").Str()), byID: map[string]*rules{}}
+	if p.typ == nil || sd.Get("derivation").Str() == "specialization" {
+		return nil, true
+	}
+	elements, _ := v.elements(sd, 0)
+	if p.tree = newTree(elements); p.tree == nil {
+		return nil, true
 	}
 	p.modifier = isTrue(p.tree.root.node.Get("isModifier"))
 	if list := sd.Get("context"); list != nil {
@@ -90,21 +102,27 @@ func (v *Validator) compileProfile(url string) *profile {
 	}
 	k := &profileCompiler{v: v, p: p}
 	p.root = k.rules(p.tree.root, nil, p.typ, false)
-	for id := range k.wanted {
-		if d := p.tree.byID[id]; d != nil {
-			p.byID[id] = k.rules(d, nil, k.typeAt(d), false)
+	for len(k.wanted) > 0 { // which may lead to others
+		id := k.wanted[0]
+		k.wanted = k.wanted[1:]
+		if d := p.tree.byID[id]; d != nil && p.byID[id] == nil {
+			p.byID[id] = &rules{profile: p} // so that one which leads to itself ends
+			if r := k.rules(d, nil, k.typeAt(d), false); r != nil {
+				*p.byID[id] = *r
+			}
 		}
 	}
-	return p
+	return p, !k.partial
 }
 
 func isTrue(n *fhir.Node) bool { return n != nil && n.Kind == fhir.Boolean && n.Text == "true" }
 
 // profileCompiler compiles the tree of one profile.
 type profileCompiler struct {
-	v      *Validator
-	p      *profile
-	wanted map[string]bool // ids that a contentReference names
+	v       *Validator
+	p       *profile
+	wanted  []string // ids that a contentReference names
+	partial bool
 }
 
 // typeAt is the type of a backbone element by its path, for contentReference.
@@ -118,11 +136,8 @@ func (k *profileCompiler) rules(d *definition, e *fhir.Element, typ *fhir.Type, 
 	r := &rules{profile: k.p}
 	if ref := d.node.Get("contentReference").Str(); ref != "" {
 		_, id, _ := strings.Cut(ref, "#")
-		if k.wanted == nil {
-			k.wanted = map[string]bool{}
-		}
 		if id != "" && k.p.tree.byID[id] != nil && len(d.children) == 0 {
-			k.wanted[id] = true
+			k.wanted = append(k.wanted, id)
 			r.reference = id
 			return r
 		}

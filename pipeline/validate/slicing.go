@@ -51,8 +51,12 @@ func (k *profileCompiler) slicing(d *definition, e *fhir.Element, typ *fhir.Type
 			by = append(by, discriminator{x.Get("type").Str(), x.Get("path").Str()})
 		}
 	}
-	if len(by) == 0 && e.Choice {
+	switch { // what a differential need not say
+	case len(by) > 0:
+	case e.Choice:
 		by = append(by, discriminator{"type", "$this"})
+	case e.Types[0].Name == "Extension":
+		by = append(by, discriminator{"value", "url"})
 	}
 	asks := s.closed
 	for _, sd := range d.slices {
@@ -233,26 +237,26 @@ func (k *profileCompiler) below(d *definition, r *rules, name string) (*definiti
 }
 
 // root is the definition and the rules of another profile. Profiles are compiled one within the other only where a
-// discriminator leads there, and never the one that is being compiled.
+// discriminator leads there, and never one that is being compiled.
 func (k *profileCompiler) root(url string) (*definition, *rules) {
-	if url == "" || withoutVersion(url) == k.p.url {
+	if url == "" {
 		return nil, nil
 	}
-	p, ok := k.v.profiles.Load(url)
-	if !ok {
-		k.v.profiles.Store(url, (*profile)(nil)) // so that profiles that lead to each other end
-		compiled := k.v.compileProfile(url)
-		if compiled == nil {
-			k.v.profiles.Delete(url)
-			return nil, nil
+	var p *profile
+	if known, ok := k.v.profiles.Load(url); ok {
+		p = known.(*profile)
+	} else {
+		var whole bool
+		if p, whole = k.v.compileProfile(url); whole {
+			k.v.profiles.Store(url, p)
+		} else {
+			k.partial = true
 		}
-		k.v.profiles.Store(url, compiled)
-		p = compiled
 	}
-	if found, ok := p.(*profile); ok && found != nil {
-		return found.tree.root, found.root
+	if p == nil {
+		return nil, nil
 	}
-	return nil, nil
+	return p.tree.root, p.root
 }
 
 // discriminatorPath cuts a path into names, functions included; none for $this.
