@@ -340,18 +340,26 @@ func isDigits(s string) bool {
 
 // Find is the definition of that type ("StructureDefinition", "ValueSet", "CodeSystem", "ConceptMap",
 // "SearchParameter") under a canonical
-// URL, or nil. With a version after `|` it must be of that version, or of none; without, the newest is meant. The node
-// is parsed at the first call and shared: read it only.
+// URL, or nil. With a version after `|` it must be of that version, of one that the version begins (4.0 of 4.0.1), or of
+// none; without, the newest is meant. The node is parsed at the first call and shared: read it only.
 func (p *Package) Find(typ, url string) *Node {
 	if p == nil {
 		return nil
 	}
 	plain := withoutVersion(url)
 	list := p.byType[typ][plain]
+	var near *definition
 	for i := len(list) - 1; i >= 0; i-- {
-		if d := list[i]; len(plain) == len(url) || d.version == "" || d.version == url[len(plain)+1:] {
+		d := list[i]
+		if len(plain) == len(url) || d.version == "" || d.version == url[len(plain)+1:] {
 			return d.parsed()
 		}
+		if near == nil && strings.HasPrefix(d.version, url[len(plain)+1:]+".") {
+			near = d
+		}
+	}
+	if near != nil {
+		return near.parsed()
 	}
 	return nil
 }

@@ -8,6 +8,74 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhir"
 )
 
+// scope is a Bundle within which references are followed.
+type scope struct {
+	node        *fhir.Node
+	composition *fhir.Node // of a document
+	byName      map[string]*fhir.Node
+}
+
+func newScope(n *fhir.Node) scope {
+	s := scope{node: n}
+	if n.Get("type").Str() == "document" {
+		if first := n.Get("entry").Item(0).Get("resource"); first.ResourceType() == "Composition" {
+			s.composition = first
+		}
+	}
+	return s
+}
+
+// names indexes the entries by their fullUrl, and by Type/id as the fullUrl and the resource have it. Of several entries
+// of one name it is the first.
+func (s *scope) names() map[string]*fhir.Node {
+	if s.byName != nil {
+		return s.byName
+	}
+	s.byName = map[string]*fhir.Node{}
+	entries := s.node.Get("entry")
+	if entries == nil {
+		return s.byName
+	}
+	add := func(name string, n *fhir.Node) {
+		if _, ok := s.byName[name]; !ok {
+			s.byName[name] = n
+		}
+	}
+	for _, entry := range entries.Items {
+		full, n := entry.Get("fullUrl").Str(), entry.Get("resource")
+		if n == nil {
+			continue
+		}
+		add(full, n)
+		if typ := typeOfReference(full); typ != "" {
+			add(typ+full[strings.LastIndexByte(full, '/'):], n)
+		}
+		if typ, id := n.ResourceType(), n.ID(); typ != "" && id != "" {
+			add(typ+"/"+id, n)
+		}
+	}
+	return s.byName
+}
+
+// inBundle finds the entry that a reference means (bundle.html#references), in the innermost Bundle first. Type/id is
+// one of any base: R4's own examples are not strict there.
+func (c *Checker) inBundle(text string) *fhir.Node {
+	text, _, _ = strings.Cut(text, "/_history/")
+	for i := len(c.bundles) - 1; i >= 0; i-- {
+		if n := c.bundles[i].names()[text]; n != nil {
+			return n
+		}
+	}
+	return nil
+}
+
+// inComposition tells whether the value at hand is of the Composition of a document, all of whose references are to
+// entries (documents.html#content).
+func (c *Checker) inComposition() bool {
+	n := len(c.bundles)
+	return n > 0 && c.holder != nil && c.bundles[n-1].composition == c.holder
+}
+
 // bundle judges what a Bundle asks of its entries beyond its invariants (bundle.html): fullUrls that are absolute and
 // those of their resources, one link of a relation, and for a message the focus.
 func (c *Checker) bundle(n *fhir.Node) {
@@ -59,13 +127,11 @@ func (c *Checker) fullURL(typ string, entry *fhir.Node) {
 		c.report(Issue{Severity: Error, Code: "value", Rule: RuleFullURL, Message: "a fullUrl is an absolute URL"}, value{node: full})
 		return
 	}
-	id, name := resource.ID(), resource.ResourceType()
-	if id == "" || !strings.HasPrefix(text, "http") {
+	if resource == nil || !strings.HasPrefix(text, "http") {
 		return
 	}
 	// A fullUrl of the form of a server's SHALL NOT disagree with the id of its resource (bundle.html, Bundle.entry.fullUrl).
-	of := typeOfReference(text)
-	if of != "" && !strings.HasSuffix(text, "/"+name+"/"+id) {
+	if typeOfReference(text) != "" && !strings.HasSuffix(text, "/"+resource.ResourceType()+"/"+resource.ID()) {
 		c.report(Issue{Severity: Error, Code: "value", Rule: RuleFullURL, Message: "the fullUrl has the form of a server's, but does not end with the type and id of the resource"}, value{node: full})
 	}
 }

@@ -17,7 +17,7 @@ type Checker struct {
 	resource fhirpath.Value  // %resource: the innermost resource that is not contained, or the contained one itself
 	root     fhirpath.Value  // %rootResource: what contains it
 	holder   *fhir.Node      // of root
-	bundles  []*fhir.Node    // Bundles around, innermost last
+	bundles  []scope         // Bundles around, innermost last
 	parents  []place         // from the resource to the value at hand, for the contexts of extensions
 	counts   []int           // of the elements of the objects that are open
 	variants []*fhir.Type    // likewise: which variant of a choice was met
@@ -49,9 +49,10 @@ type value struct {
 
 // place is where a value stands in the definitions, for the contexts of extensions.
 type place struct {
-	path string // Patient.contact
-	typ  *fhir.Type
-	node *fhir.Node
+	path    string // Patient.contact
+	typ     *fhir.Type
+	node    *fhir.Node // what holds the extensions: the object, or what stands beside a primitive
+	literal *fhir.Node // the value of a primitive
 }
 
 // maxDepth bounds how deep a resource may be nested, and how deep profiles may lead into each other.
@@ -113,10 +114,10 @@ func (c *Checker) inResource(n *fhir.Node, profiles []string, contained bool) {
 	}
 	bundle := name == "Bundle"
 	if bundle {
-		c.bundles = append(c.bundles, n)
+		c.bundles = append(c.bundles, newScope(n))
 	}
 	parents := c.parents
-	c.parents = append(c.parents, place{name, t, n})
+	c.parents = append(c.parents, place{path: name, typ: t, node: n})
 	c.object(value{node: n, typ: t}, c.v.rulesOf(t))
 	c.conformance(n, t, profiles)
 	if bundle {

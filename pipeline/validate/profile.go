@@ -5,21 +5,29 @@ import (
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/fhirpath"
 )
 
 // profile is a StructureDefinition that constrains a type, compiled: what it asks beyond the type.
 type profile struct {
-	url      string
-	typ      *fhir.Type
-	modifier bool      // of an extension: it is a modifier
-	contexts []context // of an extension: where it may stand
-	tree     *tree
-	root     *rules
-	byID     map[string]*rules // for contentReference
+	url        string
+	typ        *fhir.Type
+	modifier   bool            // of an extension: it is a modifier
+	contexts   []context       // of an extension: where it may stand
+	conditions []*invariant    // of an extension: under which it may stand there
+	parts      map[string]bool // of an extension that is made of others: their urls; nil: any
+	tree       *tree
+	root       *rules
+	byID       map[string]*rules // for contentReference
 }
 
 // context is one place where an extension may stand.
-type context struct{ kind, expression string }
+type context struct {
+	kind, expression string
+	of               *fhir.Type     // of an expression: the type of resource that it begins with
+	expr             *fhirpath.Expr // likewise, if it can be evaluated
+	unknown          *uncheckedCount
+}
 
 // rules is what a profile asks of one value beyond its type. Nil asks nothing.
 type rules struct {
@@ -95,11 +103,7 @@ func (v *Validator) compileProfile(url string) (p *profile, whole bool) {
 		return nil, true
 	}
 	p.modifier = isTrue(p.tree.root.node.Get("isModifier"))
-	if list := sd.Get("context"); list != nil {
-		for _, n := range list.Items {
-			p.contexts = append(p.contexts, context{n.Get("type").Str(), n.Get("expression").Str()})
-		}
-	}
+	v.contexts(p, sd)
 	k := &profileCompiler{v: v, p: p}
 	p.root = k.rules(p.tree.root, nil, p.typ, false)
 	for len(k.wanted) > 0 { // which may lead to others
@@ -113,6 +117,39 @@ func (v *Validator) compileProfile(url string) (p *profile, whole bool) {
 		}
 	}
 	return p, !k.partial
+}
+
+// contexts reads where an extension may stand, and of which others it may be made.
+func (v *Validator) contexts(p *profile, sd *fhir.Node) {
+	if list := sd.Get("context"); list != nil {
+		for _, n := range list.Items {
+			ctx := context{kind: n.Get("type").Str(), expression: n.Get("expression").Str()}
+			if ctx.kind == "fhirpath" {
+				name, _, _ := strings.Cut(ctx.expression, ".")
+				ctx.of = fhir.Lookup(name)
+				ctx.expr, _ = fhirpath.Compile(ctx.expression, &fhirpath.Env{Type: ctx.of})
+				ctx.unknown = v.note("constraint", p.url+"#context", "the expression of its context cannot be evaluated here")
+			}
+			p.contexts = append(p.contexts, ctx)
+		}
+	}
+	for _, expression := range texts(sd.Get("contextInvariant")) {
+		expr, _ := fhirpath.Compile(expression, &fhirpath.Env{Variables: map[string]fhirpath.StaticType{"extension": fhirpath.StaticFHIR(fhir.Lookup("Extension"))}})
+		p.conditions = append(p.conditions, &invariant{expr: expr, unknown: v.note("constraint", p.url+"#contextInvariant", "it cannot be evaluated here")})
+	}
+	if p.typ.Name != "Extension" {
+		return
+	}
+	if d := p.tree.root.child("extension"); d != nil && d.max() != 0 && len(d.slices) > 0 {
+		p.parts = map[string]bool{}
+		for _, s := range d.slices {
+			url := ""
+			if of := s.child("url"); of != nil {
+				url = of.polymorph("fixed").Str()
+			}
+			p.parts[url] = true
+		}
+	}
 }
 
 func isTrue(n *fhir.Node) bool { return n != nil && n.Kind == fhir.Boolean && n.Text == "true" }

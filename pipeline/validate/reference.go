@@ -34,6 +34,9 @@ func (c *Checker) reference(e *elementRule, x value) {
 		c.report(Issue{Severity: Error, Code: "value", Rule: RuleReference, Message: "a relative reference is written Type/id"}, x)
 		return
 	}
+	if to.node == nil && c.inComposition() && !conditional(text) {
+		c.report(Issue{Severity: Error, Code: "not-found", Rule: RuleReference, Message: "what the Composition of a document refers to is in the Bundle"}, x)
+	}
 	if name := typeOfURI(stated); stated != "" && to.typ != "" && name != to.typ {
 		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleReference, Message: "the reference says another type than what it points to"}, x)
 	}
@@ -129,32 +132,6 @@ func typeOfReference(text string) string {
 		return name
 	}
 	return ""
-}
-
-// inBundle finds the entry that a reference means (bundle.html#references), in the innermost Bundle first: the fullUrl
-// itself, or for Type/id the base of the entry that holds the reference; where that entry has no such base, Type/id of
-// any entry.
-func (c *Checker) inBundle(text string) *fhir.Node {
-	text, _, _ = strings.Cut(text, "/_history/")
-	for i := len(c.bundles) - 1; i >= 0; i-- {
-		entries := c.bundles[i].Get("entry")
-		if entries == nil {
-			continue
-		}
-		for _, entry := range entries.Items {
-			full, n := entry.Get("fullUrl").Str(), entry.Get("resource")
-			if n == nil {
-				continue
-			}
-			if full != "" && (full == text || strings.HasSuffix(full, text) && strings.HasSuffix(full, "/"+text)) {
-				return n
-			}
-			if typ, id, ok := strings.Cut(text, "/"); ok && n.ResourceType() == typ && n.ID() == id {
-				return n
-			}
-		}
-	}
-	return nil
 }
 
 // canonical judges a canonical: it leads into the resource, or should be absolute. R4 does not say SHALL, and its own

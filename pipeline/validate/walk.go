@@ -59,7 +59,7 @@ func (c *Checker) object(x value, r *typeRules) {
 		}
 	}
 	c.counts, c.variants = c.counts[:base], c.variants[:base]
-	if !content && !r.resource {
+	if !content && !r.resource && r.typ.Kind != fhir.KindPrimitive {
 		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleEmpty, Message: "the object has no content"}, x)
 	}
 	c.ask(r.invariants, x)
@@ -190,7 +190,7 @@ func (c *Checker) one(e *elementRule, m memberRule, x value, parent value) {
 	}
 	r := m.rules
 	parents := c.parents
-	c.parents = append(c.parents, place{e.Path, m.typ, n})
+	c.parents = append(c.parents, place{path: e.Path, typ: m.typ, node: n})
 	c.object(x, r)
 	switch {
 	case r.extension:
@@ -222,10 +222,10 @@ func (c *Checker) primitive(e *elementRule, m memberRule, x value) {
 			c.report(Issue{Severity: Error, Code: "structure", Rule: RuleShape, Message: "an object, since it holds the id and extensions of a primitive"}, x)
 		} else {
 			parents := c.parents
-			c.parents = append(c.parents, place{e.Path, m.typ, under})
+			c.parents = append(c.parents, place{path: e.Path, typ: m.typ, node: under, literal: n})
 			c.object(value{node: under, typ: m.typ}, m.rules)
 			c.parents = parents
-			if n == nil && under.Get("extension") == nil {
+			if len(under.Members) == 0 || n == nil && under.Get("extension") == nil {
 				c.report(Issue{Severity: Error, Code: "structure", Rule: RuleEmpty, Message: "neither a value nor an extension"}, x)
 			}
 		}
