@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -61,8 +62,22 @@ func (c *Checker) conform(p *profile, x value) {
 		return
 	}
 	c.depth++
+	resource, root, holder := c.resource, c.root, c.holder
+	if x.typ.Kind == fhir.KindResource && x.node != resource.Node() { // an entry, a contained resource, what a reference points to
+		c.resource = fhirpath.Object(x.node, x.typ)
+		if !contains(c.holder, x.node) {
+			c.root, c.holder = c.resource, x.node
+		}
+	}
 	c.rules(p.root, x)
+	c.resource, c.root, c.holder = resource, root, holder
 	c.depth--
+}
+
+// contains tells whether a resource is contained in another.
+func contains(holder, n *fhir.Node) bool {
+	list := holder.Get("contained")
+	return list != nil && slices.Contains(list.Items, n)
 }
 
 // conforms answers whether a value conforms to a profile, without telling what is wrong. Sure is false if a part could

@@ -8,6 +8,7 @@ import (
 
 // definition is an ElementDefinition of a snapshot in its place: elements below it, and slices of it.
 type definition struct {
+	id       string
 	node     *fhir.Node
 	name     string // of the element, without [x]
 	slice    string // of a slice
@@ -43,7 +44,7 @@ func (t *tree) at(root, id string) *definition {
 	if d := t.byID[id]; d != nil {
 		return d
 	}
-	d := &definition{node: fhir.NewObject()}
+	d := &definition{id: id, node: fhir.NewObject()}
 	dot := strings.LastIndexByte(id, '.')
 	if dot < 0 {
 		if id != root || t.root != nil {
@@ -74,14 +75,40 @@ func (t *tree) at(root, id string) *definition {
 	return d
 }
 
-// child finds an element below a definition.
+// child finds an element below a definition, by its name or, for a choice, as one variant of it (contentString).
 func (d *definition) child(name string) *definition {
 	for _, c := range d.children {
 		if c.name == name {
 			return c
 		}
 	}
+	for _, c := range d.children {
+		if c.variantOf(name) != nil {
+			return c
+		}
+	}
 	return nil
+}
+
+// variantOf is the type of which a definition is a variant of a choice, or nil.
+func (d *definition) variantOf(name string) *fhir.Type {
+	rest, ok := strings.CutPrefix(d.name, name)
+	if !ok || rest == "" || rest[0] < 'A' || rest[0] > 'Z' {
+		return nil
+	}
+	if t := fhir.Lookup(rest); t != nil {
+		return t
+	}
+	return fhir.Lookup(strings.ToLower(rest[:1]) + rest[1:])
+}
+
+// targets are the profiles that references of a definition may point to.
+func (d *definition) targets() []string {
+	var out []string
+	for _, n := range d.types() {
+		out = append(out, texts(n.Get("targetProfile"))...)
+	}
+	return out
 }
 
 // polymorph finds fixed[x], pattern[x] and their kind.
@@ -131,6 +158,9 @@ func smallNumber(text string) int {
 
 // types are the entries of ElementDefinition.type.
 func (d *definition) types() []*fhir.Node {
+	if d == nil {
+		return nil
+	}
 	if list := d.node.Get("type"); list != nil {
 		return list.Items
 	}

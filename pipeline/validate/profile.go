@@ -95,7 +95,7 @@ func (v *Validator) compileProfile(url string) (p *profile, whole bool) {
 	v.open[name] = true
 	defer delete(v.open, name)
 	p = &profile{url: name, typ: fhir.Lookup(sd.Get("type").Str()), byID: map[string]*rules{}}
-	if p.typ == nil || sd.Get("derivation").Str() == "specialization" {
+	if p.typ == nil || coreType(name) != nil {
 		return nil, true
 	}
 	elements, _ := v.elements(sd, 0)
