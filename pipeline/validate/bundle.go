@@ -164,9 +164,7 @@ func (c *Checker) attachment(x value) {
 	if data.Str() == "" || size == nil || size.Kind != fhir.Number {
 		return
 	}
-	if c.learn != nil {
-		c.learn.never = true
-	}
+	c.beyondShape()
 	want, err := strconv.Atoi(size.Text)
 	if err != nil {
 		return

@@ -110,14 +110,15 @@ var outOfScope = map[string]string{
 
 // otherwise are the cases on which this validator and HL7's do not agree, each with the reason.
 var otherwise = map[string]string{
-	"AuditEvent-slice23-second": "its extension is not at hand without the profile: not checked here, an error there",
-	"target-ref-profile-empty":  "extensions that are not at hand: not checked here, an error there; and a display of ICD-10",
-	"obs-percent":               "R4 4.0.1 requires the unit of a vital sign's component; they judge by a later edition of the profile",
-	"bundle-bad-by-param":       "the profile of an entry is given as an option of the case",
-	"ext-derived-circle":        "the case is about the definition's own derivation; the same file without it has no error",
-	"list-bad-reference":        "XXX/_history/1 is no reference of R4 (references.html#literal); a warning there",
-	"logical-boo-bad1":          "a definition of a logical model: rules about definitions",
-	"pat-security-bad-string1":  "tags in a string are an error only under an option",
+	"AuditEvent-slice23-second":    "its extension is not at hand without the profile: not checked here, an error there",
+	"target-ref-profile-empty":     "extensions that are not at hand: not checked here, an error there; and a display of ICD-10",
+	"obs-percent":                  "R4 4.0.1 requires the unit of a vital sign's component; they judge by a later edition of the profile",
+	"bundle-bad-by-param":          "the profile of an entry is given as an option of the case",
+	"ext-derived-circle":           "the case is about the definition's own derivation; the same file without it has no error",
+	"list-bad-reference":           "XXX/_history/1 is no reference of R4 (references.html#literal); a warning there",
+	"logical-boo-bad1":             "a definition of a logical model: rules about definitions",
+	"patient_as_operator_issue-r4": "`value as String` yields a FHIR string there; here System.String is another type (FHIRPath 2.0, section 10), so the rule has no result",
+	"pat-security-bad-string1":     "tags in a string are an error only under an option",
 }
 
 // TestCasesWithDefinitions: agreement with HL7's validator on the cases that bring profiles, extensions, value sets or
@@ -162,7 +163,7 @@ func TestCasesWithDefinitions(t *testing.T) {
 			t.Errorf("%s agrees, and is listed as one that does not: %s", name, why)
 		}
 	}
-	for format, floor := range map[string][2]int{"json": {31, 35}, "xml": {46, 50}} {
+	for format, floor := range map[string][2]int{"json": {31, 35}, "xml": {45, 50}} {
 		t.Logf("%s: %d of %d agree", format, agree[format], all[format])
 		if agree[format] < floor[0] || all[format] != floor[1] {
 			t.Errorf("%s: %d of %d agree, want %d of %d", format, agree[format], all[format], floor[0], floor[1])

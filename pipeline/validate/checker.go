@@ -170,6 +170,13 @@ func (c *Checker) unknown(n *uncheckedCount) {
 	}
 }
 
+// beyondShape notes that a verdict hangs on what a shape leaves out, so that it cannot be remembered.
+func (c *Checker) beyondShape() {
+	if c.learn != nil {
+		c.learn.never = true
+	}
+}
+
 // looked notes that a rule looked at the content of a value, so that the shape must tell it.
 func (c *Checker) looked(x value) {
 	if c.learn == nil || x.typ == nil || x.node == nil {

@@ -70,17 +70,18 @@ func (c *Checker) context(p *profile, x value) {
 	if len(p.conditions) == 0 {
 		return
 	}
+	c.beyondShape()
 	c.ctx.Resource, c.ctx.RootResource = c.resource, c.root
 	c.ctx.Set("extension", []fhirpath.Value{fhirpath.Object(x.node, x.typ)})
 	for _, inv := range p.conditions {
 		if inv.expr == nil {
-			inv.unknown.n.Add(1)
+			c.unknown(inv.unknown)
 			continue
 		}
 		got, err := inv.expr.One(c.ctx, c.focus(holder))
 		switch {
 		case err != nil:
-			inv.unknown.n.Add(1)
+			c.unknown(inv.unknown)
 		case got.Kind() == fhirpath.KindBoolean && !got.Bool():
 			c.report(Issue{Severity: Error, Code: "extension", Rule: RuleContext, Profile: p.url, Message: "the condition under which the extension may stand here does not hold"}, x)
 		}
@@ -114,16 +115,17 @@ func (c *Checker) stands(p *profile, around []place) bool {
 			}
 		case "fhirpath":
 			if ctx.expr == nil {
-				ctx.unknown.n.Add(1)
+				c.unknown(ctx.unknown)
 				return true
 			}
 			if ctx.of != nil && ctx.of.Kind == fhir.KindResource && !c.resource.FHIRType().Is(ctx.of.Name) {
 				continue
 			}
+			c.beyondShape()
 			c.ctx.Resource, c.ctx.RootResource = c.resource, c.root
 			found, err := ctx.expr.Append(c.ctx, c.resource, nil)
 			if err != nil {
-				ctx.unknown.n.Add(1)
+				c.unknown(ctx.unknown)
 				return true
 			}
 			for _, v := range found {

@@ -25,10 +25,12 @@ var native = map[string]bool{"ele-1": true, "ext-1": true, "ref-1": true, "sqty-
 	"txt-1": true, "txt-2": true}
 
 // errata are constraints whose published expression does not say what their text says, each with the expression that
-// does: R4's que-12 ("more than one enableWhen") counts from three on, and US Core's pd-1 takes lists for conditions.
+// does: R4's que-12 ("more than one enableWhen") counts from three on, its bdl-8 says nothing of an entry without a
+// fullUrl, and US Core's pd-1 takes lists for conditions.
 var errata = map[string]string{
 	"enableWhen.count() > 2 implies enableBehavior.exists()": "enableWhen.count() > 1 implies enableBehavior.exists()",
-	"telecom or endpoint": "telecom.exists() or endpoint.exists()",
+	"fullUrl.contains('/_history/').not()":                   "fullUrl.exists() implies fullUrl.contains('/_history/').not()",
+	"telecom or endpoint":                                    "telecom.exists() or endpoint.exists()",
 }
 
 // bestPractice are recommendations that R4 marks so (elementdefinition-bestpractice).
