@@ -206,9 +206,9 @@ func TestCasesByTheirProfile(t *testing.T) {
 	of := supporting(t, files)
 	for _, x := range []struct{ input, profile, rules string }{
 		{"bundle-slice-good.xml", "bundle-slice-profile-master.xml", ""},
-		{"bundle-slice-bad2.xml", "bundle-slice-profile-master.xml", "min slice"}, // the Patient conforms to no slice of a closed list
+		{"bundle-slice-bad2.xml", "bundle-slice-profile-master.xml", "slice slice-min"}, // the Patient conforms to no slice of a closed list
 		{"type-subtype-slicing1.json", "type-subtype-slicing-sd.json", ""},
-		{"type-subtype-slicing3.json", "type-subtype-slicing-sd.json", "max min"},
+		{"type-subtype-slicing3.json", "type-subtype-slicing-sd.json", "max slice-min"},
 		{"res-inv-example-good.json", "res-inv-profile-bundle.json", ""},
 		{"res-inv-example-bad.json", "res-inv-profile-bundle.json", "uab-1"}, // %resource is the entry's
 		{"mycommunication.invalid.json", "mycommunication.structureDefinition.xml", "target"},
