@@ -28,9 +28,13 @@ type Checker struct {
 	muted    int             // > 0: what is found decides something and is no issue of its own
 	failures int             // errors found while muted
 	unsure   int             // what could not be judged while muted
+	told     map[told]bool   // issues of profiles
 	claimed  map[string]bool // scratch: profiles that a resource claims
 	narrow   []*profile      // likewise
 }
+
+// told tells an issue of a profile from others.
+type told struct{ rule, path, profile, message string }
 
 // step is one step of a path.
 type step struct {
@@ -59,7 +63,7 @@ type place struct {
 const maxDepth = 100
 
 func newChecker(v *Validator) *Checker {
-	return &Checker{v: v, ctx: fhirpath.NewContext(), claimed: map[string]bool{}}
+	return &Checker{v: v, ctx: fhirpath.NewContext(), claimed: map[string]bool{}, told: map[told]bool{}}
 }
 
 // Text judges a resource that is given as JSON. What is not JSON is one issue.
@@ -83,6 +87,9 @@ func (c *Checker) Resource(n *fhir.Node, profiles ...string) []Issue {
 	c.counts, c.variants, c.values, c.depth, c.muted = c.counts[:0], c.variants[:0], c.values[:0], 0, 0
 	c.holder, c.root, c.resource = nil, fhirpath.Value{}, fhirpath.Value{}
 	c.ctx.Reset()
+	if len(c.told) > 0 {
+		clear(c.told)
+	}
 	c.inResource(n, profiles, false)
 	return c.issues
 }
@@ -143,6 +150,13 @@ func (c *Checker) report(x Issue, about value) {
 	x.Path = c.pathText()
 	if x.Path == "" {
 		x.Path = "Resource"
+	}
+	if x.Profile != "" { // a list and its slices, or two ways into a profile, ask the same
+		key := told{x.Rule, x.Path, x.Profile, x.Message}
+		if c.told[key] {
+			return
+		}
+		c.told[key] = true
 	}
 	switch {
 	case about.node != nil && about.node.Offset() > 0:
