@@ -97,9 +97,18 @@ func (c *Checker) bundle(n *fhir.Node) {
 		return
 	}
 	typ := n.Get("type").Str()
+	type versioned struct{ url, version string }
+	met := map[versioned]bool{}
 	for i, entry := range entries.Items {
 		c.path = append(c.path[:base], step{name: "entry", index: i})
 		c.fullURL(typ, entry)
+		if url := entry.Get("fullUrl").Str(); url != "" && typ != "history" {
+			key := versioned{url, entry.At("resource", "meta", "versionId").Str()}
+			if met[key] {
+				c.report(Issue{Severity: Error, Code: "invariant", Rule: "bdl-7", Message: "FullUrl must be unique in a bundle, or else entries with same fullUrl must have different meta.versionId (except in history bundles)"}, value{node: entry})
+			}
+			met[key] = true
+		}
 	}
 	if typ == "message" && len(entries.Items) > 0 {
 		c.path = c.path[:base]

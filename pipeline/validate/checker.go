@@ -13,22 +13,24 @@ type Checker struct {
 	ctx    *fhirpath.Context
 	issues []Issue
 
-	path     []step          // from the resource to the value at hand
-	resource fhirpath.Value  // %resource: the innermost resource that is not contained, or the contained one itself
-	root     fhirpath.Value  // %rootResource: what contains it
-	holder   *fhir.Node      // of root
-	bundles  []scope         // Bundles around, innermost last
-	parents  []place         // from the resource to the value at hand, for the contexts of extensions
-	counts   []int           // of the elements of the objects that are open
-	variants []*fhir.Type    // likewise: which variant of a choice was met
-	values   []value         // scratch of profiles
-	depth    int             // of profiles within profiles
-	trial    bool            // what cannot be judged is not counted
-	learn    *learning       // set while a Judge learns a shape
-	muted    int             // > 0: what is found decides something and is no issue of its own
-	failures int             // errors found while muted
-	unsure   int             // what could not be judged while muted
-	told     map[told]bool   // issues of profiles
+	path     []step         // from the resource to the value at hand
+	resource fhirpath.Value // %resource: the innermost resource that is not contained, or the contained one itself
+	root     fhirpath.Value // %rootResource: what contains it
+	holder   *fhir.Node     // of root
+	local    []local        // references within root so far
+	bundles  []scope        // Bundles around, innermost last
+	parents  []place        // from the resource to the value at hand, for the contexts of extensions
+	counts   []int          // of the elements of the objects that are open
+	variants []*fhir.Type   // likewise: which variant of a choice was met
+	values   []value        // scratch of profiles
+	depth    int            // of profiles within profiles
+	trial    bool           // what cannot be judged is not counted
+	learn    *learning      // set while a Judge learns a shape
+	muted    int            // > 0: what is found decides something and is no issue of its own
+	failures int            // errors found while muted
+	unsure   int            // what could not be judged while muted
+	told     map[told]bool  // issues of profiles
+	answers  map[asked]answer
 	claimed  map[string]bool // scratch: profiles that a resource claims
 	narrow   []*profile      // likewise
 }
@@ -63,7 +65,7 @@ type place struct {
 const maxDepth = 100
 
 func newChecker(v *Validator) *Checker {
-	return &Checker{v: v, ctx: fhirpath.NewContext(), claimed: map[string]bool{}, told: map[told]bool{}}
+	return &Checker{v: v, ctx: fhirpath.NewContext(), claimed: map[string]bool{}, told: map[told]bool{}, answers: map[asked]answer{}}
 }
 
 // Text judges a resource that is given as JSON. What is not JSON is one issue.
@@ -85,10 +87,14 @@ func NotJSON(err error) Issue {
 func (c *Checker) Resource(n *fhir.Node, profiles ...string) []Issue {
 	c.issues, c.path, c.bundles, c.parents = c.issues[:0], c.path[:0], c.bundles[:0], c.parents[:0]
 	c.counts, c.variants, c.values, c.depth, c.muted = c.counts[:0], c.variants[:0], c.values[:0], 0, 0
+	c.local = c.local[:0]
 	c.holder, c.root, c.resource = nil, fhirpath.Value{}, fhirpath.Value{}
 	c.ctx.Reset()
 	if len(c.told) > 0 {
 		clear(c.told)
+	}
+	if len(c.answers) > 0 {
+		clear(c.answers)
 	}
 	c.inResource(n, profiles, false)
 	return c.issues
@@ -110,7 +116,7 @@ func (c *Checker) inResource(n *fhir.Node, profiles []string, contained bool) {
 		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleType, Message: message}, value{node: n})
 		return
 	}
-	resource, root, holder := c.resource, c.root, c.holder
+	resource, root, holder, base := c.resource, c.root, c.holder, len(c.local)
 	c.resource = fhirpath.Object(n, t)
 	if !contained {
 		c.root, c.holder = c.resource, n
@@ -132,6 +138,10 @@ func (c *Checker) inResource(n *fhir.Node, profiles []string, contained bool) {
 		c.bundles = c.bundles[:len(c.bundles)-1]
 	}
 	c.resourceRules(name, n)
+	if !contained {
+		c.orphans(n, c.local[base:])
+		c.local = c.local[:base]
+	}
 	c.parents = parents
 	if top {
 		c.path = c.path[:0]

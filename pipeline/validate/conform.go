@@ -80,10 +80,26 @@ func contains(holder, n *fhir.Node) bool {
 	return list != nil && slices.Contains(list.Items, n)
 }
 
+// asked is a question of [Checker.conforms].
+type asked struct {
+	p    *profile
+	node *fhir.Node
+}
+
+// answer is its answer; one that is still open counts as yes, so that references in a circle end.
+type answer struct{ yes, sure bool }
+
 // conforms answers whether a value conforms to a profile, without telling what is wrong. Sure is false if a part could
-// not be judged.
+// not be judged. It is asked once of a value, since references may lead to it many times.
 func (c *Checker) conforms(p *profile, x value) (yes, sure bool) {
-	return c.probe(func() { c.conform(p, x) })
+	q := asked{p, x.node}
+	if a, ok := c.answers[q]; ok && x.node != nil {
+		return a.yes, a.sure
+	}
+	c.answers[q] = answer{true, true}
+	yes, sure = c.probe(func() { c.conform(p, x) })
+	c.answers[q] = answer{yes, sure}
+	return yes, sure
 }
 
 // probe runs checks for their verdict alone.

@@ -14,6 +14,41 @@ type target struct {
 	contained bool
 }
 
+// local is a reference within a resource: the fragment, and the resource that has it.
+type local struct {
+	id   string // "": the resource that contains it
+	from *fhir.Node
+}
+
+// within notes a reference, or a URI, that leads into the resource.
+func (c *Checker) within(text string) {
+	if text != "" && text[0] == '#' {
+		c.local = append(c.local, local{text[1:], c.resource.Node()})
+	}
+}
+
+// orphans judges that what a resource contains is referred to in it, or refers to it (dom-3).
+func (c *Checker) orphans(n *fhir.Node, references []local) {
+	list := n.Get("contained")
+	if list == nil || len(list.Items) == 0 {
+		return
+	}
+	named, upward := map[string]bool{}, map[*fhir.Node]bool{}
+	for _, r := range references {
+		if r.id == "" {
+			upward[r.from] = true
+		} else {
+			named[r.id] = true
+		}
+	}
+	for _, item := range list.Items {
+		if !named[item.ID()] && !upward[item] {
+			c.report(Issue{Severity: Error, Code: "invariant", Rule: "dom-3", Message: "If the resource is contained in another resource, it SHALL be referred to from elsewhere in the resource or SHALL refer to the containing resource"}, value{node: item})
+			return
+		}
+	}
+}
+
 // reference judges a Reference: its form, the type it points to, and that what it points to within the resource is
 // there.
 func (c *Checker) reference(e *elementRule, x value) {
@@ -25,6 +60,7 @@ func (c *Checker) reference(e *elementRule, x value) {
 		}
 		return
 	}
+	c.within(text)
 	to, ok := c.follow(text)
 	if !ok {
 		c.report(Issue{Severity: Error, Code: "invariant", Rule: "ref-1", Message: "SHALL have a contained resource if a local reference is provided"}, x)

@@ -153,7 +153,7 @@ func TestRules(t *testing.T) {
 		{"bundle", "entry.0.request", `{"method":"GET","url":"x"}`, "Bundle", "bdl-3"},
 		{"bundle", "entry.0.response", `{"status":"200"}`, "Bundle", "bdl-4"},
 		{"bundle", "entry.0", `{"search":{"mode":"match"}}`, "Bundle.entry[0]", "bdl-5"},
-		{"bundle", "entry.1", `{"fullUrl":"http://x.org/Patient/1","resource":{"resourceType":"Patient","id":"1"}}`, "Bundle", "bdl-7"},
+		{"bundle", "entry.1", `{"fullUrl":"http://x.org/Patient/1","resource":{"resourceType":"Patient","id":"1"}}`, "Bundle.entry[1]", "bdl-7"},
 		{"bundle", "entry.0.fullUrl", `"http://x.org/Patient/1/_history/2"`, "Bundle.entry[0]", "bdl-8"},
 		{"bundle", "entry.0.fullUrl", `"http://x.org/Patient/2"`, "Bundle.entry[0]", "full-url"},
 		{"bundle", "entry.0.fullUrl", `"Patient/1"`, "Bundle.entry[0]", "full-url"},

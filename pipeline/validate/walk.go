@@ -253,7 +253,10 @@ func (c *Checker) primitive(e *elementRule, m memberRule, x value) {
 	}
 	switch m.typ.Name {
 	case "canonical":
+		c.within(n.Text)
 		c.canonical(x)
+	case "uri", "url":
+		c.within(n.Text)
 	case "xhtml":
 		c.narrative(x)
 	}
