@@ -375,6 +375,19 @@ func (d *definition) parsed() *Node {
 	return d.node
 }
 
+// Len is the number of definitions.
+func (p *Package) Len() int {
+	n := 0
+	if p != nil {
+		for _, byURL := range p.byType {
+			for _, list := range byURL {
+				n += len(list)
+			}
+		}
+	}
+	return n
+}
+
 // URLs lists the canonical URLs of a type, without versions, sorted.
 func (p *Package) URLs(typ string) []string {
 	if p == nil {
