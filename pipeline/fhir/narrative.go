@@ -33,7 +33,7 @@ func CheckNarrative(div string) (allowed, content bool) {
 		}
 		switch t := t.(type) {
 		case xml.StartElement:
-			if depth == 0 && (t.Name.Local != "div" || some) || t.Name.Space != "" && t.Name.Space != xhtmlSpace || depth > MaxDepth ||
+			if depth == 0 && (t.Name.Local != "div" || some) || t.Name.Space != xhtmlSpace || depth > MaxDepth ||
 				!slices.Contains(htmlElements, t.Name.Local) {
 				return false, content
 			}

@@ -23,6 +23,10 @@ const ucumSystem = "http://unitsofmeasure.org"
 // baseBinding is the binding of an element of R4, if it is one that is judged.
 func (v *Validator) baseBinding(e *fhir.Element) *binding {
 	b := e.Binding
+	if b != nil && b.ValueSet == "http://hl7.org/fhir/ValueSet/languages" && e.Types[0].Name == "code" {
+		// Preferred, with a greatest value set (elementdefinition-maxValueSet) wherever R4 has it.
+		return v.newBinding("required", "http://hl7.org/fhir/ValueSet/all-languages", "", nil)
+	}
 	if b == nil || b.ValueSet == "" || b.Strength != "required" && b.Strength != "extensible" {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"crypto/sha1" // Attachment.hash is one
 	"encoding/base64"
 	"strconv"
 	"strings"
@@ -125,7 +126,7 @@ func (c *Checker) fullURL(typ string, entry *fhir.Node) {
 	text := full.Str()
 	if text == "" {
 		switch typ {
-		case "document", "message", "collection":
+		case "document", "message", "collection", "searchset", "history":
 			if resource != nil && full == nil {
 				c.report(Issue{Severity: Error, Code: "required", Rule: RuleFullURL, Message: "an entry of this type of Bundle has a fullUrl"}, value{node: entry})
 			}
@@ -167,24 +168,30 @@ func (c *Checker) messageFocus(entries *fhir.Node) {
 	c.path = c.path[:base]
 }
 
-// attachment judges that the stated size is that of the data.
+// attachment judges that the stated size and hash are those of the data. That the hash is SHA-1 in base64 is how R4
+// describes it, without a SHALL.
 func (c *Checker) attachment(x value) {
-	data, size := x.node.Get("data"), x.node.Get("size")
-	if data.Str() == "" || size == nil || size.Kind != fhir.Number {
+	data, size, hash := x.node.Get("data"), x.node.Get("size"), x.node.Get("hash")
+	if data.Str() == "" || size == nil && hash == nil {
 		return
 	}
 	c.beyondShape()
-	want, err := strconv.Atoi(size.Text)
-	if err != nil {
-		return
-	}
 	text := strings.Map(func(r rune) rune {
 		if r == ' ' || r >= '\t' && r <= '\r' {
 			return -1
 		}
 		return r
 	}, data.Text)
-	if raw, err := base64.StdEncoding.DecodeString(text); err == nil && len(raw) != want {
-		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleSize, Message: "the size is not that of the data"}, x)
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return // its form is another rule
+	}
+	if size != nil && size.Kind == fhir.Number {
+		if want, err := strconv.Atoi(size.Text); err == nil && len(raw) != want {
+			c.report(Issue{Severity: Error, Code: "structure", Rule: RuleSize, Message: "the size is not that of the data"}, x)
+		}
+	}
+	if sum := sha1.Sum(raw); hash.Str() != "" && hash.Text != base64.StdEncoding.EncodeToString(sum[:]) {
+		c.report(Issue{Severity: Warning, Code: "structure", Rule: RuleSize, Message: "the hash is not that of the data"}, x)
 	}
 }

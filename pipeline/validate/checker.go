@@ -30,6 +30,7 @@ type Checker struct {
 	failures int            // errors found while muted
 	unsure   int            // what could not be judged while muted
 	told     map[told]bool  // issues of profiles
+	ids      map[elementID]bool
 	answers  map[asked]answer
 	claimed  map[string]bool // scratch: profiles that a resource claims
 	narrow   []*profile      // likewise
@@ -65,7 +66,7 @@ type place struct {
 const maxDepth = 100
 
 func newChecker(v *Validator) *Checker {
-	return &Checker{v: v, ctx: fhirpath.NewContext(), claimed: map[string]bool{}, told: map[told]bool{}, answers: map[asked]answer{}}
+	return &Checker{v: v, ctx: fhirpath.NewContext(), claimed: map[string]bool{}, told: map[told]bool{}, answers: map[asked]answer{}, ids: map[elementID]bool{}}
 }
 
 // Text judges a resource that is given as JSON. What is not JSON is one issue.
@@ -92,6 +93,9 @@ func (c *Checker) Resource(n *fhir.Node, profiles ...string) []Issue {
 	c.ctx.Reset()
 	if len(c.told) > 0 {
 		clear(c.told)
+	}
+	if len(c.ids) > 0 {
+		clear(c.ids)
 	}
 	if len(c.answers) > 0 {
 		clear(c.answers)

@@ -27,7 +27,7 @@ func (c *Checker) within(text string) {
 	}
 }
 
-// orphans judges that what a resource contains is referred to in it, or refers to it (dom-3).
+// orphans judges that what a resource contains is referred to in it, or refers to it (dom-3), under ids that differ.
 func (c *Checker) orphans(n *fhir.Node, references []local) {
 	list := n.Get("contained")
 	if list == nil || len(list.Items) == 0 {
@@ -40,6 +40,16 @@ func (c *Checker) orphans(n *fhir.Node, references []local) {
 		} else {
 			named[r.id] = true
 		}
+	}
+	ids := map[string]bool{}
+	for i, item := range list.Items {
+		id := item.ID()
+		if id != "" && ids[id] {
+			c.path = append(c.path, step{name: "contained", index: i})
+			c.report(Issue{Severity: Error, Code: "value", Rule: RuleID, Message: "another contained resource has the same id"}, value{node: item})
+			c.pop()
+		}
+		ids[id] = true
 	}
 	for _, item := range list.Items {
 		if !named[item.ID()] && !upward[item] {
@@ -168,6 +178,63 @@ func typeOfReference(text string) string {
 		return name
 	}
 	return ""
+}
+
+// urn judges the form of an OID or a UUID within a URI (datatypes.html#uri).
+func (c *Checker) urn(x value) {
+	text := x.node.Text
+	var t *fhir.Type
+	switch {
+	case len(text) < 5 || text[:4] != "urn:":
+		return
+	case strings.HasPrefix(text, "urn:oid:"):
+		t = fhir.Lookup("oid")
+	case strings.HasPrefix(text, "urn:uuid:"):
+		t = fhir.Lookup("uuid")
+	default:
+		return
+	}
+	if !t.Valid(text) {
+		c.report(Issue{Severity: Error, Code: "value", Rule: RuleForm, Message: "not of the form of a " + t.Name + ", which the URI says that it is"}, x)
+	}
+}
+
+const uriSystem = "urn:ietf:rfc:3986"
+
+// identifier judges what R4 asks of identifiers beyond their elements: the system is absolute, and where it says that the
+// value is a URI, that is one (datatypes.html#Identifier).
+func (c *Checker) identifier(x value) {
+	system := x.node.Get("system").Str()
+	if system == "" {
+		return
+	}
+	if !absolute(system) {
+		c.report(Issue{Severity: Error, Code: "value", Rule: RuleReference, Message: "the system of an identifier is an absolute URI"}, x)
+	}
+	if system == uriSystem {
+		c.beyondShape()
+		if text := x.node.Get("value").Str(); text != "" && !absolute(text) {
+			c.report(Issue{Severity: Error, Code: "value", Rule: RuleForm, Message: "the system says that the value is a URI, and it is none"}, x)
+		}
+	}
+}
+
+// elementID judges that the id of an element is the only one of its resource (element.html#id).
+func (c *Checker) elementID(n *fhir.Node) {
+	if n.Str() == "" {
+		return
+	}
+	c.beyondShape()
+	key := elementID{c.resource.Node(), n.Text}
+	if c.ids[key] {
+		c.report(Issue{Severity: Error, Code: "value", Rule: RuleID, Message: "another element of the resource has the same id"}, value{node: n})
+	}
+	c.ids[key] = true
+}
+
+type elementID struct {
+	resource *fhir.Node
+	id       string
 }
 
 // canonical judges a canonical: it leads into the resource, or should be absolute. R4 does not say SHALL, and its own

@@ -28,6 +28,8 @@ func (c *Checker) object(x value, r *typeRules) {
 		}
 		if m.Name != "id" {
 			content = true
+		} else if !r.resource {
+			c.elementID(m.Value)
 		}
 		under := m.Name[0] == '_'
 		var main, beside *fhir.Node
@@ -203,6 +205,8 @@ func (c *Checker) one(e *elementRule, m memberRule, x value, parent value) {
 		c.quantity(e, x)
 	case r.attachment:
 		c.attachment(x)
+	case r.identifier:
+		c.identifier(x)
 	}
 	if e.binding != nil {
 		c.bound(e.binding, x)
@@ -255,8 +259,10 @@ func (c *Checker) primitive(e *elementRule, m memberRule, x value) {
 	case "canonical":
 		c.within(n.Text)
 		c.canonical(x)
+		c.urn(x)
 	case "uri", "url":
 		c.within(n.Text)
+		c.urn(x)
 	case "xhtml":
 		c.narrative(x)
 	}
