@@ -144,6 +144,8 @@ func TestRules(t *testing.T) {
 		{"patient", "language", `"de-AT"`, "", ""},
 		{"patient", "text", `{"status":"generated","div":"<div>x</div>"}`, "Patient.text.div", "txt-1"},
 		{"bundle", "entry.0.fullUrl", "", "Bundle.entry[0]", "full-url"},
+		{"patient", "_gender", `{"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/data-absent-reason","valueCode":"unknown"}]}`, "Patient.gender", "binding"},
+		{"condition", "clinicalStatus", `{"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/data-absent-reason","valueCode":"unknown"}]}`, "Condition.clinicalStatus", "binding"},
 		{"condition", "abatementDateTime", "", "", ""},
 		{"condition", "clinicalStatus.coding.0.code", `"active"`, "Condition", "con-4"},
 		{"condition", "verificationStatus.coding.0.code", `"entered-in-error"`, "Condition", "con-5"},

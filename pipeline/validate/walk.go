@@ -238,6 +238,9 @@ func (c *Checker) primitive(e *elementRule, m memberRule, x value) {
 		return
 	}
 	if n == nil {
+		if e.binding != nil && e.binding.strength == "required" {
+			c.report(Issue{Severity: Error, Code: "code-invalid", Rule: RuleBinding, Message: "no code, which the required value set " + withoutVersion(e.binding.url) + " asks for whatever the extension says"}, x)
+		}
 		return
 	}
 	if !fits(m.typ, n) {
