@@ -99,6 +99,12 @@ func newGuide(name string, files []string) (*fhir.Package, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, what := range p.Doubled() {
+		errs = append(errs, fmt.Errorf("%s: defines %s twice, and differently", name, what))
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
 	if p.Len() == 0 {
 		return nil, fmt.Errorf("%s: holds no StructureDefinition, ValueSet, CodeSystem, ConceptMap or SearchParameter with a url", name)
 	}

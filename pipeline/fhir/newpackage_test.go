@@ -2,7 +2,7 @@ package fhir
 
 import "testing"
 
-// TestNewPackage: a package of resources is what the same ones in an archive would be, in any order.
+// TestNewPackage: a package of resources is what the same ones in an archive would be.
 func TestNewPackage(t *testing.T) {
 	parse := func(s string) *Node {
 		n, err := Parse([]byte(s))
@@ -19,12 +19,12 @@ func TestNewPackage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := NewPackage("mine", "1", system, set, older, set)
+	q, err := NewPackage("mine", "1", set, older, system)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Digest() != q.Digest() || p.Digest() == "" {
-		t.Error("the digest hangs on the order, or on what is no definition")
+	if p.Digest() != q.Digest() || p.Digest() == "" || len(p.Doubled()) > 0 {
+		t.Error("the digest hangs on what is no definition")
 	}
 	if p.Len() != 4 || (*Package)(nil).Len() != 0 { // with the value set that the code system names
 		t.Errorf("%d definitions", p.Len())
@@ -42,7 +42,14 @@ func TestNewPackage(t *testing.T) {
 	if p.Find("ValueSet", "http://x.org/all") == nil {
 		t.Error("the value set of all codes of the system is not there")
 	}
-	if _, err := NewPackage("mine", "1", set, parse(`{"resourceType":"ValueSet","url":"http://x.org/s","version":"1.0.1","status":"active"}`)); err == nil {
-		t.Error("two definitions of one version that differ are taken")
+	twice, err := NewPackage("mine", "1", set, parse(`{"resourceType":"ValueSet","url":"http://x.org/s","version":"1.0.1","status":"active"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(twice.Doubled()) != 1 || twice.Find("ValueSet", "http://x.org/s").Get("status").Str() != "active" {
+		t.Error("of two definitions the last counts, and it is told")
+	}
+	if twice.Digest() == p.Digest() {
+		t.Error("another package has the same digest")
 	}
 }

@@ -124,7 +124,7 @@ func newPackageReader() (*packageReader, error) {
 }
 
 // NewPackage makes a package of resources, as [ReadPackage] does of an archive: what is no definition of a type that is
-// kept is left out. The error is of two definitions of one canonical and version that differ.
+// kept is left out, and of two that define one canonical in one version the last counts ([Package.Doubled] tells).
 func NewPackage(name, version string, resources ...*Node) (*Package, error) {
 	b, err := newPackageReader()
 	if err != nil {
@@ -132,12 +132,8 @@ func NewPackage(name, version string, resources ...*Node) (*Package, error) {
 	}
 	defer b.pack.Close()
 	b.p.Name, b.p.Version, b.head = name, version, true
-	for _, n := range resources {
-		text := n.AppendCanonical(nil)
-		sum := sha256.Sum256(text)
-		if err := b.definition(hex.EncodeToString(sum[:]), n, text); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
+	for i, n := range resources {
+		b.definition(fmt.Sprintf("%09d", i), n, n.AppendCanonical(nil))
 	}
 	return b.finish()
 }
