@@ -186,7 +186,7 @@ func (k *profileCompiler) rules(d *definition, e *fhir.Element, typ *fhir.Type, 
 	}
 	if e != nil {
 		r.types = k.types(d, e)
-		if r.types != nil && len(r.types) == 1 && typ == nil {
+		if len(r.types) == 1 && typ == nil {
 			typ = r.types[0].typ
 		}
 	}

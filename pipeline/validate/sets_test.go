@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/csv"
-	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -249,5 +248,5 @@ func TestSelfContainedCases(t *testing.T) {
 	if agree < 28 || all != 32 {
 		t.Errorf("%d of %d agree, want 28 of 32", agree, all)
 	}
-	t.Log(fmt.Sprintf("%d of %d agree", agree, all))
+	t.Logf("%d of %d agree", agree, all)
 }
