@@ -48,31 +48,19 @@ func archive(t testing.TB, elem ...string) map[string][]byte {
 
 // examples are the example resources of R4.
 func examples(t testing.TB) map[string][]byte {
-	files := archive(t, "data", "fhir-r4-examples", "examples.tar.gz")
-	maps.DeleteFunc(files, func(name string, _ []byte) bool { return !strings.HasSuffix(name, ".json") })
-	return files
+	return resources(t, sharedtest.Path(t, "data", "fhir-r4-examples", "examples.tar.gz"), func(string) bool { return true })
 }
 
 // usCore is a version of US Core and its examples.
 func usCore(t testing.TB, version string) (*fhir.Package, map[string][]byte) {
 	t.Helper()
-	name := "hl7.fhir.us.core-" + version + ".tgz"
-	f, err := os.Open(sharedtest.Path(t, "data", "us-core", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	p, err := fhir.ReadPackage(f, name)
-	if err != nil {
-		t.Fatal(err)
-	}
 	found := map[string][]byte{}
-	for path, data := range archive(t, "data", "us-core", name) {
-		if file, ok := strings.CutPrefix(path, "package/example/"); ok && strings.HasSuffix(file, ".json") && file[0] != '.' {
+	for path, data := range resources(t, sharedtest.Path(t, "data", "us-core", "hl7.fhir.us.core-"+version+".tgz"), func(name string) bool { return strings.HasPrefix(name, "package/example/") }) {
+		if file := strings.TrimPrefix(path, "package/example/"); file[0] != '.' {
 			found[file] = data
 		}
 	}
-	return p, found
+	return guide(t, version), found
 }
 
 // validator judges by R4 and packages.
