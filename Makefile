@@ -33,10 +33,11 @@ lint: ## formatting, vet, staticcheck
 demo: build ## a made-up hospital from export to signed-off report, in seconds
 	./chartlift demo
 
-bench: build ## the engine beside the yardstick, interleaved, one core; formulas beside other engines (fetches them)
+bench: build ## the engine beside the yardstick, interleaved, one core; formulas and validation beside other engines (fetches them)
 	go run ./scripts/bench
 	go run ./scripts/bench -readers
 	go run -C scripts/rivals -mod=mod . formulas # its go.mod follows ours
+	go run -C scripts/rivals -mod=mod . validate -rounds 5
 
 golden: ## rewrite the expected files; review the diff like code
 	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update

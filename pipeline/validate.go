@@ -21,7 +21,7 @@ import (
 
 // ValidateOptions says what files are judged by.
 type ValidateOptions struct {
-	Guides   []string // FHIR packages (.tgz)
+	Guides   []string // FHIR packages (.tgz), folders of definitions, or single ones (.json)
 	Codes    []string // files and folders of code systems and value sets
 	Profiles []string // asked of every resource beside those that it claims
 	Stdin    io.Reader
@@ -46,7 +46,7 @@ type ValidatedIssue struct {
 // largestResource bounds what is taken for one resource, in bytes: a Bundle may be large, a file without an end is none.
 const largestResource = 1 << 30
 
-// newValidator makes a validator of R4, guide packages, and code systems and value sets in files.
+// newValidator makes a validator of R4, guides, and code systems and value sets in files.
 func newValidator(ctx context.Context, guides, files []string) (*validate.Validator, error) {
 	packages, err := readGuides(guides)
 	if err != nil {
@@ -91,27 +91,6 @@ func storeOf(packages []*fhir.Package, codes *terminology.Definitions) *terminol
 // validatorOf is a validator of packages, R4's own behind them.
 func validatorOf(store *terminology.Store, packages []*fhir.Package) *validate.Validator {
 	return validate.New(store, append(packages[:len(packages):len(packages)], fhir.Core())...)
-}
-
-// readGuides reads FHIR packages.
-func readGuides(files []string) ([]*fhir.Package, error) {
-	var out []*fhir.Package
-	var errs []error
-	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
-			errs = append(errs, usagef("guide: %w", err))
-			continue
-		}
-		p, err := fhir.ReadPackage(f, name)
-		_ = f.Close() // it was only read
-		if err != nil {
-			errs = append(errs, usagef("guide: %w", err))
-			continue
-		}
-		out = append(out, p)
-	}
-	return out, errors.Join(errs...)
 }
 
 // ValidateFiles judges every resource of the files, JSON or NDJSON, either of them gzipped, in order; "-" is stdin. What

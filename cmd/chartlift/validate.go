@@ -21,9 +21,9 @@ func (a *app) validateCommand() *cobra.Command {
 cardinality, choices, the forms of primitives, bindings, targets of references, invariants, fixed values, patterns,
 slices and extensions. A file is one resource as JSON, or NDJSON with one a line; either may be gzipped. - is stdin.
 
-Profiles, extensions and value sets come from R4 itself and from the FHIR packages (.tgz) given with --guide. What
-cannot be judged because its definition is not at hand is "not checked": it is listed once at the end, and counts
-neither as an error nor as passed.
+Profiles, extensions and value sets come from R4 itself and from what is given with --guide: a FHIR package (.tgz), a
+folder of definitions, or a single one (.json). What cannot be judged because its definition is not at hand is "not
+checked": it is listed once at the end, and counts neither as an error nor as passed.
 
 Each issue is a line, file:line:column: severity: path: what is wrong (rule, profile). No value of the resource is
 shown. With --json: one OperationOutcome for each resource, as NDJSON in their order, for what is not JSON too.
@@ -33,6 +33,7 @@ The same rules judge what mappings make in dry-run and run. "chartlift help vali
 Exit: 0 no error (warnings may be there) · 2 wrong usage, a guide or file that cannot be read · 3 a resource has an error.`,
 		Example: `  chartlift validate patient.json
   chartlift validate --guide hl7.fhir.us.core-6.1.0.tgz out/*.ndjson
+  chartlift validate --guide profiles/ --guide levels.json observation.json
   chartlift validate --profile http://hl7.org/fhir/StructureDefinition/bp bp.json`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
@@ -40,8 +41,8 @@ Exit: 0 no error (warnings may be there) · 2 wrong usage, a guide or file that 
 			return a.validate(cmd, files, o)
 		},
 	}
-	cmd.Flags().StringArrayVarP(&o.Guides, "guide", "g", nil, "a FHIR package (.tgz) with profiles, extensions and value sets; may be given several times")
 	cmd.Flags().StringArrayVar(&o.Codes, "terminology", nil, "a file or folder of code systems and value sets (FHIR JSON, CSV, SNOMED CT RF2, Loinc.csv, RXNCONSO.RRF); may be given several times")
+	cmd.Flags().StringArrayVarP(&o.Guides, "guide", "g", nil, "profiles, extensions and value sets: a FHIR package (.tgz), a folder of *.json, or a .json; may be given several times")
 	cmd.Flags().StringArrayVar(&o.Profiles, "profile", nil, "URL of a profile that every resource is asked to conform to; may be given several times")
 	cmd.Flags().IntVar(&o.Workers, "workers", 0, "resources judged at once (default: one per core)")
 	return cmd
@@ -80,7 +81,7 @@ func (a *app) validate(cmd *cobra.Command, files []string, o pipeline.ValidateOp
 		return err
 	}
 	for _, u := range unchecked {
-		fmt.Fprintf(a.stderr, "not checked: %s %s, %d times: %s\n", u.Kind, u.Name, u.Count, u.Why)
+		fmt.Fprintf(a.stderr, "not checked: %s %s, %s: %s\n", u.Kind, u.Name, plural(int(u.Count), "time"), u.Why)
 	}
 	summary := fmt.Sprintf("%s: %d with an error, %d with warnings only", plural(resources, "resource"), bad, warned)
 	if a.json {

@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"reflect"
 	"strings"
@@ -74,6 +75,75 @@ func TestExamplesRoundTrip(t *testing.T) {
 			t.Errorf("%s: the canonical form of the canonical form differs (%v)", name, err)
 		}
 	})
+}
+
+// shuffled writes a value with the members of each object in a drawn order.
+func shuffled(n *Node, random *rand.Rand) []byte {
+	out := n.Clone()
+	var turn func(n *Node)
+	turn = func(n *Node) {
+		random.Shuffle(len(n.Members), func(i, j int) { n.Members[i], n.Members[j] = n.Members[j], n.Members[i] })
+		for _, m := range n.Members {
+			turn(m.Value)
+		}
+		for _, item := range n.Items {
+			turn(item)
+		}
+	}
+	turn(out)
+	return inOrder(out, nil)
+}
+
+// inOrder writes members in the order that they have.
+func inOrder(n *Node, dst []byte) []byte {
+	switch n.Kind {
+	case Object:
+		dst = append(dst, '{')
+		for i, m := range n.Members {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = inOrder(m.Value, append(AppendString(dst, m.Name), ':'))
+		}
+		return append(dst, '}')
+	case Array:
+		dst = append(dst, '[')
+		for i, item := range n.Items {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = inOrder(item, dst)
+		}
+		return append(dst, ']')
+	}
+	return n.AppendCanonical(dst)
+}
+
+// TestExamplesInAnyOrder: whatever the order of the members, the value and its canonical form are the same, decimals and
+// the extensions of primitives included.
+func TestExamplesInAnyOrder(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	moved, decimals, beside := 0, 0, 0
+	eachExample(t, func(name string, data []byte) {
+		n, err := Parse(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := n.AppendCanonical(nil)
+		text := shuffled(n, random)
+		if !bytes.Equal(text, want) {
+			moved++
+		}
+		again, err := Parse(text)
+		if err != nil || !again.Equal(n) || !bytes.Equal(again.AppendCanonical(nil), want) {
+			t.Errorf("%s: in another order it is another value (%v)", name, err)
+		}
+		decimals += bytes.Count(want, []byte(`.0,`)) + bytes.Count(want, []byte(`.0}`))
+		beside += bytes.Count(want, []byte(`"_`))
+	})
+	if moved < 230 || decimals == 0 || beside == 0 {
+		t.Errorf("%d examples moved, %d decimals end with a zero, %d primitives have something beside them", moved, decimals, beside)
+	}
 }
 
 // TestExamplesAreKnown walks every element of every example through the definitions: known, of a kind of JSON that

@@ -23,6 +23,14 @@ const xhtmlSpace = "http://www.w3.org/1999/xhtml"
 // CheckNarrative judges the div of a Narrative: whether it is well formed and holds only what FHIR allows (txt-1), and
 // whether there is something in it to be seen (txt-2).
 func CheckNarrative(div string) (allowed, content bool) {
+	if plain, content := plainNarrative(div); plain {
+		return true, content
+	}
+	return checkNarrative(div)
+}
+
+// checkNarrative decides by a whole XML parser.
+func checkNarrative(div string) (allowed, content bool) {
 	d := xml.NewDecoder(strings.NewReader(div))
 	d.Entity = xml.HTMLEntity
 	depth, some := 0, false
@@ -33,7 +41,7 @@ func CheckNarrative(div string) (allowed, content bool) {
 		}
 		switch t := t.(type) {
 		case xml.StartElement:
-			if depth == 0 && (t.Name.Local != "div" || some) || t.Name.Space != "" && t.Name.Space != xhtmlSpace || depth > MaxDepth ||
+			if depth == 0 && (t.Name.Local != "div" || some) || t.Name.Space != xhtmlSpace || depth > MaxDepth ||
 				!slices.Contains(htmlElements, t.Name.Local) {
 				return false, content
 			}

@@ -77,12 +77,11 @@ func readPackage(r io.Reader) (*Package, error) {
 	if err != nil {
 		return nil, fmt.Errorf("is no gzipped archive: %w", err)
 	}
-	pack, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	b, err := newPackageReader()
 	if err != nil {
 		return nil, err
 	}
-	defer pack.Close()
-	b := &packageReader{p: &Package{}, pack: pack, texts: map[string][sha256.Size]byte{}, sums: map[string][sha256.Size]byte{}, whole: map[string]string{}}
+	defer b.pack.Close()
 	unpacked := &bounded{r: zip, in: in}
 	archive := tar.NewReader(unpacked)
 	for entries := 0; ; entries++ {
@@ -114,6 +113,29 @@ type packageReader struct {
 	texts map[string][sha256.Size]byte // type, url and version → digest of the text
 	sums  map[string][sha256.Size]byte // file → digest of its text, of the definitions
 	whole map[string]string            // value set → the code system that says that it is all of its codes
+}
+
+func newPackageReader() (*packageReader, error) {
+	pack, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, err
+	}
+	return &packageReader{p: &Package{}, pack: pack, texts: map[string][sha256.Size]byte{}, sums: map[string][sha256.Size]byte{}, whole: map[string]string{}}, nil
+}
+
+// NewPackage makes a package of resources, as [ReadPackage] does of an archive: what is no definition of a type that is
+// kept is left out, and of two that define one canonical in one version the last counts ([Package.Doubled] tells).
+func NewPackage(name, version string, resources ...*Node) (*Package, error) {
+	b, err := newPackageReader()
+	if err != nil {
+		return nil, err
+	}
+	defer b.pack.Close()
+	b.p.Name, b.p.Version, b.head = name, version, true
+	for i, n := range resources {
+		b.definition(fmt.Sprintf("%09d", i), n, n.AppendCanonical(nil))
+	}
+	return b.finish()
 }
 
 func (b *packageReader) entry(head *tar.Header, r io.Reader) error {
@@ -314,18 +336,26 @@ func isDigits(s string) bool {
 
 // Find is the definition of that type ("StructureDefinition", "ValueSet", "CodeSystem", "ConceptMap",
 // "SearchParameter") under a canonical
-// URL, or nil. With a version after `|` it must be of that version, or of none; without, the newest is meant. The node
-// is parsed at the first call and shared: read it only.
+// URL, or nil. With a version after `|` it must be of that version, of one that the version begins (4.0 of 4.0.1), or of
+// none; without, the newest is meant. The node is parsed at the first call and shared: read it only.
 func (p *Package) Find(typ, url string) *Node {
 	if p == nil {
 		return nil
 	}
 	plain := withoutVersion(url)
 	list := p.byType[typ][plain]
+	var near *definition
 	for i := len(list) - 1; i >= 0; i-- {
-		if d := list[i]; len(plain) == len(url) || d.version == "" || d.version == url[len(plain)+1:] {
+		d := list[i]
+		if len(plain) == len(url) || d.version == "" || d.version == url[len(plain)+1:] {
 			return d.parsed()
 		}
+		if near == nil && strings.HasPrefix(d.version, url[len(plain)+1:]+".") {
+			near = d
+		}
+	}
+	if near != nil {
+		return near.parsed()
 	}
 	return nil
 }
@@ -339,6 +369,19 @@ func (d *definition) parsed() *Node {
 		}
 	})
 	return d.node
+}
+
+// Len is the number of definitions.
+func (p *Package) Len() int {
+	n := 0
+	if p != nil {
+		for _, byURL := range p.byType {
+			for _, list := range byURL {
+				n += len(list)
+			}
+		}
+	}
+	return n
 }
 
 // URLs lists the canonical URLs of a type, without versions, sorted.

@@ -134,12 +134,11 @@ func parseTag(code string) (t tag, ok bool) {
 		t.private = true
 		return t, p.run(1)
 	}
-	if !p.letters(2, 8) {
+	if !p.letters(2, 3) { // more are reserved, or were never registered
 		return t, false
 	}
-	short := len(p.sub) <= 3
 	p.next()
-	for i := 0; short && i < 3 && p.letters(3, 3); i++ {
+	for i := 0; i < 3 && p.letters(3, 3); i++ {
 		t.extlang = true
 		p.next()
 	}

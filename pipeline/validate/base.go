@@ -15,7 +15,7 @@ type typeRules struct {
 	each       []*invariant // of those, what must be asked of each value, see Judge
 	stuck      bool         // one of them asks for more than the value itself
 
-	resource, extension, reference, coding, concept, quantity, attachment bool
+	resource, extension, reference, coding, concept, quantity, attachment, identifier bool
 }
 
 // memberRule says what a property is.
@@ -65,6 +65,7 @@ func (v *Validator) compileType(t *fhir.Type, open map[*fhir.Type]*typeRules) *t
 	open[t] = r
 	r.resource, r.extension, r.reference = t.Kind == fhir.KindResource, t.Name == "Extension", t.Name == "Reference"
 	r.coding, r.concept, r.quantity, r.attachment = t.Name == "Coding", t.Name == "CodeableConcept", t.Is("Quantity"), t.Name == "Attachment"
+	r.identifier = t.Name == "Identifier"
 	r.invariants = v.invariants(t.Invariants, t, "")
 	r.each, r.stuck = split(r.invariants)
 	for i, e := range t.Elements {

@@ -23,6 +23,10 @@ const ucumSystem = "http://unitsofmeasure.org"
 // baseBinding is the binding of an element of R4, if it is one that is judged.
 func (v *Validator) baseBinding(e *fhir.Element) *binding {
 	b := e.Binding
+	if b != nil && b.ValueSet == "http://hl7.org/fhir/ValueSet/languages" && e.Types[0].Name == "code" {
+		// Preferred, with a greatest value set (elementdefinition-maxValueSet) wherever R4 has it.
+		return v.newBinding("required", "http://hl7.org/fhir/ValueSet/all-languages", "", nil)
+	}
 	if b == nil || b.ValueSet == "" || b.Strength != "required" && b.Strength != "extensible" {
 		return nil
 	}
@@ -126,27 +130,10 @@ func (c *Checker) bound(b *binding, x value) {
 		return
 	}
 	if b.strength == "required" {
-		if absent(x) {
-			return
-		}
 		c.report(Issue{Severity: Error, Code: "code-invalid", Rule: RuleBinding, Profile: b.profile, Message: "not a code of the required value set " + withoutVersion(b.url)}, x)
 		return
 	}
 	c.report(Issue{Severity: Warning, Code: "code-invalid", Rule: RuleBinding, Profile: b.profile, Message: "not a code of the extensible value set " + withoutVersion(b.url)}, x)
-}
-
-// absent tells that a value says by an extension that it is missing, and nothing else.
-func absent(x value) bool {
-	list := x.node.Get("extension")
-	if list == nil || len(x.node.Members) > 1 {
-		return false
-	}
-	for _, e := range list.Items {
-		if e.Get("url").Str() == fhir.DataAbsentReason {
-			return true
-		}
-	}
-	return false
 }
 
 // coding judges a Coding against its code system, where that is at hand as a whole.

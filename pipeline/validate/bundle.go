@@ -1,12 +1,81 @@
 package validate
 
 import (
+	"crypto/sha1" // Attachment.hash is one
 	"encoding/base64"
 	"strconv"
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 )
+
+// scope is a Bundle within which references are followed.
+type scope struct {
+	node        *fhir.Node
+	composition *fhir.Node // of a document
+	byName      map[string]*fhir.Node
+}
+
+func newScope(n *fhir.Node) scope {
+	s := scope{node: n}
+	if n.Get("type").Str() == "document" {
+		if first := n.Get("entry").Item(0).Get("resource"); first.ResourceType() == "Composition" {
+			s.composition = first
+		}
+	}
+	return s
+}
+
+// names indexes the entries by their fullUrl, and by Type/id as the fullUrl and the resource have it. Of several entries
+// of one name it is the first.
+func (s *scope) names() map[string]*fhir.Node {
+	if s.byName != nil {
+		return s.byName
+	}
+	s.byName = map[string]*fhir.Node{}
+	entries := s.node.Get("entry")
+	if entries == nil {
+		return s.byName
+	}
+	add := func(name string, n *fhir.Node) {
+		if _, ok := s.byName[name]; !ok {
+			s.byName[name] = n
+		}
+	}
+	for _, entry := range entries.Items {
+		full, n := entry.Get("fullUrl").Str(), entry.Get("resource")
+		if n == nil {
+			continue
+		}
+		add(full, n)
+		if typ := typeOfReference(full); typ != "" {
+			add(typ+full[strings.LastIndexByte(full, '/'):], n)
+		}
+		if typ, id := n.ResourceType(), n.ID(); typ != "" && id != "" {
+			add(typ+"/"+id, n)
+		}
+	}
+	return s.byName
+}
+
+// inBundle finds the entry that a reference means (bundle.html#references), in the innermost Bundle first. Type/id is
+// one of any base: R4's own examples are not strict there.
+func (c *Checker) inBundle(text string) *fhir.Node {
+	text, _, _ = strings.Cut(text, "/_history/")
+	for i := len(c.bundles) - 1; i >= 0; i-- {
+		if n := c.bundles[i].names()[text]; n != nil {
+			return n
+		}
+	}
+	return nil
+}
+
+// inComposition tells whether the value at hand is of the Composition of a document, all of whose references are to
+// entries (documents.html#content).
+func (c *Checker) inComposition() bool {
+	n := len(c.bundles)
+	return n > 0 && c.holder != nil && c.bundles[n-1].composition == c.holder
+}
 
 // bundle judges what a Bundle asks of its entries beyond its invariants (bundle.html): fullUrls that are absolute and
 // those of their resources, one link of a relation, and for a message the focus.
@@ -29,9 +98,18 @@ func (c *Checker) bundle(n *fhir.Node) {
 		return
 	}
 	typ := n.Get("type").Str()
+	type versioned struct{ url, version string }
+	met := map[versioned]bool{}
 	for i, entry := range entries.Items {
 		c.path = append(c.path[:base], step{name: "entry", index: i})
 		c.fullURL(typ, entry)
+		if url := entry.Get("fullUrl").Str(); url != "" && typ != "history" {
+			key := versioned{url, entry.At("resource", "meta", "versionId").Str()}
+			if met[key] {
+				c.report(Issue{Severity: Error, Code: "invariant", Rule: "bdl-7", Message: "FullUrl must be unique in a bundle, or else entries with same fullUrl must have different meta.versionId (except in history bundles)"}, value{node: entry})
+			}
+			met[key] = true
+		}
 	}
 	if typ == "message" && len(entries.Items) > 0 {
 		c.path = c.path[:base]
@@ -48,7 +126,7 @@ func (c *Checker) fullURL(typ string, entry *fhir.Node) {
 	text := full.Str()
 	if text == "" {
 		switch typ {
-		case "document", "message", "collection":
+		case "document", "message", "collection", "searchset", "history":
 			if resource != nil && full == nil {
 				c.report(Issue{Severity: Error, Code: "required", Rule: RuleFullURL, Message: "an entry of this type of Bundle has a fullUrl"}, value{node: entry})
 			}
@@ -59,13 +137,11 @@ func (c *Checker) fullURL(typ string, entry *fhir.Node) {
 		c.report(Issue{Severity: Error, Code: "value", Rule: RuleFullURL, Message: "a fullUrl is an absolute URL"}, value{node: full})
 		return
 	}
-	id, name := resource.ID(), resource.ResourceType()
-	if id == "" || !strings.HasPrefix(text, "http") {
+	if resource == nil || !strings.HasPrefix(text, "http") {
 		return
 	}
 	// A fullUrl of the form of a server's SHALL NOT disagree with the id of its resource (bundle.html, Bundle.entry.fullUrl).
-	of := typeOfReference(text)
-	if of != "" && !strings.HasSuffix(text, "/"+name+"/"+id) {
+	if typeOfReference(text) != "" && !strings.HasSuffix(text, "/"+resource.ResourceType()+"/"+resource.ID()) {
 		c.report(Issue{Severity: Error, Code: "value", Rule: RuleFullURL, Message: "the fullUrl has the form of a server's, but does not end with the type and id of the resource"}, value{node: full})
 	}
 }
@@ -92,26 +168,30 @@ func (c *Checker) messageFocus(entries *fhir.Node) {
 	c.path = c.path[:base]
 }
 
-// attachment judges that the stated size is that of the data.
+// attachment judges that the stated size and hash are those of the data. That the hash is SHA-1 in base64 is how R4
+// describes it, without a SHALL.
 func (c *Checker) attachment(x value) {
-	data, size := x.node.Get("data"), x.node.Get("size")
-	if data.Str() == "" || size == nil || size.Kind != fhir.Number {
+	data, size, hash := x.node.Get("data"), x.node.Get("size"), x.node.Get("hash")
+	if data.Str() == "" || size == nil && hash == nil {
 		return
 	}
-	if c.learn != nil {
-		c.learn.never = true
-	}
-	want, err := strconv.Atoi(size.Text)
-	if err != nil {
-		return
-	}
+	c.beyondShape()
 	text := strings.Map(func(r rune) rune {
 		if r == ' ' || r >= '\t' && r <= '\r' {
 			return -1
 		}
 		return r
 	}, data.Text)
-	if raw, err := base64.StdEncoding.DecodeString(text); err == nil && len(raw) != want {
-		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleSize, Message: "the size is not that of the data"}, x)
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return // its form is another rule
+	}
+	if size != nil && size.Kind == fhir.Number {
+		if want, err := strconv.Atoi(size.Text); err == nil && len(raw) != want {
+			c.report(Issue{Severity: Error, Code: "structure", Rule: RuleSize, Message: "the size is not that of the data"}, x)
+		}
+	}
+	if sum := sha1.Sum(raw); hash.Str() != "" && hash.Text != base64.StdEncoding.EncodeToString(sum[:]) {
+		c.report(Issue{Severity: Warning, Code: "structure", Rule: RuleSize, Message: "the hash is not that of the data"}, x)
 	}
 }

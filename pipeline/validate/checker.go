@@ -13,24 +13,31 @@ type Checker struct {
 	ctx    *fhirpath.Context
 	issues []Issue
 
-	path     []step          // from the resource to the value at hand
-	resource fhirpath.Value  // %resource: the innermost resource that is not contained, or the contained one itself
-	root     fhirpath.Value  // %rootResource: what contains it
-	holder   *fhir.Node      // of root
-	bundles  []*fhir.Node    // Bundles around, innermost last
-	parents  []place         // from the resource to the value at hand, for the contexts of extensions
-	counts   []int           // of the elements of the objects that are open
-	variants []*fhir.Type    // likewise: which variant of a choice was met
-	values   []value         // scratch of profiles
-	depth    int             // of profiles within profiles
-	trial    bool            // what cannot be judged is not counted
-	learn    *learning       // set while a Judge learns a shape
-	muted    int             // > 0: what is found decides something and is no issue of its own
-	failures int             // errors found while muted
-	unsure   int             // what could not be judged while muted
+	path     []step         // from the resource to the value at hand
+	resource fhirpath.Value // %resource: the innermost resource that is not contained, or the contained one itself
+	root     fhirpath.Value // %rootResource: what contains it
+	holder   *fhir.Node     // of root
+	local    []local        // references within root so far
+	bundles  []scope        // Bundles around, innermost last
+	parents  []place        // from the resource to the value at hand, for the contexts of extensions
+	counts   []int          // of the elements of the objects that are open
+	variants []*fhir.Type   // likewise: which variant of a choice was met
+	values   []value        // scratch of profiles
+	depth    int            // of profiles within profiles
+	trial    bool           // what cannot be judged is not counted
+	learn    *learning      // set while a Judge learns a shape
+	muted    int            // > 0: what is found decides something and is no issue of its own
+	failures int            // errors found while muted
+	unsure   int            // what could not be judged while muted
+	told     map[told]bool  // issues of profiles
+	ids      map[elementID]bool
+	answers  map[asked]answer
 	claimed  map[string]bool // scratch: profiles that a resource claims
 	narrow   []*profile      // likewise
 }
+
+// told tells an issue of a profile from others.
+type told struct{ rule, path, profile, message string }
 
 // step is one step of a path.
 type step struct {
@@ -49,16 +56,17 @@ type value struct {
 
 // place is where a value stands in the definitions, for the contexts of extensions.
 type place struct {
-	path string // Patient.contact
-	typ  *fhir.Type
-	node *fhir.Node
+	path    string // Patient.contact
+	typ     *fhir.Type
+	node    *fhir.Node // what holds the extensions: the object, or what stands beside a primitive
+	literal *fhir.Node // the value of a primitive
 }
 
 // maxDepth bounds how deep a resource may be nested, and how deep profiles may lead into each other.
 const maxDepth = 100
 
 func newChecker(v *Validator) *Checker {
-	return &Checker{v: v, ctx: fhirpath.NewContext(), claimed: map[string]bool{}}
+	return &Checker{v: v, ctx: fhirpath.NewContext(), claimed: map[string]bool{}, told: map[told]bool{}, answers: map[asked]answer{}, ids: map[elementID]bool{}}
 }
 
 // Text judges a resource that is given as JSON. What is not JSON is one issue.
@@ -80,8 +88,18 @@ func NotJSON(err error) Issue {
 func (c *Checker) Resource(n *fhir.Node, profiles ...string) []Issue {
 	c.issues, c.path, c.bundles, c.parents = c.issues[:0], c.path[:0], c.bundles[:0], c.parents[:0]
 	c.counts, c.variants, c.values, c.depth, c.muted = c.counts[:0], c.variants[:0], c.values[:0], 0, 0
+	c.local = c.local[:0]
 	c.holder, c.root, c.resource = nil, fhirpath.Value{}, fhirpath.Value{}
 	c.ctx.Reset()
+	if len(c.told) > 0 {
+		clear(c.told)
+	}
+	if len(c.ids) > 0 {
+		clear(c.ids)
+	}
+	if len(c.answers) > 0 {
+		clear(c.answers)
+	}
 	c.inResource(n, profiles, false)
 	return c.issues
 }
@@ -102,7 +120,7 @@ func (c *Checker) inResource(n *fhir.Node, profiles []string, contained bool) {
 		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleType, Message: message}, value{node: n})
 		return
 	}
-	resource, root, holder := c.resource, c.root, c.holder
+	resource, root, holder, base := c.resource, c.root, c.holder, len(c.local)
 	c.resource = fhirpath.Object(n, t)
 	if !contained {
 		c.root, c.holder = c.resource, n
@@ -113,10 +131,10 @@ func (c *Checker) inResource(n *fhir.Node, profiles []string, contained bool) {
 	}
 	bundle := name == "Bundle"
 	if bundle {
-		c.bundles = append(c.bundles, n)
+		c.bundles = append(c.bundles, newScope(n))
 	}
 	parents := c.parents
-	c.parents = append(c.parents, place{name, t, n})
+	c.parents = append(c.parents, place{path: name, typ: t, node: n})
 	c.object(value{node: n, typ: t}, c.v.rulesOf(t))
 	c.conformance(n, t, profiles)
 	if bundle {
@@ -124,6 +142,10 @@ func (c *Checker) inResource(n *fhir.Node, profiles []string, contained bool) {
 		c.bundles = c.bundles[:len(c.bundles)-1]
 	}
 	c.resourceRules(name, n)
+	if !contained {
+		c.orphans(n, c.local[base:])
+		c.local = c.local[:base]
+	}
 	c.parents = parents
 	if top {
 		c.path = c.path[:0]
@@ -142,6 +164,13 @@ func (c *Checker) report(x Issue, about value) {
 	x.Path = c.pathText()
 	if x.Path == "" {
 		x.Path = "Resource"
+	}
+	if x.Profile != "" { // a list and its slices, or two ways into a profile, ask the same
+		key := told{x.Rule, x.Path, x.Profile, x.Message}
+		if c.told[key] {
+			return
+		}
+		c.told[key] = true
 	}
 	switch {
 	case about.node != nil && about.node.Offset() > 0:
@@ -166,6 +195,13 @@ func (c *Checker) unknown(n *uncheckedCount) {
 	n.n.Add(1)
 	if c.learn != nil {
 		c.learn.unchecked = append(c.learn.unchecked, n)
+	}
+}
+
+// beyondShape notes that a verdict hangs on what a shape leaves out, so that it cannot be remembered.
+func (c *Checker) beyondShape() {
+	if c.learn != nil {
+		c.learn.never = true
 	}
 }
 

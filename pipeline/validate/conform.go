@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -30,7 +31,7 @@ func (c *Checker) conformance(n *fhir.Node, t *fhir.Type, given []string) {
 		p := c.v.profile(url)
 		switch {
 		case p == nil:
-			c.unknown(c.v.note("profile", url, "its definition is not at hand"))
+			c.unknown(c.v.noProfile("profile", url))
 		case !t.Is(p.typ.Name):
 			c.report(Issue{Severity: Error, Code: "structure", Rule: RuleDefinition, Profile: url, Message: "the profile is of another type of resource"}, value{node: at})
 		default:
@@ -61,14 +62,44 @@ func (c *Checker) conform(p *profile, x value) {
 		return
 	}
 	c.depth++
+	resource, root, holder := c.resource, c.root, c.holder
+	if x.typ.Kind == fhir.KindResource && x.node != resource.Node() { // an entry, a contained resource, what a reference points to
+		c.resource = fhirpath.Object(x.node, x.typ)
+		if !contains(c.holder, x.node) {
+			c.root, c.holder = c.resource, x.node
+		}
+	}
 	c.rules(p.root, x)
+	c.resource, c.root, c.holder = resource, root, holder
 	c.depth--
 }
 
+// contains tells whether a resource is contained in another.
+func contains(holder, n *fhir.Node) bool {
+	list := holder.Get("contained")
+	return list != nil && slices.Contains(list.Items, n)
+}
+
+// asked is a question of [Checker.conforms].
+type asked struct {
+	p    *profile
+	node *fhir.Node
+}
+
+// answer is its answer; one that is still open counts as yes, so that references in a circle end.
+type answer struct{ yes, sure bool }
+
 // conforms answers whether a value conforms to a profile, without telling what is wrong. Sure is false if a part could
-// not be judged.
+// not be judged. It is asked once of a value, since references may lead to it many times.
 func (c *Checker) conforms(p *profile, x value) (yes, sure bool) {
-	return c.probe(func() { c.conform(p, x) })
+	q := asked{p, x.node}
+	if a, ok := c.answers[q]; ok && x.node != nil {
+		return a.yes, a.sure
+	}
+	c.answers[q] = answer{true, true}
+	yes, sure = c.probe(func() { c.conform(p, x) })
+	c.answers[q] = answer{yes, sure}
+	return yes, sure
 }
 
 // probe runs checks for their verdict alone.
@@ -286,7 +317,7 @@ func (c *Checker) oneOf(r *rules, urls []string, x value) {
 		case p != nil:
 			c.conform(p, x)
 		case coreType(urls[0]) == nil:
-			c.unknown(c.v.note("profile", urls[0], "its definition is not at hand"))
+			c.unknown(c.v.noProfile("profile", urls[0]))
 		}
 		return
 	}

@@ -8,6 +8,7 @@ import (
 
 // definition is an ElementDefinition of a snapshot in its place: elements below it, and slices of it.
 type definition struct {
+	id       string
 	node     *fhir.Node
 	name     string // of the element, without [x]
 	slice    string // of a slice
@@ -21,59 +22,93 @@ type tree struct {
 	byID map[string]*definition
 }
 
-// newTree builds the tree of a snapshot from the ids of its elements (elementdefinition.html#id): Patient.contact,
-// Patient.identifier:mrn.system, and Patient.identifier:mrn/old for a slice of a slice. Nil if it has none.
-func newTree(sd *fhir.Node) *tree {
-	elements := sd.At("snapshot", "element")
-	if elements == nil || len(elements.Items) == 0 {
+// newTree builds the tree of the elements of a snapshot, or of a differential over one, from their ids
+// (elementdefinition.html#id): Patient.contact, Patient.identifier:mrn.system, and Patient.identifier:mrn/old for a slice
+// of a slice. Elements that a differential leaves out on the way ask nothing. Nil if there are none.
+func newTree(elements []element) *tree {
+	if len(elements) == 0 {
 		return nil
 	}
 	t := &tree{byID: map[string]*definition{}}
-	for _, n := range elements.Items {
-		id := n.Get("id").Str()
-		if id == "" {
-			id = n.Get("path").Str()
-			if s := n.Get("sliceName").Str(); s != "" {
-				id += ":" + s
-			}
-		}
-		parent, last := "", id
-		if i := strings.LastIndexByte(id, '.'); i >= 0 {
-			parent, last = id[:i], id[i+1:]
-		}
-		d := &definition{node: n}
-		d.name, d.slice, _ = strings.Cut(last, ":")
-		base := d.name
-		d.name = strings.TrimSuffix(d.name, "[x]")
-		t.byID[id] = d
-		switch {
-		case t.root == nil:
-			t.root = d
-		case d.slice != "":
-			of := parent + "." + base
-			if i := strings.LastIndexByte(d.slice, '/'); i >= 0 && t.byID[of+":"+d.slice[:i]] != nil {
-				of += ":" + d.slice[:i]
-			}
-			if holder := t.byID[of]; holder != nil {
-				holder.slices = append(holder.slices, d)
-			}
-		default:
-			if holder := t.byID[parent]; holder != nil {
-				holder.children = append(holder.children, d)
-			}
+	root, _, _ := strings.Cut(elements[0].id, ".")
+	for _, e := range elements {
+		if d := t.at(root, e.id); d != nil {
+			d.node = e.node
 		}
 	}
 	return t
 }
 
-// child finds an element below a definition.
+// at finds or makes the definition of an id, and those it stands in.
+func (t *tree) at(root, id string) *definition {
+	if d := t.byID[id]; d != nil {
+		return d
+	}
+	d := &definition{id: id, node: fhir.NewObject()}
+	dot := strings.LastIndexByte(id, '.')
+	if dot < 0 {
+		if id != root || t.root != nil {
+			return nil
+		}
+		d.name = id
+		t.root, t.byID[id] = d, d
+		return d
+	}
+	parent := t.at(root, id[:dot])
+	if parent == nil {
+		return nil
+	}
+	base, slice, sliced := strings.Cut(id[dot+1:], ":")
+	d.name, d.slice = strings.TrimSuffix(base, "[x]"), slice
+	if !sliced {
+		parent.children = append(parent.children, d)
+		t.byID[id] = d
+		return d
+	}
+	of := id[:dot+1] + base
+	holder := t.at(root, of)
+	if i := strings.LastIndexByte(slice, '/'); i >= 0 && t.byID[of+":"+slice[:i]] != nil {
+		holder = t.byID[of+":"+slice[:i]]
+	}
+	holder.slices = append(holder.slices, d)
+	t.byID[id] = d
+	return d
+}
+
+// child finds an element below a definition, by its name or, for a choice, as one variant of it (contentString).
 func (d *definition) child(name string) *definition {
 	for _, c := range d.children {
 		if c.name == name {
 			return c
 		}
 	}
+	for _, c := range d.children {
+		if c.variantOf(name) != nil {
+			return c
+		}
+	}
 	return nil
+}
+
+// variantOf is the type of which a definition is a variant of a choice, or nil.
+func (d *definition) variantOf(name string) *fhir.Type {
+	rest, ok := strings.CutPrefix(d.name, name)
+	if !ok || rest == "" || rest[0] < 'A' || rest[0] > 'Z' {
+		return nil
+	}
+	if t := fhir.Lookup(rest); t != nil {
+		return t
+	}
+	return fhir.Lookup(strings.ToLower(rest[:1]) + rest[1:])
+}
+
+// targets are the profiles that references of a definition may point to.
+func (d *definition) targets() []string {
+	var out []string
+	for _, n := range d.types() {
+		out = append(out, texts(n.Get("targetProfile"))...)
+	}
+	return out
 }
 
 // polymorph finds fixed[x], pattern[x] and their kind.
@@ -123,6 +158,9 @@ func smallNumber(text string) int {
 
 // types are the entries of ElementDefinition.type.
 func (d *definition) types() []*fhir.Node {
+	if d == nil {
+		return nil
+	}
 	if list := d.node.Get("type"); list != nil {
 		return list.Items
 	}

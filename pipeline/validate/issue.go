@@ -69,9 +69,10 @@ const (
 	RuleRange      = "range"           // below the least or above the greatest value
 	RuleFullURL    = "full-url"        // an entry's fullUrl that is not absolute or not that of its resource
 	RuleLink       = "link"            // two links of one relation
-	RuleSize       = "size"            // an attachment of another size than it says
+	RuleSize       = "size"            // an attachment of another size or hash than it says
 	RuleProfile    = "profile"         // a value that conforms to none of the profiles
 	RuleDefinition = "definition"      // a definition that contradicts what it is about
+	RuleID         = "id"              // an id that is there twice
 	RuleDeep       = "too-deep"        // nested deeper than is checked
 )
 

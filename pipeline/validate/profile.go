@@ -5,21 +5,29 @@ import (
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/fhirpath"
 )
 
 // profile is a StructureDefinition that constrains a type, compiled: what it asks beyond the type.
 type profile struct {
-	url      string
-	typ      *fhir.Type
-	modifier bool      // of an extension: it is a modifier
-	contexts []context // of an extension: where it may stand
-	tree     *tree
-	root     *rules
-	byID     map[string]*rules // for contentReference
+	url        string
+	typ        *fhir.Type
+	modifier   bool            // of an extension: it is a modifier
+	contexts   []context       // of an extension: where it may stand
+	conditions []*invariant    // of an extension: under which it may stand there
+	parts      map[string]bool // of an extension that is made of others: their urls; nil: any
+	tree       *tree
+	root       *rules
+	byID       map[string]*rules // for contentReference
 }
 
 // context is one place where an extension may stand.
-type context struct{ kind, expression string }
+type context struct {
+	kind, expression string
+	of               *fhir.Type     // of an expression: the type of resource that it begins with
+	expr             *fhirpath.Expr // likewise, if it can be evaluated
+	unknown          *uncheckedCount
+}
 
 // rules is what a profile asks of one value beyond its type. Nil asks nothing.
 type rules struct {
@@ -58,7 +66,7 @@ type member struct {
 	slicing  *slicing
 }
 
-// profile compiles a profile on first use; nil if its definition, with a snapshot, is not at hand.
+// profile compiles a profile on first use; nil if its definition, or what that is based on, is not at hand.
 func (v *Validator) profile(url string) *profile {
 	if p, ok := v.profiles.Load(url); ok {
 		return p.(*profile)
@@ -68,43 +76,90 @@ func (v *Validator) profile(url string) *profile {
 	if p, ok := v.profiles.Load(url); ok {
 		return p.(*profile)
 	}
-	p := v.compileProfile(url)
+	p, _ := v.compileProfile(url)
 	v.profiles.Store(url, p)
 	return p
 }
 
-func (v *Validator) compileProfile(url string) *profile {
+// compileProfile compiles a profile. Whole is false if a discriminator of it leads to a profile that is being compiled
+// around it: what is compiled then serves there only.
+func (v *Validator) compileProfile(url string) (p *profile, whole bool) {
 	sd := v.definition(url)
 	if sd == nil {
-		return nil
+		return nil, true
 	}
-	p := &profile{url: sd.Get("url").Str(), typ: fhir.Lookup(sd.Get("type").Str()), tree: newTree(sd), byID: map[string]*rules{}}
-	if p.typ == nil || p.tree == nil || sd.Get("derivation").Str() == "specialization" {
-		return nil
+	name := sd.Get("url").Str()
+	if v.open[name] {
+		return nil, false
+	}
+	v.open[name] = true
+	defer delete(v.open, name)
+	p = &profile{url: name, typ: fhir.Lookup(sd.Get("type").Str()), byID: map[string]*rules{}}
+	if p.typ == nil || coreType(name) != nil {
+		return nil, true
+	}
+	elements, _ := v.elements(sd, 0)
+	if p.tree = newTree(elements); p.tree == nil {
+		return nil, true
 	}
 	p.modifier = isTrue(p.tree.root.node.Get("isModifier"))
-	if list := sd.Get("context"); list != nil {
-		for _, n := range list.Items {
-			p.contexts = append(p.contexts, context{n.Get("type").Str(), n.Get("expression").Str()})
-		}
-	}
+	v.contexts(p, sd)
 	k := &profileCompiler{v: v, p: p}
 	p.root = k.rules(p.tree.root, nil, p.typ, false)
-	for id := range k.wanted {
-		if d := p.tree.byID[id]; d != nil {
-			p.byID[id] = k.rules(d, nil, k.typeAt(d), false)
+	for len(k.wanted) > 0 { // which may lead to others
+		id := k.wanted[0]
+		k.wanted = k.wanted[1:]
+		if d := p.tree.byID[id]; d != nil && p.byID[id] == nil {
+			p.byID[id] = &rules{profile: p} // so that one which leads to itself ends
+			if r := k.rules(d, nil, k.typeAt(d), false); r != nil {
+				*p.byID[id] = *r
+			}
 		}
 	}
-	return p
+	return p, !k.partial
+}
+
+// contexts reads where an extension may stand, and of which others it may be made.
+func (v *Validator) contexts(p *profile, sd *fhir.Node) {
+	if list := sd.Get("context"); list != nil {
+		for _, n := range list.Items {
+			ctx := context{kind: n.Get("type").Str(), expression: n.Get("expression").Str()}
+			if ctx.kind == "fhirpath" {
+				name, _, _ := strings.Cut(ctx.expression, ".")
+				ctx.of = fhir.Lookup(name)
+				ctx.expr, _ = fhirpath.Compile(ctx.expression, &fhirpath.Env{Type: ctx.of})
+				ctx.unknown = v.note("constraint", p.url+"#context", "the expression of its context cannot be evaluated here")
+			}
+			p.contexts = append(p.contexts, ctx)
+		}
+	}
+	for _, expression := range texts(sd.Get("contextInvariant")) {
+		expr, _ := fhirpath.Compile(expression, &fhirpath.Env{Variables: map[string]fhirpath.StaticType{"extension": fhirpath.StaticFHIR(fhir.Lookup("Extension"))}})
+		p.conditions = append(p.conditions, &invariant{expr: expr, unknown: v.note("constraint", p.url+"#contextInvariant", "it cannot be evaluated here")})
+	}
+	if p.typ.Name != "Extension" {
+		return
+	}
+	if d := p.tree.root.child("extension"); d != nil && d.max() != 0 && len(d.slices) > 0 {
+		p.parts = map[string]bool{}
+		for _, s := range d.slices {
+			url := ""
+			if of := s.child("url"); of != nil {
+				url = of.polymorph("fixed").Str()
+			}
+			p.parts[url] = true
+		}
+	}
 }
 
 func isTrue(n *fhir.Node) bool { return n != nil && n.Kind == fhir.Boolean && n.Text == "true" }
 
 // profileCompiler compiles the tree of one profile.
 type profileCompiler struct {
-	v      *Validator
-	p      *profile
-	wanted map[string]bool // ids that a contentReference names
+	v       *Validator
+	p       *profile
+	wanted  []string // ids that a contentReference names
+	partial bool
 }
 
 // typeAt is the type of a backbone element by its path, for contentReference.
@@ -118,11 +173,8 @@ func (k *profileCompiler) rules(d *definition, e *fhir.Element, typ *fhir.Type, 
 	r := &rules{profile: k.p}
 	if ref := d.node.Get("contentReference").Str(); ref != "" {
 		_, id, _ := strings.Cut(ref, "#")
-		if k.wanted == nil {
-			k.wanted = map[string]bool{}
-		}
 		if id != "" && k.p.tree.byID[id] != nil && len(d.children) == 0 {
-			k.wanted[id] = true
+			k.wanted = append(k.wanted, id)
 			r.reference = id
 			return r
 		}
@@ -134,7 +186,7 @@ func (k *profileCompiler) rules(d *definition, e *fhir.Element, typ *fhir.Type, 
 	}
 	if e != nil {
 		r.types = k.types(d, e)
-		if r.types != nil && len(r.types) == 1 && typ == nil {
+		if len(r.types) == 1 && typ == nil {
 			typ = r.types[0].typ
 		}
 	}

@@ -14,6 +14,51 @@ type target struct {
 	contained bool
 }
 
+// local is a reference within a resource: the fragment, and the resource that has it.
+type local struct {
+	id   string // "": the resource that contains it
+	from *fhir.Node
+}
+
+// within notes a reference, or a URI, that leads into the resource.
+func (c *Checker) within(text string) {
+	if text != "" && text[0] == '#' {
+		c.local = append(c.local, local{text[1:], c.resource.Node()})
+	}
+}
+
+// orphans judges that what a resource contains is referred to in it, or refers to it (dom-3), under ids that differ.
+func (c *Checker) orphans(n *fhir.Node, references []local) {
+	list := n.Get("contained")
+	if list == nil || len(list.Items) == 0 {
+		return
+	}
+	named, upward := map[string]bool{}, map[*fhir.Node]bool{}
+	for _, r := range references {
+		if r.id == "" {
+			upward[r.from] = true
+		} else {
+			named[r.id] = true
+		}
+	}
+	ids := map[string]bool{}
+	for i, item := range list.Items {
+		id := item.ID()
+		if id != "" && ids[id] {
+			c.path = append(c.path, step{name: "contained", index: i})
+			c.report(Issue{Severity: Error, Code: "value", Rule: RuleID, Message: "another contained resource has the same id"}, value{node: item})
+			c.pop()
+		}
+		ids[id] = true
+	}
+	for _, item := range list.Items {
+		if !named[item.ID()] && !upward[item] {
+			c.report(Issue{Severity: Error, Code: "invariant", Rule: "dom-3", Message: "If the resource is contained in another resource, it SHALL be referred to from elsewhere in the resource or SHALL refer to the containing resource"}, value{node: item})
+			return
+		}
+	}
+}
+
 // reference judges a Reference: its form, the type it points to, and that what it points to within the resource is
 // there.
 func (c *Checker) reference(e *elementRule, x value) {
@@ -25,6 +70,7 @@ func (c *Checker) reference(e *elementRule, x value) {
 		}
 		return
 	}
+	c.within(text)
 	to, ok := c.follow(text)
 	if !ok {
 		c.report(Issue{Severity: Error, Code: "invariant", Rule: "ref-1", Message: "SHALL have a contained resource if a local reference is provided"}, x)
@@ -33,6 +79,9 @@ func (c *Checker) reference(e *elementRule, x value) {
 	if !to.contained && !absolute(text) && to.typ == "" && !conditional(text) {
 		c.report(Issue{Severity: Error, Code: "value", Rule: RuleReference, Message: "a relative reference is written Type/id"}, x)
 		return
+	}
+	if to.node == nil && c.inComposition() && !conditional(text) {
+		c.report(Issue{Severity: Error, Code: "not-found", Rule: RuleReference, Message: "what the Composition of a document refers to is in the Bundle"}, x)
 	}
 	if name := typeOfURI(stated); stated != "" && to.typ != "" && name != to.typ {
 		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleReference, Message: "the reference says another type than what it points to"}, x)
@@ -131,30 +180,61 @@ func typeOfReference(text string) string {
 	return ""
 }
 
-// inBundle finds the entry that a reference means (bundle.html#references), in the innermost Bundle first: the fullUrl
-// itself, or for Type/id the base of the entry that holds the reference; where that entry has no such base, Type/id of
-// any entry.
-func (c *Checker) inBundle(text string) *fhir.Node {
-	text, _, _ = strings.Cut(text, "/_history/")
-	for i := len(c.bundles) - 1; i >= 0; i-- {
-		entries := c.bundles[i].Get("entry")
-		if entries == nil {
-			continue
-		}
-		for _, entry := range entries.Items {
-			full, n := entry.Get("fullUrl").Str(), entry.Get("resource")
-			if n == nil {
-				continue
-			}
-			if full != "" && (full == text || strings.HasSuffix(full, text) && strings.HasSuffix(full, "/"+text)) {
-				return n
-			}
-			if typ, id, ok := strings.Cut(text, "/"); ok && n.ResourceType() == typ && n.ID() == id {
-				return n
-			}
+// urn judges the form of an OID or a UUID within a URI (datatypes.html#uri).
+func (c *Checker) urn(x value) {
+	text := x.node.Text
+	var t *fhir.Type
+	switch {
+	case len(text) < 5 || text[:4] != "urn:":
+		return
+	case strings.HasPrefix(text, "urn:oid:"):
+		t = fhir.Lookup("oid")
+	case strings.HasPrefix(text, "urn:uuid:"):
+		t = fhir.Lookup("uuid")
+	default:
+		return
+	}
+	if !t.Valid(text) {
+		c.report(Issue{Severity: Error, Code: "value", Rule: RuleForm, Message: "not of the form of a " + t.Name + ", which the URI says that it is"}, x)
+	}
+}
+
+const uriSystem = "urn:ietf:rfc:3986"
+
+// identifier judges what R4 asks of identifiers beyond their elements: the system is absolute, and where it says that the
+// value is a URI, that is one (datatypes.html#Identifier).
+func (c *Checker) identifier(x value) {
+	system := x.node.Get("system").Str()
+	if system == "" {
+		return
+	}
+	if !absolute(system) {
+		c.report(Issue{Severity: Error, Code: "value", Rule: RuleReference, Message: "the system of an identifier is an absolute URI"}, x)
+	}
+	if system == uriSystem {
+		c.beyondShape()
+		if text := x.node.Get("value").Str(); text != "" && !absolute(text) {
+			c.report(Issue{Severity: Error, Code: "value", Rule: RuleForm, Message: "the system says that the value is a URI, and it is none"}, x)
 		}
 	}
-	return nil
+}
+
+// elementID judges that the id of an element is the only one of its resource (element.html#id).
+func (c *Checker) elementID(n *fhir.Node) {
+	if n.Str() == "" {
+		return
+	}
+	c.beyondShape()
+	key := elementID{c.resource.Node(), n.Text}
+	if c.ids[key] {
+		c.report(Issue{Severity: Error, Code: "value", Rule: RuleID, Message: "another element of the resource has the same id"}, value{node: n})
+	}
+	c.ids[key] = true
+}
+
+type elementID struct {
+	resource *fhir.Node
+	id       string
 }
 
 // canonical judges a canonical: it leads into the resource, or should be absolute. R4 does not say SHALL, and its own

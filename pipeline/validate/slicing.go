@@ -51,8 +51,12 @@ func (k *profileCompiler) slicing(d *definition, e *fhir.Element, typ *fhir.Type
 			by = append(by, discriminator{x.Get("type").Str(), x.Get("path").Str()})
 		}
 	}
-	if len(by) == 0 && e.Choice {
+	switch { // what a differential need not say
+	case len(by) > 0:
+	case e.Choice:
 		by = append(by, discriminator{"type", "$this"})
+	case e.Types[0].Name == "Extension":
+		by = append(by, discriminator{"value", "url"})
 	}
 	asks := s.closed
 	for _, sd := range d.slices {
@@ -61,15 +65,17 @@ func (k *profileCompiler) slicing(d *definition, e *fhir.Element, typ *fhir.Type
 			of = soleType(sd, e)
 		}
 		sl := &slice{name: sd.slice, min: sd.min(), max: sd.max(), rules: k.rules(sd, e, of, true), slicing: k.slicing(sd, e, of)}
+		missing := false
 		for _, x := range by {
-			sl.conditions = append(sl.conditions, k.condition(x.kind, x.path, sd, e, sl.rules))
+			c, known := k.condition(x.kind, x.path, sd, e, sl.rules)
+			if c.decides {
+				sl.conditions = append(sl.conditions, c)
+			}
+			missing = missing || !known
 		}
-		decides := len(by) > 0
-		for _, c := range sl.conditions {
-			decides = decides && c.decides
-		}
-		if !decides {
-			s.undecided = k.v.note("slice", k.p.url+"#"+sd.node.Get("id").Str(), "its discriminators do not tell its values")
+		// A discriminator that the slice says nothing about does not tell it apart; one must.
+		if len(sl.conditions) == 0 || missing {
+			s.undecided = k.v.note("slice", k.p.url+"#"+sd.id, "its discriminators do not tell its values, or lead to a profile that is not at hand")
 		}
 		asks = asks || sl.min > 0 || sl.max != fhir.Unbounded && sl.max != e.Max || sl.rules != nil || sl.slicing != nil
 		s.slices = append(s.slices, sl)
@@ -80,29 +86,38 @@ func (k *profileCompiler) slicing(d *definition, e *fhir.Element, typ *fhir.Type
 	return s
 }
 
-// condition compiles what one discriminator says of a slice.
-func (k *profileCompiler) condition(kind, path string, sd *definition, e *fhir.Element, r *rules) condition {
-	c := condition{kind: kind, path: discriminatorPath(path)}
+// condition compiles what one discriminator says of a slice. Known is false if that stands in a profile that is not at
+// hand.
+func (k *profileCompiler) condition(kind, path string, sd *definition, e *fhir.Element, r *rules) (c condition, known bool) {
+	c = condition{kind: kind, path: discriminatorPath(path)}
 	d := sd
 	if len(c.path) == 1 && c.path[0] == "url" && isExtension(sd) {
 		// The slice of an extension has the extension's own definition for a type, which need not be at hand.
 		if url := sd.profileURL("profile"); url != "" {
 			c.kind, c.urls, c.decides = "url", []string{withoutVersion(url)}, true
-			return c
+			return c, true
 		}
 	}
+	known = true
 	fixed, pattern := d.polymorph("fixed"), d.polymorph("pattern")
+	var targets []string // of a path that ends by following a reference
+	var variant *fhir.Type
 	for _, name := range c.path {
-		if fixed != nil {
-			fixed = firstOf(fixed.Get(name))
+		fixed, pattern = firstOf(fixed.Get(name)), firstOf(pattern.Get(name))
+		targets = nil
+		if name == "resolve()" && d != nil {
+			if targets = d.targets(); kind == "type" || kind == "profile" {
+				d, r = nil, nil // the types or profiles that it may point to are all that is asked
+				continue
+			}
 		}
-		if pattern != nil {
-			pattern = firstOf(pattern.Get(name))
-		}
-		d, r = k.below(d, r, name)
+		var found bool
+		d, r, found = k.below(d, r, name)
+		known = known && found
 		if d == nil {
-			break
+			continue
 		}
+		variant = d.variantOf(name)
 		if x := d.polymorph("fixed"); x != nil {
 			fixed = x
 		}
@@ -125,40 +140,36 @@ func (k *profileCompiler) condition(kind, path string, sd *definition, e *fhir.E
 			c.exists, c.decides = d.min() > 0, d.min() > 0 || d.max() == 0
 		}
 	case "type":
-		if d == nil {
-			break
+		for _, url := range targets {
+			if t := k.typeOf(url); t != nil {
+				c.types = append(c.types, t)
+			}
 		}
-		member := "code"
-		resolves := len(c.path) > 0 && c.path[len(c.path)-1] == "resolve()"
 		for _, n := range d.types() {
-			if resolves {
-				break
-			}
-			if t := fhir.Lookup(n.Get(member).Str()); t != nil {
+			if t := fhir.Lookup(n.Get("code").Str()); t != nil {
 				c.types = append(c.types, t)
 			}
 		}
-		if resolves {
-			if t := fhir.Lookup(d.node.Get("path").Str()); t != nil {
-				c.types = append(c.types, t)
-			}
+		if len(c.types) == 0 && variant != nil {
+			c.types = append(c.types, variant)
 		}
 		c.decides = len(c.types) > 0
 	case "profile":
-		if d == nil {
-			break
-		}
+		c.urls = targets
 		for _, n := range d.types() {
 			c.urls = append(c.urls, texts(n.Get("profile"))...)
 		}
-		if len(c.urls) == 0 && len(c.path) > 0 && c.path[len(c.path)-1] == "resolve()" {
-			if root := d.node.Get("path").Str(); root != "" {
-				c.urls = texts(sd.types()[0].Get("targetProfile"))
-			}
-		}
 		c.decides = len(c.urls) > 0
 	}
-	return c
+	return c, known
+}
+
+// typeOf is the type that a profile constrains, or that a URL of R4 names; nil if that is not at hand.
+func (k *profileCompiler) typeOf(url string) *fhir.Type {
+	if t := coreType(url); t != nil {
+		return t
+	}
+	return fhir.Lookup(k.v.definition(url).Get("type").Str())
 }
 
 func isExtension(d *definition) bool {
@@ -177,17 +188,18 @@ func firstOf(n *fhir.Node) *fhir.Node {
 	return n
 }
 
-// below goes one step of a discriminator's path down the definitions: within the snapshot, or into the profile that the
-// element's type or the target of its reference has.
-func (k *profileCompiler) below(d *definition, r *rules, name string) (*definition, *rules) {
+// below goes one step of a discriminator's path down the definitions: within the profile, or into the one that the
+// element's type or the target of its reference has. Nil if nothing is asked there; known is false if that is not at
+// hand.
+func (k *profileCompiler) below(d *definition, r *rules, name string) (to *definition, asks *rules, known bool) {
 	if d == nil {
-		return nil, nil
+		return nil, nil, true
 	}
 	if name == "resolve()" {
 		return k.root(d.profileURL("targetProfile"))
 	}
 	if url, ok := strings.CutPrefix(name, "extension("); ok {
-		url = strings.Trim(url, "')")
+		url = strings.Trim(url, "'\")")
 		for _, child := range d.children {
 			if child.name != "extension" {
 				continue
@@ -195,64 +207,66 @@ func (k *profileCompiler) below(d *definition, r *rules, name string) (*definiti
 			for _, s := range child.slices {
 				if withoutVersion(s.profileURL("profile")) == url || s.slice == url {
 					if len(s.children) > 0 {
-						return s, nil
+						return s, nil, true
 					}
 					return k.root(s.profileURL("profile"))
 				}
 			}
 		}
-		return nil, nil
+		return nil, nil, true
 	}
 	if strings.HasPrefix(name, "ofType(") {
-		return d, r
+		return d, r, true
 	}
 	if child := d.child(name); child != nil {
 		var m *member
 		if r != nil {
-			if i := slices.IndexFunc(r.members, func(m *member) bool { return m.name == name }); i >= 0 {
+			if i := slices.IndexFunc(r.members, func(m *member) bool { return m.name == child.name }); i >= 0 {
 				m = r.members[i]
 			}
 		}
 		switch {
 		case len(child.slices) == 1 && len(child.children) == 0: // the one slice that says what the element must have
 			if m != nil && m.slicing != nil {
-				return child.slices[0], m.slicing.slices[0].rules
+				return child.slices[0], m.slicing.slices[0].rules, true
 			}
-			return child.slices[0], nil
+			return child.slices[0], nil, true
 		case m != nil:
-			return child, m.each
+			return child, m.each, true
 		}
-		return child, nil
+		return child, nil, true
 	}
 	if url := d.profileURL("profile"); url != "" {
-		if root, rr := k.root(url); root != nil {
-			return k.below(root, rr, name)
+		root, rr, known := k.root(url)
+		if root == nil {
+			return nil, nil, known
 		}
+		return k.below(root, rr, name)
 	}
-	return nil, nil
+	return nil, nil, true
 }
 
 // root is the definition and the rules of another profile. Profiles are compiled one within the other only where a
-// discriminator leads there, and never the one that is being compiled.
-func (k *profileCompiler) root(url string) (*definition, *rules) {
-	if url == "" || withoutVersion(url) == k.p.url {
-		return nil, nil
+// discriminator leads there, and never one that is being compiled.
+func (k *profileCompiler) root(url string) (*definition, *rules, bool) {
+	if url == "" || coreType(url) != nil {
+		return nil, nil, true
 	}
-	p, ok := k.v.profiles.Load(url)
-	if !ok {
-		k.v.profiles.Store(url, (*profile)(nil)) // so that profiles that lead to each other end
-		compiled := k.v.compileProfile(url)
-		if compiled == nil {
-			k.v.profiles.Delete(url)
-			return nil, nil
+	var p *profile
+	if known, ok := k.v.profiles.Load(url); ok {
+		p = known.(*profile)
+	} else {
+		var whole bool
+		if p, whole = k.v.compileProfile(url); whole {
+			k.v.profiles.Store(url, p)
+		} else {
+			k.partial = true
 		}
-		k.v.profiles.Store(url, compiled)
-		p = compiled
 	}
-	if found, ok := p.(*profile); ok && found != nil {
-		return found.tree.root, found.root
+	if p == nil {
+		return nil, nil, false
 	}
-	return nil, nil
+	return p.tree.root, p.root, true
 }
 
 // discriminatorPath cuts a path into names, functions included; none for $this.
@@ -408,10 +422,13 @@ func (c *Checker) meets(k *condition, x value) terminology.Verdict {
 		for _, v := range found {
 			for _, url := range k.urls {
 				p := c.v.profile(url)
-				if p == nil {
-					if core := coreType(url); core != nil && v.typ.Is(core.Name) {
+				if core := coreType(url); core != nil {
+					if v.typ.Is(core.Name) {
 						return terminology.In
 					}
+					continue
+				}
+				if p == nil {
 					out = terminology.NotKnown
 					continue
 				}

@@ -20,6 +20,7 @@ type Validator struct {
 	types     sync.Map // *fhir.Type → *typeRules
 	profiles  sync.Map // url → *profile; nil *profile: not at hand
 	compiling sync.Mutex
+	open      map[string]bool // profiles that are being compiled; under compiling
 
 	comparisons sync.Map     // operator and type → *fhirpath.Expr
 	unchecked   sync.Map     // uncheckedKey → *uncheckedCount
@@ -39,7 +40,7 @@ const maxUnchecked = 10_000
 // New makes a validator. Packages are asked in their order; R4's own ([fhir.Core]) should be the last. The store should
 // hold the same packages.
 func New(codes *terminology.Store, packages ...*fhir.Package) *Validator {
-	return &Validator{packages: packages, codes: codes}
+	return &Validator{packages: packages, codes: codes, open: map[string]bool{}}
 }
 
 // Checker makes the memory of one goroutine.
@@ -52,9 +53,21 @@ func (v *Validator) Trial() *Checker {
 	return c
 }
 
-// HasProfile tells whether the definition of a profile is at hand.
+// HasProfile tells whether resources can be judged by a profile: it is at hand, with all that it is based on.
 func (v *Validator) HasProfile(url string) bool {
-	return v.definition(url) != nil || coreType(url) != nil
+	return v.profile(url) != nil || coreType(url) != nil
+}
+
+// noProfile is the count of a profile, or an extension, that nothing can be judged by.
+func (v *Validator) noProfile(kind, url string) *uncheckedCount {
+	why := "its definition is not at hand"
+	if sd := v.definition(url); sd != nil {
+		why = "its definition is not one of R4 that can be used"
+		if sd.At("snapshot", "element") == nil {
+			why = "it has no snapshot, and what it is based on is not at hand"
+		}
+	}
+	return v.note(kind, url, why)
 }
 
 // NotChecked lists what could not be judged so far, sorted.

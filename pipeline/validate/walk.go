@@ -28,6 +28,8 @@ func (c *Checker) object(x value, r *typeRules) {
 		}
 		if m.Name != "id" {
 			content = true
+		} else if !r.resource {
+			c.elementID(m.Value)
 		}
 		under := m.Name[0] == '_'
 		var main, beside *fhir.Node
@@ -59,7 +61,7 @@ func (c *Checker) object(x value, r *typeRules) {
 		}
 	}
 	c.counts, c.variants = c.counts[:base], c.variants[:base]
-	if !content && !r.resource {
+	if !content && !r.resource && r.typ.Kind != fhir.KindPrimitive {
 		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleEmpty, Message: "the object has no content"}, x)
 	}
 	c.ask(r.invariants, x)
@@ -190,7 +192,7 @@ func (c *Checker) one(e *elementRule, m memberRule, x value, parent value) {
 	}
 	r := m.rules
 	parents := c.parents
-	c.parents = append(c.parents, place{e.Path, m.typ, n})
+	c.parents = append(c.parents, place{path: e.Path, typ: m.typ, node: n})
 	c.object(x, r)
 	switch {
 	case r.extension:
@@ -203,6 +205,8 @@ func (c *Checker) one(e *elementRule, m memberRule, x value, parent value) {
 		c.quantity(e, x)
 	case r.attachment:
 		c.attachment(x)
+	case r.identifier:
+		c.identifier(x)
 	}
 	if e.binding != nil {
 		c.bound(e.binding, x)
@@ -222,10 +226,10 @@ func (c *Checker) primitive(e *elementRule, m memberRule, x value) {
 			c.report(Issue{Severity: Error, Code: "structure", Rule: RuleShape, Message: "an object, since it holds the id and extensions of a primitive"}, x)
 		} else {
 			parents := c.parents
-			c.parents = append(c.parents, place{e.Path, m.typ, under})
+			c.parents = append(c.parents, place{path: e.Path, typ: m.typ, node: under, literal: n})
 			c.object(value{node: under, typ: m.typ}, m.rules)
 			c.parents = parents
-			if n == nil && under.Get("extension") == nil {
+			if len(under.Members) == 0 || n == nil && under.Get("extension") == nil {
 				c.report(Issue{Severity: Error, Code: "structure", Rule: RuleEmpty, Message: "neither a value nor an extension"}, x)
 			}
 		}
@@ -234,6 +238,9 @@ func (c *Checker) primitive(e *elementRule, m memberRule, x value) {
 		return
 	}
 	if n == nil {
+		if e.binding != nil && e.binding.strength == "required" {
+			c.report(Issue{Severity: Error, Code: "code-invalid", Rule: RuleBinding, Message: "no code, which the required value set " + withoutVersion(e.binding.url) + " asks for whatever the extension says"}, x)
+		}
 		return
 	}
 	if !fits(m.typ, n) {
@@ -253,7 +260,12 @@ func (c *Checker) primitive(e *elementRule, m memberRule, x value) {
 	}
 	switch m.typ.Name {
 	case "canonical":
+		c.within(n.Text)
 		c.canonical(x)
+		c.urn(x)
+	case "uri", "url":
+		c.within(n.Text)
+		c.urn(x)
 	case "xhtml":
 		c.narrative(x)
 	}

@@ -2,6 +2,7 @@
 // own, so that what it compares with stays out of Chartlift's go.mod.
 //
 //	go run -C scripts/rivals . formulas        ten formulas over a record: cel-go and gofhir/fhirpath
+//	go run -C scripts/rivals . validate        deep validation of a resource: gofhir/validator
 //	go run -C scripts/rivals . formulas -json  the same as JSON
 package main
 
@@ -16,7 +17,7 @@ import (
 )
 
 // comparisons are what can be measured, by the name on the command line.
-var comparisons = map[string]func(args []string, stdout io.Writer) error{"formulas": formulas}
+var comparisons = map[string]func(args []string, stdout io.Writer) error{"formulas": formulas, "validate": deep}
 
 func main() {
 	if err := run(os.Args[1:], os.Stdout); err != nil {
