@@ -101,13 +101,13 @@ func valid(t *testing.T, all bool, packages ...*fhir.Package) {
 		packs[name] = read(t, name)
 	}
 	for name, pack := range packs {
-		results, err := mapping.RunCases([]*mapping.Pack{pack})
+		report, err := mapping.RunCases([]*mapping.Pack{pack}, mapping.CaseOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		found := map[string]bool{}
 		resources := 0
-		for _, r := range results {
+		for _, r := range report.Results {
 			for _, made := range r.Made {
 				resources++
 				for _, x := range checker.Text(made) {
