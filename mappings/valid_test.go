@@ -51,6 +51,7 @@ var warnings = map[string]map[string]string{
 		"patient: Patient.identifier.type: binding":                               typeV2,
 		"patient: Patient.maritalStatus: binding":                                 inWords,
 		"practitioner: Practitioner.identifier.type: binding":                     typeV2,
+		"procedure: Procedure.code: binding":                                      inWords,
 		"vital-sign: Observation.interpretation: binding":                         inWords,
 	},
 	"riverside": {
