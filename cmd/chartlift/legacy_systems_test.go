@@ -198,7 +198,7 @@ func TestOpenEMRPatients(t *testing.T) {
 	if diff := cmp.Diff(map[string]int64{"Patient": 14, "Organization": 1}, first.loadedAll(t)); diff != "" {
 		t.Errorf("resources (-want +got):\n%s", diff)
 	}
-	h.conforms("patient")
+	h.conforms("patient: identifier[0].type: binding", "patient: identifier[2].type: binding")
 	h.mustRun(exitDone, exitReview, "report", "-o", filepath.Join(h.dir, "report"))
 	var report struct {
 		Refusals, Findings []struct{ Column, Rule, Severity string }

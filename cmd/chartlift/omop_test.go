@@ -442,7 +442,7 @@ func (c *cdm) onlyInSource() (n int) {
 
 func TestOMOP(t *testing.T) {
 	c := newCDM(t, func(string, int, map[string]string) {})
-	c.conforms("condition")
+	c.conforms("condition: : con-3")
 	if n := len(c.made["Patient"]); n != 28 {
 		t.Errorf("%d patients", n)
 	}
