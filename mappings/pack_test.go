@@ -116,7 +116,8 @@ func options(t testing.TB, zone *time.Location, blank []string, tables []*extrac
 		Sources: []mapping.Source{{Name: tables[0].Source, Zone: zone, Blank: blank, Tables: tables}}}
 }
 
-// Every pack is read without a fault, and all its cases pass.
+// Every pack is read without a fault, and all its cases pass; each formula writes something in one of them, and each rule
+// acts.
 func TestCases(t *testing.T) {
 	for _, name := range mappings.Names() {
 		t.Run(name, func(t *testing.T) { runCases(t, read(t, name)) })
@@ -140,6 +141,11 @@ func runCases(t *testing.T, pack *mapping.Pack) {
 	for _, m := range pack.Mappings() {
 		if !tested[m] {
 			t.Errorf("mapping %s has no cases", m)
+		}
+	}
+	for _, c := range ran.Coverage {
+		for _, u := range c.Missing {
+			t.Errorf("%s: no case exercises the %s %s", u.Place, u.Kind, u.Name)
 		}
 	}
 }

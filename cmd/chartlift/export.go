@@ -17,6 +17,7 @@ func (a *app) exportCommand() *cobra.Command {
 		Short: "Write the staged resources as NDJSON, one file per type",
 		Long: `Writes <Type>.ndjson for each type, and places.ndjson: for each record what became of it, as {"table", "line",
 "type", "id", "outcome"} with outcome made, merged, refused or skipped.
+"chartlift validate DIR/[A-Z]*.ndjson" judges the first, and leaves the second alone.
 
 Without --identified each resource is its clinical part alone, as the PHI policy left it. With --identified both
 parts are joined: the files then hold patient data in plain text, and the act is written into the audit log.`,

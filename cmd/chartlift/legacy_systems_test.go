@@ -45,7 +45,7 @@ sources:
 mappings: [%s]
 phi: {policy: limited-data-set, delivery: identified}
 targets:
-  clinical: {sandbox: %q}`+otherTables, name, list, dialect, mappings, h.server.URL+"/fhir"))
+  clinical: {sandbox: %q}`+otherTables, name, list, dialect, mappings, h.server.URL+"/fhir") + guides(t))
 	h.mustRun(exitDone, exitDone, "keys", "init")
 	h.mustRun(exitDone, exitDone, "test")
 	h.mustRun(exitDone, exitDone, "check")
@@ -80,10 +80,11 @@ type concept struct {
 // resource is what the tests look at, of any type.
 type resource struct {
 	ID, Gender, BirthDate, Status         string
-	AuthoredOn                            string
+	AuthoredOn, Created                   string
 	Subject, Patient, Encounter           reference
 	Requester                             reference
 	ReasonReference, BasedOn, Result      []reference
+	Addresses                             []reference
 	Code, MaritalStatus, VaccineCode      concept
 	ClinicalStatus                        concept
 	MedicationCodeableConcept             concept
@@ -197,6 +198,7 @@ func TestOpenEMRPatients(t *testing.T) {
 	if diff := cmp.Diff(map[string]int64{"Patient": 14, "Organization": 1}, first.loadedAll(t)); diff != "" {
 		t.Errorf("resources (-want +got):\n%s", diff)
 	}
+	h.conforms("patient: identifier[0].type: binding", "patient: identifier[2].type: binding")
 	h.mustRun(exitDone, exitReview, "report", "-o", filepath.Join(h.dir, "report"))
 	var report struct {
 		Refusals, Findings []struct{ Column, Rule, Severity string }
@@ -353,14 +355,25 @@ func TestOpenEMRClinical(t *testing.T) {
 	}
 }
 
-// A SQL Server script of a clinic, whose diagnoses and medications hang on patients by way of other tables.
+const (
+	clinicSystem = "https://clinic.example/"
+	ontario      = "https://fhir.infoway-inforoute.ca/NamingSystem/ca-on-patient-hcn"
+)
+
+var cardForm = regexp.MustCompile(`^[0-9]{10}[A-Z]{2}$`)
+
+// A SQL Server script of a clinic, whose diagnoses, treatments and medications hang on patients by way of other tables. Its
+// mappings were written with no more help than the manual's.
 func TestSQLServerClinic(t *testing.T) {
 	script := sharedtest.Path(t, "data", "tsql-patients", "Patients.sql")
 	h := legacy(t, "clinic", "sqlserver", "./tsql", script)
-	got := h.summary(exitDone, exitDone, "run", "--json")
-	if diff := cmp.Diff(map[string]int64{"Patient": 16, "Condition": 7, "MedicationRequest": 9}, got.loadedAll(t)); diff != "" {
+	// Two patients have one health number, and two medications are taken no times a day.
+	got := h.summary(exitReview, exitReview, "run", "--json")
+	want := map[string]int64{"Patient": 16, "Condition": 7, "CarePlan": 9, "MedicationRequest": 8, "DeviceRequest": 1}
+	if diff := cmp.Diff(want, got.loadedAll(t)); diff != "" {
 		t.Errorf("resources (-want +got):\n%s", diff)
 	}
+	h.conforms()
 	for table, want := range map[string]int64{"province": 64, "diagnosis": 15, "medication": 15, "patientTreatment": 9, "treatment": 14} {
 		if got.Tables[table].Read != want {
 			t.Errorf("%s: %d rows read, want %d", table, got.Tables[table].Read, want)
@@ -379,30 +392,44 @@ func TestSQLServerClinic(t *testing.T) {
 	if len(people) != 16 || len(diagnoses) != 7 || len(medications) != 9 {
 		t.Fatalf("the script has %d patients, %d diagnoses and %d medications", len(people), len(diagnoses), len(medications))
 	}
-	patient, condition := h.keys("Patient", "urn:clinic:patient"), h.keys("Condition", "urn:clinic:patientDiagnosis")
+	patient, condition := h.keys("Patient", clinicSystem+"patient"), h.keys("Condition", clinicSystem+"diagnosis-of-patient")
 	list, _ := h.exported("Patient")
 	for _, p := range list {
-		row := people[p.identifier("urn:clinic:patient")]
+		row := people[p.identifier(clinicSystem+"patient")]
 		if day, _, _ := strings.Cut(row["dateOfBirth"], "T"); p.BirthDate != day || !strings.HasPrefix(p.Gender, strings.ToLower(row["gender"])) || (row["gender"] == "") != (p.Gender == "") {
 			t.Errorf("patient %s: birth date or gender is not what the script says", row["patientId"])
+		}
+		// A number in the form of a card is one of Ontario, without the card's version; another is none.
+		if card := cardForm.MatchString(row["OHIP"]); card && p.identifier(ontario) != row["OHIP"][:10] || !card && p.identifier(ontario) != "" {
+			t.Errorf("patient %s: the health number is not what the script says", row["patientId"])
 		}
 	}
 	list, _ = h.exported("Condition")
 	for _, c := range list {
-		row := diagnoses[c.identifier("urn:clinic:patientDiagnosis")]
+		row := diagnoses[c.identifier(clinicSystem+"diagnosis-of-patient")]
 		if patient[c.Subject.Reference] != row["patientId"] || c.Code.Text != names[row["diagnosisId"]]["name"] {
 			t.Errorf("diagnosis %s has another patient or another name than in the script", row["patientDiagnosisId"])
 		}
 	}
+	plan := h.keys("CarePlan", clinicSystem+"treatment-of-patient")
+	list, _ = h.exported("CarePlan")
+	for _, c := range list {
+		row := treatments[c.identifier(clinicSystem+"treatment-of-patient")]
+		diagnosis := diagnoses[row["patientDiagnosisId"]]
+		day, _, _ := strings.Cut(row["datePrescribed"], "T")
+		if patient[c.Subject.Reference] != diagnosis["patientId"] || c.Created != day || len(c.Addresses) != 1 || condition[c.Addresses[0].Reference] != diagnosis["patientDiagnosisId"] {
+			t.Errorf("treatment %s is not what the script says", row["patientTreatmentId"])
+		}
+	}
 	list, _ = h.exported("MedicationRequest")
 	for _, m := range list {
-		row := medications[m.identifier("urn:clinic:patientMedication")]
+		row := medications[m.identifier(clinicSystem+"medication-of-patient")]
 		treatment := treatments[row["patientTreatmentId"]]
 		diagnosis := diagnoses[treatment["patientDiagnosisId"]]
 		day, _, _ := strings.Cut(treatment["datePrescribed"], "T")
 		coding := m.MedicationCodeableConcept.Coding
 		if patient[m.Subject.Reference] != diagnosis["patientId"] || m.AuthoredOn != day || len(coding) != 1 || coding[0].Code != row["din"] ||
-			coding[0].Display != drugs[row["din"]]["name"] || len(m.ReasonReference) != 1 || condition[m.ReasonReference[0].Reference] != diagnosis["patientDiagnosisId"] {
+			coding[0].Display != drugs[row["din"]]["name"] || len(m.BasedOn) != 1 || plan[m.BasedOn[0].Reference] != row["patientTreatmentId"] || len(m.ReasonReference) != 1 || condition[m.ReasonReference[0].Reference] != diagnosis["patientDiagnosisId"] {
 			t.Errorf("medication %s is not what the script says", row["patientMedicationId"])
 		}
 	}

@@ -59,7 +59,7 @@ func newCDM(t *testing.T, change func(table string, n int, row map[string]string
 	}
 	c := &cdm{hospital: newHospital(t), tables: map[string][]map[string]string{}, concepts: map[string]map[string]string{},
 		resources: map[string]map[string]any{}, made: map[string][]madeAt{}, findings: map[string]int{}}
-	c.plan(omopPlan)
+	c.plan(omopPlan + guides(t))
 	if err := os.Mkdir(filepath.Join(c.dir, "export"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -442,6 +442,7 @@ func (c *cdm) onlyInSource() (n int) {
 
 func TestOMOP(t *testing.T) {
 	c := newCDM(t, func(string, int, map[string]string) {})
+	c.conforms("condition: : con-3")
 	if n := len(c.made["Patient"]); n != 28 {
 		t.Errorf("%d patients", n)
 	}

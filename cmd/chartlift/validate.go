@@ -32,7 +32,7 @@ The same rules judge what mappings make in dry-run and run. "chartlift help vali
 
 Exit: 0 no error (warnings may be there) · 2 wrong usage, a guide or file that cannot be read · 3 a resource has an error.`,
 		Example: `  chartlift validate patient.json
-  chartlift validate --guide hl7.fhir.us.core-6.1.0.tgz out/*.ndjson
+  chartlift validate --guide hl7.fhir.us.core-6.1.0.tgz out/[A-Z]*.ndjson
   chartlift validate --guide profiles/ --guide levels.json observation.json
   chartlift validate --profile http://hl7.org/fhir/StructureDefinition/bp bp.json`,
 		Args: cobra.MinimumNArgs(1),
