@@ -139,6 +139,7 @@ func (c *Checker) bound(b *binding, x value) {
 // coding judges a Coding against its code system, where that is at hand as a whole.
 func (c *Checker) coding(x value) {
 	system, code := x.node.Get("system").Str(), x.node.Get("code").Str()
+	c.system(system, x)
 	if system == "" || code == "" {
 		return
 	}
@@ -165,12 +166,21 @@ func sameWords(a, b string) bool {
 	return strings.EqualFold(a, b) || strings.EqualFold(strings.Join(strings.Fields(a), " "), strings.Join(strings.Fields(b), " "))
 }
 
+// system judges that what names a code system, or where an identifier comes from, is an absolute URI
+// (datatypes.html#Coding, #Identifier).
+func (c *Checker) system(uri string, x value) {
+	if uri != "" && !absolute(uri) {
+		c.report(Issue{Severity: Error, Code: "value", Rule: RuleReference, Message: "a system is an absolute URI"}, x)
+	}
+}
+
 // quantity judges what R4 asks of quantities beyond their elements.
 func (c *Checker) quantity(e *elementRule, x value) {
 	if e.simple && x.node.Get("comparator") != nil {
 		c.report(Issue{Severity: Error, Code: "invariant", Rule: "sqty-1", Message: "The comparator is not used on a SimpleQuantity"}, x)
 	}
 	if system := x.node.Get("system").Str(); system != "" {
+		c.system(system, x)
 		if code := x.node.Get("code").Str(); code != "" {
 			if cs := c.v.codes.CodeSystem(system); cs != nil && cs.Complete() && !cs.Has(code) {
 				c.report(Issue{Severity: Warning, Code: "code-invalid", Rule: RuleCode, Message: "the code system " + system + " has no such unit"}, x)

@@ -66,7 +66,24 @@ type place struct {
 const maxDepth = 100
 
 func newChecker(v *Validator) *Checker {
-	return &Checker{v: v, ctx: fhirpath.NewContext(), claimed: map[string]bool{}, told: map[told]bool{}, answers: map[asked]answer{}, ids: map[elementID]bool{}}
+	c := &Checker{v: v, ctx: fhirpath.NewContext(), claimed: map[string]bool{}, told: map[told]bool{}, answers: map[asked]answer{}, ids: map[elementID]bool{}}
+	c.ctx.Profiles = c
+	return c
+}
+
+// Conforms is for conformsTo() in constraints: whether a value conforms to a profile whose definition is at hand.
+func (c *Checker) Conforms(v fhirpath.Value, url string) (conforms, known bool) {
+	p, t := c.v.profile(url), v.FHIRType()
+	if p == nil || t == nil {
+		return false, false
+	}
+	if !t.Is(p.typ.Name) {
+		return false, true
+	}
+	resource, root := c.ctx.Resource, c.ctx.RootResource
+	yes, sure := c.conforms(p, value{node: v.Node(), typ: t})
+	c.ctx.Resource, c.ctx.RootResource = resource, root
+	return yes, sure || !yes
 }
 
 // Text judges a resource that is given as JSON. What is not JSON is one issue.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/terminology"
 	"github.com/chartlift/chartlift/pipeline/validate"
 )
 
@@ -197,4 +198,38 @@ func TestUSCoreDefects(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestConstraintAsksProfile has a constraint that asks whether something conforms to another profile.
+func TestConstraintAsksProfile(t *testing.T) {
+	list, err := fhir.Parse([]byte(`[
+		{"resourceType":"StructureDefinition","url":"http://example.org/asks","type":"Patient","kind":"resource","derivation":"constraint",
+		 "baseDefinition":"http://hl7.org/fhir/StructureDefinition/Patient","differential":{"element":[{"id":"Patient","path":"Patient",
+		 "constraint":[{"key":"a-1","severity":"error","human":"names are whole","expression":"name.all(conformsTo('http://example.org/name'))"},
+		  {"key":"a-2","severity":"error","human":"nobody knows","expression":"name.all(conformsTo('http://example.org/nowhere'))"}]}]}},
+		{"resourceType":"StructureDefinition","url":"http://example.org/name","type":"HumanName","kind":"complex-type","derivation":"constraint",
+		 "baseDefinition":"http://hl7.org/fhir/StructureDefinition/HumanName","differential":{"element":[{"id":"HumanName.family","path":"HumanName.family","min":1}]}}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := fhir.NewPackage("asks", "1", list.Items...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := validate.New(terminology.NewStore(fhir.Core(), p), p, fhir.Core())
+	for name, broken := range map[string]bool{`{"family":"x"}`: false, `{"given":["x"]}`: true} {
+		text := []byte(`{"resourceType":"Patient","meta":{"profile":["http://example.org/asks"]},"name":[` + name + `]}`)
+		if got := found(v.Checker().Text(text), "Patient", "a-1"); got != broken {
+			t.Errorf("%s: a-1 is told: %t", name, got)
+		}
+		if got := found(v.Judge().Resource(fhir.Lookup("Patient"), text), "Patient", "a-1"); got != broken {
+			t.Errorf("%s: a Judge tells a-1: %t", name, got)
+		}
+	}
+	for _, u := range v.NotChecked() {
+		if u.Name == "http://example.org/asks#a-2" && u.Count > 0 {
+			return
+		}
+	}
+	t.Error("a constraint that asks for a profile nobody has is not listed as not checked")
 }

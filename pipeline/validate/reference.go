@@ -208,9 +208,7 @@ func (c *Checker) identifier(x value) {
 	if system == "" {
 		return
 	}
-	if !absolute(system) {
-		c.report(Issue{Severity: Error, Code: "value", Rule: RuleReference, Message: "the system of an identifier is an absolute URI"}, x)
-	}
+	c.system(system, x)
 	if system == uriSystem {
 		c.beyondShape()
 		if text := x.node.Get("value").Str(); text != "" && !absolute(text) {

@@ -117,6 +117,8 @@ func TestRules(t *testing.T) {
 		{"observation", "valueQuantity.system", "", "Observation.value.ofType(Quantity)", "qty-3"},
 		{"observation", "referenceRange.0.low.comparator", `"<"`, "Observation.referenceRange[0].low", "sqty-1"},
 		{"observation", "valueQuantity.comparator", `"<>"`, "Observation.value.ofType(Quantity).comparator", "binding"},
+		{"observation", "valueQuantity.system", `"ucum"`, "Observation.value.ofType(Quantity)", "reference"},
+		{"observation", "code.coding.0.system", `"loinc"`, "Observation.code.coding[0]", "reference"},
 		{"observation", "subject", `{}`, "Observation.subject", "empty"},
 		{"observation", "id", `"a_b"`, "Observation.id", "form"},
 		{"observation", "resourceType", `"Observations"`, "Resource", "resource-type"},
