@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -39,10 +40,7 @@ func (t *templates) claims() {
 		if x.Profile != "" {
 			text += "; so says the profile " + x.Profile
 		}
-		path := strings.TrimPrefix(strings.TrimPrefix(x.Path, t.m.Type), ".")
-		if path == "" {
-			path = t.m.Type
-		}
+		path := cmp.Or(elementPath(t.m.Type, x), t.m.Type)
 		if said[path+text] {
 			continue
 		}

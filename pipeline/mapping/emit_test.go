@@ -220,6 +220,8 @@ func TestWritersOverRealData(t *testing.T) {
 	o := Options{Migration: "test", IDKey: make([]byte, 32), Policy: policy, Sources: []Source{{Name: "ehr", Tables: tables}}, NoCoverage: true}
 	fast, slow := both(t, o, shippedPack(t))
 	a, b := fast.NewWorker(), slow.NewWorker()
+	a.SetFinder(beside(t, fast, src, tables))
+	b.SetFinder(beside(t, slow, src, tables))
 	for _, table := range tables {
 		for _, m := range fast.ForTable(table.Name) {
 			if m.Grouped {

@@ -242,7 +242,7 @@ func TestExplanationIsWhatIsMapped(t *testing.T) {
 // checkFormulas evaluates the formulas of an explanation by themselves, as `chartlift eval` does, and looks that what each
 // gives is what stands at the path that the explanation says it wrote. It answers how many could be tried: not those over
 // items.
-func checkFormulas(t *testing.T, p *Program, table *extract.Table, r *extract.Record, e *Explanation, known map[string]*Evaluator) (tried int) {
+func checkFormulas(t *testing.T, p *Program, table *extract.Table, r *extract.Record, e *Explanation, known map[string]*Evaluator, tables func(*Program) Finder) (tried int) {
 	t.Helper()
 	for i := range e.Resources {
 		x := &e.Resources[i]
@@ -254,7 +254,9 @@ func checkFormulas(t *testing.T, p *Program, table *extract.Table, r *extract.Re
 			key := table.Name + "\x00" + c.Text
 			ev, ok := known[key]
 			if !ok {
-				ev, _, _ = p.Evaluator(table, c.Text)
+				if ev, _, _ = p.Evaluator(table, c.Text); ev != nil && len(ev.Indexes()) > 0 {
+					ev.SetFinder(tables(ev.w.p))
+				}
 				known[key] = ev
 			}
 			if ev == nil || c.Status == Failed || c.Items > 0 {
@@ -338,6 +340,7 @@ func TestExplanationOfRecords(t *testing.T) {
 				t.Fatal(faults)
 			}
 			outcomes, tried, evaluators := map[Outcome]int{}, 0, map[string]*Evaluator{}
+			finder := beside(t, p, src, tables)
 			for _, table := range tables {
 				shards, err := src.Shards(t.Context(), table)
 				if err != nil {
@@ -352,10 +355,10 @@ func TestExplanationOfRecords(t *testing.T) {
 							if err != nil || r.Ordinal%c.every != 0 {
 								continue
 							}
-							e := checkExplained(t, p, m, []*extract.Record{r}, nil, seal)
+							e := checkExplained(t, p, m, []*extract.Record{r}, finder, seal)
 							outcomes[e.Result.Outcome]++
 							if e.Result.Outcome == Mapped && m.body.forEach == nil && !m.Grouped {
-								tried += checkFormulas(t, p, table, r, e, evaluators)
+								tried += checkFormulas(t, p, table, r, e, evaluators, func(p *Program) Finder { return beside(t, p, src, tables) })
 							}
 						}
 					}

@@ -71,7 +71,7 @@ func (w *Worker) judged(at extract.Place) bool {
 	sound := true
 	for i := range issues {
 		x := &issues[i]
-		path := strings.TrimPrefix(strings.TrimPrefix(x.Path, w.m.Type), ".")
+		path := elementPath(w.m.Type, x)
 		key := issueKey{w.m.index, x.Severity, x.Rule, path, x.Profile}
 		c := w.issues[key]
 		if c == nil {
@@ -86,6 +86,18 @@ func (w *Worker) judged(at extract.Place) bool {
 		}
 	}
 	return sound
+}
+
+// elementPath is the place of an issue within a resource of the type, down to the element that is missing.
+func elementPath(typ string, x *validate.Issue) string {
+	path := strings.TrimPrefix(strings.TrimPrefix(x.Path, typ), ".")
+	switch {
+	case path == "":
+		return x.Missing
+	case x.Missing != "" && x.Missing[0] != ':':
+		return path + "." + x.Missing
+	}
+	return path + x.Missing
 }
 
 // sampled tells whether the resource is one of those that are judged deeply: by its id, so that the same input gives the

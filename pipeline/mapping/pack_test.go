@@ -112,9 +112,10 @@ func TestShippedPackOverRealData(t *testing.T) {
 				}
 			}
 			var lines []string
+			finder := beside(t, p, src, tables)
 			for _, table := range tables {
 				for _, m := range p.ForTable(table.Name) {
-					counts := mapTable(t, p, m, src, table, seal)
+					counts := mapTable(t, p, m, src, table, finder, seal)
 					lines = append(lines, fmt.Sprintf("%s level %d: %v", m.Name, m.Level, counts))
 				}
 			}
@@ -133,10 +134,41 @@ func TestShippedPackOverRealData(t *testing.T) {
 	}
 }
 
-func mapTable(t *testing.T, p *Program, m *Mapping, src *csv.Source, table *extract.Table, seal *phi.Sealer) map[string]int {
+// beside reads the tables that a program looks in beside those of its mappings.
+func beside(t *testing.T, p *Program, src *csv.Source, tables []*extract.Table) Finder {
+	t.Helper()
+	all := rowTables{}
+	for _, table := range tables {
+		if !slices.ContainsFunc(p.Indexes, func(x *Index) bool { return x.Table == table.Name && !x.Absent() }) {
+			continue
+		}
+		shards, err := src.Shards(t.Context(), table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rows []Row
+		for _, shard := range shards {
+			for r, err := range src.Read(t.Context(), shard, nil) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				cells := make([]string, len(r.Cells))
+				for i, c := range r.Cells {
+					cells[i] = strings.Clone(c)
+				}
+				rows = append(rows, Row{Cells: cells, Place: r.Place(), Ordinal: r.Ordinal})
+			}
+		}
+		all.fill(p, table, rows)
+	}
+	return all
+}
+
+func mapTable(t *testing.T, p *Program, m *Mapping, src *csv.Source, table *extract.Table, finder Finder, seal *phi.Sealer) map[string]int {
 	t.Helper()
 	counts := map[string]int{}
 	w := p.NewWorker()
+	w.SetFinder(finder)
 	n := 0
 	emit := func(r *Resource) error {
 		n++

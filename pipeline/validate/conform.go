@@ -191,7 +191,9 @@ func (c *Checker) member(r *rules, m *member, parent value) {
 	}
 	values := c.values[base:len(c.values):len(c.values)]
 	if n := len(values); n < m.min {
-		c.report(r.issue("required", RuleMin, "the profile asks for "+m.name+choiceMark(e)+", which is missing or too few"), parent)
+		x := r.issue("required", RuleMin, "the profile asks for "+m.name+choiceMark(e)+", which is missing or too few")
+		x.Missing = m.name
+		c.report(x, parent)
 	} else if m.max != fhir.Unbounded && n > m.max {
 		c.push(e, values[0].typ, -1)
 		c.report(r.issue("structure", RuleMax, "more values than the profile allows"), values[0])

@@ -37,6 +37,7 @@ type Issue struct {
 	Code     string // of FHIR's issue-type: structure, required, value, invariant, code-invalid, …
 	Rule     string // which rule: one of the Rule constants, or the key of an invariant (obs-7)
 	Path     string // FHIRPath of the place, with indexes: Observation.component[0].value.ofType(Quantity)
+	Missing  string // of min, the element that Path lacks; of slice-min, the slice behind a colon
 	Profile  string // URL of the profile that asks it; "" for R4 itself
 	Message  string
 	At       int // byte in the text the resource was parsed from, of the value the issue is about; see [fhir.Place]

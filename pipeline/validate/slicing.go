@@ -355,7 +355,9 @@ func (c *Checker) sliced(r *rules, s *slicing, e *fhir.Element, values []value, 
 		switch {
 		case counts[j] < sl.min && !unsure:
 			c.push(e, soleTypeOf(e), -1)
-			c.report(r.issue("required", RuleSliceMin, "the profile asks for the slice "+sl.name+", which is missing or too few"), parent)
+			x := r.issue("required", RuleSliceMin, "the profile asks for the slice "+sl.name+", which is missing or too few")
+			x.Missing = ":" + sl.name
+			c.report(x, parent)
 			c.pop()
 		case sl.max != fhir.Unbounded && counts[j] > sl.max:
 			c.push(e, soleTypeOf(e), -1)

@@ -57,7 +57,7 @@ func (c *Checker) object(x value, r *typeRules) {
 	for _, i := range r.required {
 		if c.counts[base+i] == 0 {
 			e := r.elements[i].Element
-			c.report(Issue{Severity: Error, Code: "required", Rule: RuleMin, Message: e.Name + choiceMark(e) + " is required and missing"}, x)
+			c.report(Issue{Severity: Error, Code: "required", Rule: RuleMin, Missing: e.Name, Message: e.Name + choiceMark(e) + " is required and missing"}, x)
 		}
 	}
 	c.counts, c.variants = c.counts[:base], c.variants[:base]
