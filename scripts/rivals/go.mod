@@ -7,7 +7,6 @@ require (
 	github.com/chartlift/chartlift v0.0.0
 	github.com/gofhir/fhirpath v1.4.0
 	github.com/gofhir/validator v1.2.0
-	github.com/gofhir/validator v1.2.0
 )
 
 require (

@@ -1,4 +1,4 @@
-// Rivals measures Chartlift beside other engines that do the same work, in turns, in one process. It is a module of its
+// Command rivals measures Chartlift beside other engines that do the same work, in turns, in one process. It is a module of its
 // own, so that what it compares with stays out of Chartlift's go.mod.
 //
 //	go run -C scripts/rivals . formulas        ten formulas over a record: cel-go and gofhir/fhirpath
