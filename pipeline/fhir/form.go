@@ -332,10 +332,24 @@ func validUUID(s string) bool {
 	return true
 }
 
+// base64Char marks the characters of base64 but for the padding.
+var base64Char = func() (t [256]bool) {
+	for c := range t {
+		t[c] = isLetter(byte(c)) || isDigit(byte(c)) || c == '+' || c == '/'
+	}
+	return t
+}()
+
 // validBase64 checks groups of four characters with white space between groups, padded at the end only.
 func validBase64(s string) bool {
 	inGroup, groups, padding := 0, 0, 0
 	for i := 0; i < len(s); i++ {
+		for inGroup == 0 && padding == 0 && i+4 <= len(s) && base64Char[s[i]] && base64Char[s[i+1]] && base64Char[s[i+2]] && base64Char[s[i+3]] {
+			groups++
+			if i += 4; i == len(s) {
+				return true
+			}
+		}
 		c := s[i]
 		switch {
 		case isSpace(c):

@@ -301,13 +301,30 @@ var stringEnd = func() (t [256]bool) {
 	return t
 }()
 
+// plain passes the characters that a string holds as they are, eight at a time.
+func (p *parser) plain() {
+	for p.pos+8 <= len(p.src) && quiet(p.src[p.pos:]) {
+		p.pos += 8
+	}
+	for p.pos < len(p.src) && !stringEnd[p.src[p.pos]] {
+		p.pos++
+	}
+}
+
+// quiet tells that none of the first eight bytes is a quote, a backslash or a control character. A borrow between bytes
+// can make it false for such bytes, never true for others.
+func quiet(s string) bool {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	quote, slash := v^ones*'"', v^ones*'\\'
+	return ((v-ones*' ')&^v|(quote-ones)&^quote|(slash-ones)&^slash)&high == 0
+}
+
 // string reads a string; a string without escapes is a piece of the text.
 func (p *parser) string() string {
 	p.pos++
 	start := p.pos
-	for p.pos < len(p.src) && !stringEnd[p.src[p.pos]] {
-		p.pos++
-	}
+	p.plain()
 	if p.peek() == '"' {
 		p.pos++
 		return p.src[start : p.pos-1]
@@ -327,9 +344,7 @@ func (p *parser) string() string {
 			return ""
 		default:
 			start := p.pos
-			for p.pos < len(p.src) && !stringEnd[p.src[p.pos]] {
-				p.pos++
-			}
+			p.plain()
 			p.text = append(p.text, p.src[start:p.pos]...)
 		}
 	}
