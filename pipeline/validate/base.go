@@ -66,15 +66,11 @@ func (v *Validator) compileType(t *fhir.Type, open map[*fhir.Type]*typeRules) *t
 	r.resource, r.extension, r.reference = t.Kind == fhir.KindResource, t.Name == "Extension", t.Name == "Reference"
 	r.coding, r.concept, r.quantity, r.attachment = t.Name == "Coding", t.Name == "CodeableConcept", t.Is("Quantity"), t.Name == "Attachment"
 	r.identifier = t.Name == "Identifier"
-	r.invariants = v.invariants(t.Invariants, t, "")
+	r.invariants = v.invariants(t.Invariants, t)
 	r.each, r.stuck = split(r.invariants)
 	for i, e := range t.Elements {
 		rule := elementRule{Element: e, binding: v.baseBinding(e), simple: len(e.Profiles) > 0}
-		if len(e.Types) == 1 {
-			rule.invariants = v.invariants(e.Invariants, e.Types[0], "")
-		} else {
-			rule.invariants = v.invariants(e.Invariants, nil, "")
-		}
+		rule.invariants = v.invariants(e.Invariants, e.Types...)
 		rule.each, rule.stuck = split(rule.invariants)
 		r.elements = append(r.elements, rule)
 		if e.Min > 0 {

@@ -43,19 +43,20 @@ var bestPractice = map[string]bool{"dom-6": true}
 var needs = map[string]string{"dom-2": "contained", "dom-4": "contained", "dom-5": "contained"}
 
 // invariants compiles constraints over a type; nil means that it is found while evaluating.
-func (v *Validator) invariants(list []fhir.Invariant, t *fhir.Type, profile string) []*invariant {
+func (v *Validator) invariants(list []fhir.Invariant, types ...*fhir.Type) []*invariant {
 	var out []*invariant
 	for i := range list {
 		x := &list[i]
 		if native[x.Key] || bestPractice[x.Key] {
 			continue
 		}
-		out = append(out, v.invariant(x.Key, x.Severity, x.Human, x.Expression, t, profile))
+		out = append(out, v.invariant(x.Key, x.Severity, x.Human, x.Expression, "", types...))
 	}
 	return out
 }
 
-func (v *Validator) invariant(key, severity, human, expression string, t *fhir.Type, profile string) *invariant {
+// invariant compiles one constraint over the types that its focus may have; none: any, found while evaluating.
+func (v *Validator) invariant(key, severity, human, expression, profile string, types ...*fhir.Type) *invariant {
 	inv := &invariant{key: key, human: strings.Join(strings.Fields(human), " "), profile: profile, severity: Error, needs: needs[key]}
 	if severity == "warning" {
 		inv.severity = Warning
@@ -63,7 +64,14 @@ func (v *Validator) invariant(key, severity, human, expression string, t *fhir.T
 	if right, ok := errata[expression]; ok {
 		expression = right
 	}
-	env := &fhirpath.Env{Type: t}
+	env := &fhirpath.Env{}
+	switch len(types) {
+	case 0:
+	case 1:
+		env.Type = types[0]
+	default:
+		env.Item = &fhirpath.StaticType{Choice: types, Single: true}
+	}
 	if v.codes != nil {
 		env.Terminology = v.codes
 	}
@@ -77,7 +85,7 @@ func (v *Validator) invariant(key, severity, human, expression string, t *fhir.T
 	}
 	owner := profile
 	if owner == "" {
-		owner = structurePrefix + typeName(t)
+		owner = structurePrefix + typeName(env.Type)
 	}
 	// What needs contained resources is never asked of a shape, which has none.
 	inv.expr, inv.each = expr, expr != nil && inv.needs == "" && beyond(expr)

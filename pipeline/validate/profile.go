@@ -353,7 +353,14 @@ func (k *profileCompiler) invariants(d *definition, e *fhir.Element, typ *fhir.T
 		if isBestPractice(n) {
 			continue
 		}
-		out = append(out, k.v.invariant(key, n.Get("severity").Str(), n.Get("human").Str(), expression, typ, k.p.url))
+		types := []*fhir.Type{typ}
+		if typ == nil {
+			types = nil
+			if e != nil {
+				types = e.Types
+			}
+		}
+		out = append(out, k.v.invariant(key, n.Get("severity").Str(), n.Get("human").Str(), expression, k.p.url, types...))
 	}
 	return out
 }

@@ -529,11 +529,11 @@ func beyond(e *fhirpath.Expr) bool {
 
 // leftOut tells whether values of the type have content, or a length, that is not part of a shape.
 func leftOut(st fhirpath.StaticType, length bool) bool {
-	if len(st.Choice) > 0 {
-		return slices.ContainsFunc(st.Choice, func(t *fhir.Type) bool { return typeLeftOut(t, length) })
-	}
-	if st.FHIR != nil {
-		return typeLeftOut(st.FHIR, length)
+	if types := append(st.Choice[:len(st.Choice):len(st.Choice)], st.FHIR); len(st.Choice) > 0 || st.FHIR != nil {
+		return slices.ContainsFunc(types, func(t *fhir.Type) bool {
+			// What is no primitive has no text, and so no length.
+			return t != nil && (!length || t.Kind == fhir.KindPrimitive) && typeLeftOut(t, length)
+		})
 	}
 	// Of a type of FHIRPath itself: made by the expression, whose parts were looked at. Anything else is not known.
 	return st.Kinds.Has(fhirpath.KindObject)
