@@ -301,14 +301,17 @@ var stringEnd = func() (t [256]bool) {
 	return t
 }()
 
-// plain passes the characters that a string holds as they are, eight at a time.
-func (p *parser) plain() {
-	for p.pos+8 <= len(p.src) && quiet(p.src[p.pos:]) {
-		p.pos += 8
+// PlainLength is the number of bytes at the beginning of s that a JSON string holds as they are: no quote, no backslash, no
+// control character. They are looked at eight at a time.
+func PlainLength(s string) int {
+	i := 0
+	for i+8 <= len(s) && quiet(s[i:]) {
+		i += 8
 	}
-	for p.pos < len(p.src) && !stringEnd[p.src[p.pos]] {
-		p.pos++
+	for i < len(s) && !stringEnd[s[i]] {
+		i++
 	}
+	return i
 }
 
 // quiet tells that none of the first eight bytes is a quote, a backslash or a control character. A borrow between bytes
@@ -324,7 +327,7 @@ func quiet(s string) bool {
 func (p *parser) string() string {
 	p.pos++
 	start := p.pos
-	p.plain()
+	p.pos += PlainLength(p.src[p.pos:])
 	if p.peek() == '"' {
 		p.pos++
 		return p.src[start : p.pos-1]
@@ -344,7 +347,7 @@ func (p *parser) string() string {
 			return ""
 		default:
 			start := p.pos
-			p.plain()
+			p.pos += PlainLength(p.src[p.pos:])
 			p.text = append(p.text, p.src[start:p.pos]...)
 		}
 	}

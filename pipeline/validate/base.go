@@ -26,6 +26,7 @@ type memberRule struct {
 	rules   *typeRules
 	code    uint16 // of the property within the type, from 1, for shapes
 	leaf    leaf   // of a primitive
+	text    bool   // it is a string or markdown
 }
 
 // elementRule is an element of a type.
@@ -80,6 +81,7 @@ func (v *Validator) compileType(t *fhir.Type, open map[*fhir.Type]*typeRules) *t
 			name := e.JSONName(typ)
 			m := memberRule{element: i, typ: typ, rules: v.compileType(typ, open), under: typ.Kind == fhir.KindPrimitive}
 			m.code, m.leaf = uint16(len(r.members)+1), leafOf(t, e.Name, typ)
+			m.text = typ.Name == "string" || typ.Name == "markdown"
 			r.members[name] = m
 			if m.under {
 				m.code++

@@ -191,21 +191,25 @@ func (j *Judge) at(i int) byte {
 	return 0
 }
 
-// quoted reads a string without its quotes; plain: it has no escapes. Control characters are left to the forms of types.
+// quoted reads a string without its quotes; plain: it has no escapes. Control characters are none of JSON.
 func (j *Judge) quoted(i int) (text []byte, next int, plain, ok bool) {
-	text, next = j.name(i)
-	if next == 0 {
+	if j.at(i) != '"' {
 		return nil, 0, false, false
 	}
-	if bytes.IndexByte(text, '\\') < 0 {
-		return text, next, true, true
-	}
-	for i++; i < len(j.text); i++ {
+	start := i + 1
+	i = start + fhir.PlainLength(view(j.text[start:]))
+	plain = j.at(i) == '"'
+	for i < len(j.text) {
 		switch j.text[i] {
 		case '"':
-			return j.text[next-len(text)-1 : i], i + 1, false, true
+			return j.text[start:i], i + 1, plain, true
 		case '\\':
-			i++
+			i += 2
+		default:
+			return nil, 0, false, false
+		}
+		if i < len(j.text) {
+			i += fhir.PlainLength(view(j.text[i:]))
 		}
 	}
 	return nil, 0, false, false
@@ -352,12 +356,13 @@ func (j *Judge) value(i int, e *elementRule, m *memberRule, under bool, depth in
 		return 0, false
 	}
 	if !plain {
-		if m.typ.Name != "string" && m.typ.Name != "markdown" || m.leaf != leafText || j.named[e.Element] || !escaped(text) {
+		if !m.text || m.leaf != leafText || j.named[e.Element] || !escaped(text) {
 			return 0, false
 		}
 		return next, true
 	}
-	if !m.typ.Valid(view(text)) || !oneLine(m.typ, text) {
+	// Of a string, nothing but its length is left to see.
+	if m.text && (len(text) == 0 || len(text) > 1<<20) || !m.text && !m.typ.Valid(view(text)) {
 		return 0, false
 	}
 	switch m.leaf {
@@ -401,24 +406,12 @@ func (j *Judge) reference(text string) bool {
 	return true
 }
 
-// oneLine tells that a text that a type takes holds no tab and no line end: JSON has them as escapes.
-func oneLine(t *fhir.Type, text []byte) bool {
-	switch t.Name {
-	case "string", "markdown", "base64Binary", "code":
-		return bytes.IndexByte(text, '\n') < 0 && bytes.IndexByte(text, '\t') < 0 && bytes.IndexByte(text, '\r') < 0
-	}
-	return true
-}
-
 // escaped tells whether a text with escapes is certainly of the form of a string: quotes, slashes, line ends and tabs.
 func escaped(text []byte) bool {
 	if len(text) > 1<<20 {
 		return false
 	}
 	for i := 0; i < len(text); i++ {
-		if text[i] < ' ' {
-			return false
-		}
 		if text[i] == '\\' {
 			i++
 			switch text[i] { // quoted saw that something follows
