@@ -206,12 +206,11 @@ func (c *Checker) unknown(n *uncheckedCount) {
 		c.unsure++
 		return
 	}
-	if c.trial {
-		return
-	}
-	n.n.Add(1)
-	if c.learn != nil {
+	switch {
+	case c.learn != nil: // the Judge counts it for each resource of the shape
 		c.learn.unchecked = append(c.learn.unchecked, n)
+	case !c.trial:
+		n.n.Add(1)
 	}
 }
 

@@ -66,13 +66,12 @@ func (j *Judge) Resource(t *fhir.Type, text []byte) []Issue {
 	v := j.known[string(j.shape)]
 	if v == nil {
 		v = j.learn(r, text)
-	} else if !v.never {
-		for _, n := range v.unchecked {
-			n.n.Add(1)
-		}
 	}
 	if v.never || !j.ask() {
 		return j.c.Text(text)
+	}
+	for _, n := range v.unchecked {
+		n.n.Add(1)
 	}
 	return v.issues
 }

@@ -179,3 +179,22 @@ func mutate(random *rand.Rand, n *fhir.Node) {
 		}
 	}
 }
+
+// TestJudgeCounts: what cannot be judged is counted once for each resource, the first of its shape included.
+func TestJudgeCounts(t *testing.T) {
+	v := validate.New(terminology.NewStore(fhir.Core()), fhir.Core())
+	j := v.Judge()
+	for _, start := range []string{"2020", "2021", "2030"} { // the last one ends before it starts
+		j.Resource(fhir.Lookup("Encounter"), []byte(`{"resourceType":"Encounter","status":"finished","class":{"code":"AMB","system":"http://terminology.hl7.org/CodeSystem/v3-ActCode"},`+
+			`"period":{"start":"`+start+`","end":"2022"},"extension":[{"url":"http://example.org/x","valueString":"y"}]}`))
+	}
+	for _, u := range v.NotChecked() {
+		if u.Name == "http://example.org/x" {
+			if u.Count != 3 {
+				t.Errorf("counted %d times, in 3 resources", u.Count)
+			}
+			return
+		}
+	}
+	t.Error("an extension without a definition is not listed")
+}
