@@ -337,8 +337,8 @@ func (s *Session) pins(ctx context.Context, target string) (map[string]string, e
 	for _, m := range s.Program.Mappings {
 		pins[madePrefix+m.Name] = m.Type
 	}
-	for _, g := range s.guides {
-		pins["guide "+g.Name+" "+g.Version] = g.Digest()
+	for i, g := range s.guides { // two folders may have one name, and of two guides the first counts
+		pins[fmt.Sprintf("guide %d %s %s", i+1, g.Name, g.Version)] = g.Digest()
 	}
 	if s.codes != nil {
 		pins["terminology"] = s.codes.Digest()
