@@ -316,11 +316,21 @@ func PlainLength(s string) int {
 
 // quiet tells that none of the first eight bytes is a quote, a backslash or a control character. A borrow between bytes
 // can make it false for such bytes, never true for others.
-func quiet(s string) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-	quote, slash := v^ones*'"', v^ones*'\\'
-	return ((v-ones*' ')&^v|(quote-ones)&^quote|(slash-ones)&^slash)&high == 0
+func quiet(s string) bool { return quietWord(word(s)) }
+
+const (
+	lowBits  = 0x0101010101010101
+	highBits = 0x8080808080808080
+)
+
+// word is the first eight bytes as a number.
+func word(s string) uint64 {
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+func quietWord(v uint64) bool {
+	quote, slash := v^lowBits*'"', v^lowBits*'\\'
+	return ((v-lowBits*' ')&^v|(quote-lowBits)&^quote|(slash-lowBits)&^slash)&highBits == 0
 }
 
 // string reads a string; a string without escapes is a piece of the text.

@@ -56,13 +56,11 @@ func AppendString(dst []byte, s string) []byte {
 	return append(dst, '"')
 }
 
-// plainWord tells that the first eight bytes are ASCII characters that a JSON string holds as they are. A borrow between
-// bytes can make it false for such a word, never true for another.
+// plainWord tells that the first eight bytes are ASCII characters that a JSON string holds as they are. As [quiet] it may
+// be false for such a word, and is never true for another.
 func plainWord(s string) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	v := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-	quote, slash := v^ones*'"', v^ones*'\\'
-	return ((v-ones*' ')|(quote-ones)|(slash-ones)|v)&high == 0
+	v := word(s)
+	return quietWord(v) && v&highBits == 0
 }
 
 // plain marks the ASCII characters that a JSON string holds as they are.

@@ -22,7 +22,13 @@ import (
 // archive reads the files of a gzipped tar of the shared data.
 func archive(t testing.TB, elem ...string) map[string][]byte {
 	t.Helper()
-	f, err := os.Open(sharedtest.Path(t, elem...))
+	return readArchive(t, sharedtest.Path(t, elem...))
+}
+
+// readArchive reads the files of a gzipped tar, by name.
+func readArchive(t testing.TB, path string) map[string][]byte {
+	t.Helper()
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}

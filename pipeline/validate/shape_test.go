@@ -1,11 +1,7 @@
 package validate_test
 
 import (
-	"archive/tar"
-	"compress/gzip"
-	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -23,30 +19,13 @@ import (
 // resources are the JSON resources of a packed set, by name.
 func resources(t testing.TB, path string, keep func(name string) bool) map[string][]byte {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	zip, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := map[string][]byte{}
-	for r := tar.NewReader(zip); ; {
-		head, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return out
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasSuffix(head.Name, ".json") && keep(head.Name) {
-			if out[head.Name], err = io.ReadAll(r); err != nil {
-				t.Fatal(err)
-			}
+	for name, data := range readArchive(t, path) {
+		if strings.HasSuffix(name, ".json") && keep(name) {
+			out[name] = data
 		}
 	}
+	return out
 }
 
 func guide(t testing.TB, version string) *fhir.Package {
