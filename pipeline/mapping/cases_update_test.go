@@ -160,7 +160,19 @@ func TestUpdateMendsWhatWasSpoiled(t *testing.T) {
 		name := rapid.SampledFrom(files).Draw(t, "file")
 		whole := string(base[name].Data)
 		lines := strings.Split(whole, "\n")
+		// Three lines in four are of what is wanted, where something can be mended; the others are anywhere.
+		var wanted []int
+		in := false
+		for n, line := range lines {
+			in = strings.HasPrefix(line, "  want:") || in && (line == "" || strings.HasPrefix(line, "    "))
+			if in && line != "" {
+				wanted = append(wanted, n)
+			}
+		}
 		i := rapid.IntRange(0, len(lines)-1).Draw(t, "line")
+		if len(wanted) > 0 && rapid.IntRange(0, 3).Draw(t, "where") > 0 {
+			i = rapid.SampledFrom(wanted).Draw(t, "wanted line")
+		}
 		spoiled := slices.Clone(lines)
 		if rapid.Bool().Draw(t, "cut") {
 			spoiled = slices.Delete(spoiled, i, i+1)
