@@ -50,7 +50,7 @@ func (s *crosscheck) do(ctx context.Context) error {
 		if err != nil {
 			return ledger.Report{}, err
 		}
-		c := &checker{of: s, infos: infos, out: Exclusions{}, gone: map[stage.ID]bool{}}
+		c := &checker{of: s, infos: infos, out: Exclusions{}}
 		s.progress.Stage("check", "resources", 0)
 		if err := c.duplicates(ctx); err != nil {
 			return ledger.Report{}, err
@@ -69,7 +69,6 @@ type checker struct {
 	of      *crosscheck
 	infos   []stage.Info
 	out     Exclusions
-	gone    map[stage.ID]bool // ids that no resource has any more
 	struck  []struckEntry
 	dropped map[dropKey][]stage.ID // references to leave out
 	merged  map[string]int64       // by type
@@ -335,10 +334,46 @@ func (c *checker) inState(id stage.ID) bool {
 	return false
 }
 
+// mergedIntoNothing refuses the copies of what was itself taken out for a reference to nothing: they were merged into a
+// resource that was never made. They are equal to it, so their reason is its own.
+func (c *checker) mergedIntoNothing(ctx context.Context) error {
+	lost := map[stage.ID]bool{}
+	for _, s := range c.struck {
+		if s.reason == ExcludedMissing {
+			lost[s.id] = true
+		}
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+	for batch, info := range c.infos {
+		out := c.out[info.ID]
+		if c.merged[info.Type] == 0 || len(out) == 0 {
+			continue
+		}
+		for e, err := range stage.Index(c.of.making.dir, c.infos[batch:batch+1]) {
+			if err != nil {
+				return err
+			}
+			if lost[e.ID] && out[e.Position] == ExcludedMerged {
+				c.strike(&stage.Entry{ID: e.ID, Batch: batch, Position: e.Position, Line: e.Line}, ExcludedMissing)
+				c.merged[info.Type]--
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // finish writes the exclusions and puts the account right.
 func (c *checker) finish(ctx context.Context) (ledger.Report, error) {
 	report, err := c.mend(ctx)
 	if err != nil {
+		return report, err
+	}
+	if err := c.mergedIntoNothing(ctx); err != nil {
 		return report, err
 	}
 	var list []stage.Exclusion
