@@ -106,7 +106,7 @@ func openStateOf(d disk, dir string, m stateManifest) (*State, error) {
 		return s, nil
 	}
 	path := filepath.Join(dir, m.File)
-	r, err := openBlocks(path, stateMagic, nil)
+	r, err := openBlocksIn(path, stateMagic, nil)
 	if err != nil {
 		return nil, missing(path, err)
 	}
@@ -442,7 +442,7 @@ func removeOldStates(d disk, dir, keep string) error {
 	}
 	for _, n := range names {
 		if isStateFile(n.Name()) && n.Name() != keep {
-			_ = d.remove(filepath.Join(dir, n.Name()))
+			_ = d.Remove(filepath.Join(dir, n.Name()))
 		}
 	}
 	return nil
