@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/sourcegraph/conc/pool"
 
@@ -15,14 +14,13 @@ import (
 	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/phi"
+	"github.com/chartlift/chartlift/pipeline/reconcile"
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
 const (
 	verifiers     = 4
 	readResources = 200 // resources asked for at once
-	// mostDifferences bounds how many elements of one resource are listed: beyond it the resource is simply another.
-	mostDifferences = 20
 )
 
 // Reconcile reads back everything that a run loaded, compares it, and closes the account anew. run "" is the latest
@@ -131,24 +129,42 @@ func (r *runner) verify(ctx context.Context) error {
 	return r.once(ctx, ledger.Verify, "unexpected", r.unexpected)
 }
 
-// checking is the verification of one batch.
-type checking struct {
-	*runner
-	info   stage.Info
-	count  ledger.VerifiedCount
-	report ledger.Report
-	sent   []phi.Sealed
-	states []outcome
+// reader reads back from the stores of the target.
+func (r *runner) reader() *reconcile.Reader {
+	var stores []reconcile.Store
+	for _, store := range r.target.Stores() {
+		stores = append(stores, store)
+	}
+	return reconcile.NewReader(stores, r.keys, r.Plan.Live)
 }
 
+// verifyBatch reads back what the outcomes of a batch say is there, some hundred resources at a time.
 func (r *runner) verifyBatch(ctx context.Context, b ledger.Batch, excluded map[int]uint8) error {
 	known, err := outcomesOf(r.dir, b)
 	if err != nil {
 		return err
 	}
-	c := &checking{runner: r, info: infoOf(r.run.ID, b), count: ledger.VerifiedCount{Type: b.Type}}
+	reader := r.reader()
+	count := ledger.VerifiedCount{Type: b.Type}
+	report := ledger.Report{Normalised: map[string]int64{}}
+	var sent []reconcile.Sent
+	compare := func() error {
+		found, err := reader.Compare(ctx, b.Type, sent)
+		if err != nil {
+			return err
+		}
+		for _, v := range found.Verdicts {
+			v.Count(&count)
+		}
+		for rule, n := range found.Normalised {
+			report.Normalised[rule] += n
+		}
+		report.Discrepancies = append(report.Discrepancies, found.Discrepancies...)
+		sent = sent[:0]
+		return nil
+	}
 	position := -1
-	for sealed, err := range stage.Read(r.dir, r.keys, c.info) {
+	for sealed, err := range stage.Read(r.dir, r.keys, infoOf(r.run.ID, b)) {
 		if err != nil {
 			return err
 		}
@@ -156,95 +172,46 @@ func (r *runner) verifyBatch(ctx context.Context, b ledger.Batch, excluded map[i
 		if _, out := excluded[position]; out {
 			continue
 		}
-		o := known[position]
-		switch {
+		switch o := known[position]; {
 		case o.kind.Stored():
-			c.sent, c.states = append(c.sent, sealed), append(c.states, o)
+			sent = append(sent, r.written(sealed, o))
 		case o.kind == load.Rejected:
 			store, code, both := strings.Cut(o.code, "/")
 			if !both {
 				store, code = "", o.code
 			}
-			c.note(ledger.Rejected, sealed, store, code)
+			d, err := reader.Rejected(sealed, store, code)
+			if err != nil {
+				return err
+			}
+			report.Discrepancies = append(report.Discrepancies, d)
 		}
-		if len(c.sent) == readResources {
-			if err := c.compare(ctx); err != nil {
+		if len(sent) == readResources {
+			if err := compare(); err != nil {
 				return err
 			}
 		}
 	}
-	if err := c.compare(ctx); err != nil {
+	if err := compare(); err != nil {
 		return err
 	}
-	c.report.Verified = []ledger.VerifiedCount{c.count}
-	c.report.Outcomes = []ledger.BatchOutcome{{Batch: b.ID, State: ledger.Verified, Outcomes: b.Outcome}}
+	report.Verified = []ledger.VerifiedCount{count}
+	report.Outcomes = []ledger.BatchOutcome{{Batch: b.ID, State: ledger.Verified, Outcomes: b.Outcome}}
 	r.Session.options.Progress.Add(b.Outcome.Loaded + b.Outcome.Unchanged)
-	return r.Ledger.Record(ctx, r.run.ID, c.report)
+	return r.Ledger.Record(ctx, r.run.ID, report)
 }
 
-// note records a discrepancy about a resource of ours.
-func (c *checking) note(kind ledger.Kind, sealed phi.Sealed, path, code string) {
-	place := sealed.Place()
-	c.report.Discrepancies = append(c.report.Discrepancies, ledger.Discrepancy{
-		Kind: kind, Type: sealed.Type(), ID: sealed.ID(), Path: path, Table: place.Table, Line: place.Line, Code: code,
-	})
-}
-
-// compare reads back what is gathered, from every store that holds it, and judges each resource.
-func (c *checking) compare(ctx context.Context) error {
-	if len(c.sent) == 0 {
-		return nil
+// written is a resource with what its outcome says of each store.
+func (r *runner) written(sealed phi.Sealed, o outcome) reconcile.Sent {
+	sent := reconcile.Sent{Sealed: sealed}
+	for _, store := range r.target.Stores() {
+		sent.In = append(sent.In, reconcile.Written{
+			Version: load.VersionAt(o.version, store),
+			// What an earlier run sent has the ciphertext of that run; the same content was sealed anew for this one.
+			Exact: o.kind == load.Created || o.kind == load.Updated,
+		})
 	}
-	verdicts := make([]verdict, len(c.sent))
-	for _, store := range c.target.Stores() {
-		var ids []string
-		var at []int
-		for i, s := range c.sent {
-			if store.Holds(s) {
-				ids, at = append(ids, s.ID()), append(at, i)
-			}
-		}
-		if len(ids) == 0 {
-			continue
-		}
-		found, err := store.Read(ctx, c.info.Type, ids)
-		if err != nil {
-			return err
-		}
-		for n, i := range at {
-			v := notCompared
-			if n < len(found) {
-				if v, err = c.judge(store, c.sent[i], c.states[i], found[n]); err != nil {
-					return err
-				}
-			}
-			verdicts[i] = max(verdicts[i], v)
-		}
-	}
-	for _, v := range verdicts {
-		v.count(&c.count)
-	}
-	c.sent, c.states = c.sent[:0], c.states[:0]
-	return nil
-}
-
-// editedSince tells a clinician's edit from damage: another version than ours, made after the moment from which the
-// plan says that people work in the target. Before it nobody should have changed anything, so a change is a difference.
-func (c *checking) editedSince(store load.Store, o outcome, f load.Found, got *fhir.Node) bool {
-	version := load.VersionAt(o.version, store)
-	if c.Plan.Live.IsZero() || version == "" || f.Version == version {
-		return false
-	}
-	updated, err := time.Parse(time.RFC3339Nano, got.At("meta", "lastUpdated").Str())
-	return err == nil && !updated.Before(c.Plan.Live)
-}
-
-// safeVersion keeps a server's version id only in the form that FHIR gives it.
-func safeVersion(v string) string {
-	if fhir.ValidID(v) {
-		return v
-	}
-	return "unknown"
+	return sent
 }
 
 // unexpected lists what carries this migration's mark in the target and is not in its state.
