@@ -9,6 +9,7 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/mapping"
+	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
@@ -51,17 +52,17 @@ type Exclusions map[string]map[int]uint8
 // ErrUnchecked says that a run has not come as far as its check over all ids.
 var ErrUnchecked = errors.New("the check over all ids is not done")
 
-// ReadExclusions reads what a run's check took out; dir holds its batches. The ledger is the authority: a list that it does not know of yet is not
+// ReadExclusions reads what a run's check took out. The ledger is the authority: a list that it does not know of yet is not
 // read, and one that it knows of must be there and agree with it. Errors: ErrUnchecked, *stage.Damage.
-func ReadExclusions(ctx context.Context, l batchList, run, dir string) (Exclusions, error) {
-	tasks, err := l.Tasks(ctx, run, ledger.TaskFilter{Kind: ledger.Check, State: ledger.TaskDone})
+func ReadExclusions(ctx context.Context, l batchList, at plan.Staged) (Exclusions, error) {
+	tasks, err := l.Tasks(ctx, at.Run, ledger.TaskFilter{Kind: ledger.Check, State: ledger.TaskDone})
 	if err != nil {
 		return nil, err
 	}
 	if !slices.ContainsFunc(tasks, func(t ledger.Task) bool { return t.Subject == checkAllIDs }) {
-		return nil, fmt.Errorf("%s: %w", run, ErrUnchecked)
+		return nil, fmt.Errorf("%s: %w", at.Run, ErrUnchecked)
 	}
-	list, err := stage.ReadExclusions(dir, exclusionsName)
+	list, err := stage.ReadExclusions(ctx, at.Place, at.Keys, exclusionsName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &stage.Damage{File: exclusionsName + ".excluded", What: "the file is missing"}
 	}
@@ -72,7 +73,7 @@ func ReadExclusions(ctx context.Context, l batchList, run, dir string) (Exclusio
 	for _, e := range list {
 		out.set(e.Batch, e.Position, e.Reason)
 	}
-	batches, err := l.Batches(ctx, run, ledger.BatchFilter{})
+	batches, err := l.Batches(ctx, at.Run, ledger.BatchFilter{})
 	if err != nil {
 		return nil, err
 	}

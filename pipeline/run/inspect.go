@@ -1,12 +1,10 @@
 package run
 
 import (
-	"errors"
-	"io/fs"
-	"os"
+	"context"
 	"strings"
 
-	"github.com/chartlift/chartlift/pipeline/phi"
+	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
@@ -14,20 +12,17 @@ const quarantineSuffix = ".quarantine"
 
 // inspect reads the quarantined rows of a run, which no other station reads: damage to them is to be found now, and not
 // on the day when somebody wants to look at a refused record.
-func inspect(dir string, keys *phi.Keyring) error {
-	names, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+func inspect(ctx context.Context, at plan.Staged) error {
+	names, err := at.Place.List(ctx, "")
 	if err != nil {
 		return err
 	}
 	for _, n := range names {
-		id, ok := strings.CutSuffix(n.Name(), quarantineSuffix)
+		id, ok := strings.CutSuffix(n, quarantineSuffix)
 		if !ok {
 			continue
 		}
-		for _, err := range stage.ReadQuarantine(dir, id, keys) {
+		for _, err := range stage.ReadQuarantine(ctx, at.Place, at.Keys, id) {
 			if err != nil {
 				return err
 			}
