@@ -64,8 +64,8 @@ func besides(tables []*extract.Table, indexes []*mapping.Index) []*Beside {
 }
 
 // Join reads the tables of the indexes and sorts them by their keys, in budget bytes of memory all together and
-// temporary files in dir beyond that. Close it.
-func Join(ctx context.Context, tables []*extract.Table, indexes []*mapping.Index, dir string, budget int64, workers int,
+// the scratch beyond that. Close it.
+func Join(ctx context.Context, tables []*extract.Table, indexes []*mapping.Index, scratch *stage.Scratch, budget int64, workers int,
 	shards func(*Beside) ([]extract.Shard, ReadShard, error)) (j *Joined, err error) {
 	j = &Joined{Tables: besides(tables, indexes), maps: map[*mapping.Index]*stage.Multimap{}, of: map[*mapping.Index]*extract.Table{}}
 	defer func() {
@@ -83,7 +83,7 @@ func Join(ctx context.Context, tables []*extract.Table, indexes []*mapping.Index
 		if err != nil {
 			return j, err
 		}
-		if err := j.add(ctx, b, pieces, read, dir, budget/int64(n), workers); err != nil {
+		if err := j.add(ctx, b, pieces, read, scratch, budget/int64(n), workers); err != nil {
 			return j, fmt.Errorf("table %s: %w", b.Table.Name, err)
 		}
 	}
@@ -91,10 +91,10 @@ func Join(ctx context.Context, tables []*extract.Table, indexes []*mapping.Index
 }
 
 // add reads one table into its indexes.
-func (j *Joined) add(ctx context.Context, b *Beside, shards []extract.Shard, read ReadShard, dir string, budget int64, workers int) (err error) {
+func (j *Joined) add(ctx context.Context, b *Beside, shards []extract.Shard, read ReadShard, scratch *stage.Scratch, budget int64, workers int) (err error) {
 	sorters := make([]*stage.Sorter, len(b.Indexes))
 	for i := range sorters {
-		sorters[i] = stage.NewSorter(dir, budget)
+		sorters[i] = stage.NewSorter(scratch, budget)
 	}
 	defer func() {
 		for _, s := range sorters {
@@ -220,7 +220,7 @@ func (r *Reading) OpenBeside(ctx context.Context) error {
 		memory = DefaultMemory
 	}
 	r.options.Progress.Stage("join", "bytes", total)
-	r.Beside, err = Join(ctx, r.source.UsedTables(), r.program.Indexes, r.options.Dir, memory, r.options.Workers, func(b *Beside) ([]extract.Shard, ReadShard, error) {
+	r.Beside, err = Join(ctx, r.source.UsedTables(), r.program.Indexes, r.options.Scratch, memory, r.options.Workers, func(b *Beside) ([]extract.Shard, ReadShard, error) {
 		w := r.table(b.Table, cuts)
 		return w.Shards, func(ctx context.Context, shard extract.Shard) iter.Seq2[*extract.Record, error] {
 			return func(yield func(*extract.Record, error) bool) {

@@ -107,7 +107,7 @@ func (c *checker) duplicates(ctx context.Context) error {
 	var first stage.Entry
 	have := false
 	c.merged = map[string]int64{}
-	for e, err := range stage.Index(c.of.making.dir, c.infos) {
+	for e, err := range c.of.making.index(ctx, c.infos) {
 		if err != nil {
 			return err
 		}
@@ -173,7 +173,7 @@ func (c *checker) references(ctx context.Context, here, known []int) (err error)
 	if len(here) == 0 || len(known) == 0 {
 		return nil
 	}
-	sorter := stage.NewSorter(c.of.making.dir, SortBudget)
+	sorter := stage.NewSorter(c.of.making.scratch, SortBudget)
 	defer func() { err = errors.Join(err, sorter.Close()) }()
 	var value [4]byte
 	var recent recentIDs
@@ -181,7 +181,7 @@ func (c *checker) references(ctx context.Context, here, known []int) (err error)
 		recent.clear()
 		binary.BigEndian.PutUint32(value[:], uint32(batch))
 		out := c.out[c.infos[batch].ID]
-		for e, err := range stage.Index(c.of.making.dir, c.infos[batch:batch+1]) {
+		for e, err := range c.of.making.index(ctx, c.infos[batch:batch+1]) {
 			if err != nil {
 				return err
 			}
@@ -207,7 +207,7 @@ func (c *checker) references(ctx context.Context, here, known []int) (err error)
 		return err
 	}
 	for _, batch := range slices.Sorted(maps.Keys(missing)) {
-		if err := c.strikeReferrers(batch, missing[batch]); err != nil {
+		if err := c.strikeReferrers(ctx, batch, missing[batch]); err != nil {
 			return err
 		}
 	}
@@ -230,9 +230,9 @@ func (r *recentIDs) add(id *stage.ID) bool {
 func (r *recentIDs) clear() { *r = recentIDs{} }
 
 // strikeReferrers takes out, or marks for mending, what refers from one batch to ids that are not there.
-func (c *checker) strikeReferrers(batch int, missing map[stage.ID]bool) error {
+func (c *checker) strikeReferrers(ctx context.Context, batch int, missing map[stage.ID]bool) error {
 	name := c.infos[batch].ID
-	for e, err := range stage.Index(c.of.making.dir, c.infos[batch:batch+1]) {
+	for e, err := range c.of.making.index(ctx, c.infos[batch:batch+1]) {
 		if err != nil {
 			return err
 		}
@@ -274,7 +274,7 @@ func pick(infos []stage.Info, at []int) []stage.Info {
 // join walks over sorted references and sorted ids side by side, and answers which ids are missing, by the batch that
 // refers to them. That grows with the faults, not with the data.
 func (c *checker) join(ctx context.Context, sorter *stage.Sorter, infos []stage.Info, at []int) (map[int]map[stage.ID]bool, error) {
-	next, stop := pull(stage.Index(c.of.making.dir, infos))
+	next, stop := pull(c.of.making.index(ctx, infos))
 	defer stop()
 	have, err := c.nextID(next, at)
 	if err != nil {
@@ -351,7 +351,7 @@ func (c *checker) mergedIntoNothing(ctx context.Context) error {
 		if c.merged[info.Type] == 0 || len(out) == 0 {
 			continue
 		}
-		for e, err := range stage.Index(c.of.making.dir, c.infos[batch:batch+1]) {
+		for e, err := range c.of.making.index(ctx, c.infos[batch:batch+1]) {
 			if err != nil {
 				return err
 			}
@@ -383,7 +383,7 @@ func (c *checker) finish(ctx context.Context) (ledger.Report, error) {
 		}
 		report.Excluded = append(report.Excluded, ledger.BatchExclusion{Batch: batch, Count: int64(len(c.out[batch]))})
 	}
-	if err := stage.WriteExclusions(c.of.making.dir, exclusionsName, list); err != nil {
+	if err := stage.WriteExclusions(ctx, c.of.making.place, c.of.making.keys, c.of.run, list); err != nil {
 		return report, err
 	}
 	made := map[string]int64{}

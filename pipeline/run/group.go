@@ -56,7 +56,7 @@ type groupMaker struct {
 func (g *groupMaker) groups(ctx context.Context, w *Table, m *mapping.Mapping) (report ledger.Report, err error) {
 	// The mapping is part of the name: a table may be grouped by several, and each keeps what it refused.
 	g.maker.start(w.Source + "." + w.Name + ".group." + m.Name)
-	sorter := stage.NewSorter(g.maker.making.dir, SortBudget)
+	sorter := stage.NewSorter(g.maker.making.scratch, SortBudget)
 	defer func() {
 		err = errors.Join(err, sorter.Close())
 		if err != nil {
@@ -71,7 +71,7 @@ func (g *groupMaker) groups(ctx context.Context, w *Table, m *mapping.Mapping) (
 	if err := EachGroup(sorter, w, func(rows []mapping.Row) error { return g.oneGroup(ctx, w, m, rows, count, table) }); err != nil {
 		return ledger.Report{}, err
 	}
-	return g.maker.finish()
+	return g.maker.finish(ctx)
 }
 
 // EachGroup calls each with the records of one group after the other, in the order of their keys. The slice is used again.
@@ -131,7 +131,7 @@ func (g *groupMaker) gather(ctx context.Context, w *Table, m *mapping.Mapping, s
 			case mapping.Refused:
 				count.Refused[res.Rule]++
 				g.maker.refuse(ledger.Refusal{Table: w.Name, Line: rec.Line, Column: placeOf(res), Rule: res.Rule, Mapping: m.Name})
-				if err := g.maker.keep(rec, res.Rule); err != nil {
+				if err := g.maker.keep(ctx, rec, res.Rule); err != nil {
 					return err
 				}
 			default:
@@ -152,7 +152,7 @@ func (g *groupMaker) gather(ctx context.Context, w *Table, m *mapping.Mapping, s
 // mapped, is put right.
 func (g *groupMaker) oneGroup(ctx context.Context, w *Table, m *mapping.Mapping, rows []mapping.Row, count, table *ledger.RecordCount) error {
 	g.maker.ordinal, g.maker.here, g.maker.elsewhere = rows[0].Ordinal, 0, 0
-	res, err := g.maker.worker.MapGroup(m, rows, 1, func(res *mapping.Resource) error { return g.maker.add(m, res) })
+	res, err := g.maker.worker.MapGroup(m, rows, 1, func(res *mapping.Resource) error { return g.maker.add(ctx, m, res) })
 	if err != nil {
 		return fmt.Errorf("%s: %w", rows[0].Place, err)
 	}
@@ -169,7 +169,7 @@ func (g *groupMaker) oneGroup(ctx context.Context, w *Table, m *mapping.Mapping,
 		for _, row := range rows {
 			g.maker.refuse(ledger.Refusal{Table: w.Name, Line: row.Place.Line, Column: placeOf(res), Rule: res.Rule, Mapping: m.Name})
 			g.maker.row = appendRow(g.maker.row[:0], w.Table.Columns, row.Cells)
-			if err := g.maker.refused.Add(row.Place, res.Rule, g.maker.row); err != nil {
+			if err := g.maker.refused.Add(ctx, row.Place, res.Rule, g.maker.row); err != nil {
 				return err
 			}
 		}

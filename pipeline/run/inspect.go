@@ -1,9 +1,7 @@
 package run
 
 import (
-	"errors"
-	"io/fs"
-	"os"
+	"context"
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/phi"
@@ -14,20 +12,17 @@ const quarantineSuffix = ".quarantine"
 
 // inspect reads the quarantined rows of a run, which no other station reads: damage to them is to be found now, and not
 // on the day when somebody wants to look at a refused record.
-func inspect(dir string, keys *phi.Keyring) error {
-	names, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+func inspect(ctx context.Context, place stage.Place, keys *phi.Keyring) error {
+	names, err := place.List(ctx, "")
 	if err != nil {
 		return err
 	}
-	for _, n := range names {
-		id, ok := strings.CutSuffix(n.Name(), quarantineSuffix)
+	for _, name := range names {
+		id, ok := strings.CutSuffix(name, quarantineSuffix)
 		if !ok {
 			continue
 		}
-		for _, err := range stage.ReadQuarantine(dir, id, keys) {
+		for _, err := range stage.ReadQuarantine(ctx, place, keys, id) {
 			if err != nil {
 				return err
 			}

@@ -36,7 +36,7 @@ type batches interface {
 type loading struct {
 	ledger   batches
 	run      ledger.Run
-	dir      string
+	place    stage.Place // of the run's batches
 	keys     *phi.Keyring
 	program  *mapping.Program
 	target   load.Target
@@ -49,7 +49,7 @@ type loading struct {
 // do sends the batches, level by level, so that what a resource refers to is there before it. What refers to a
 // resource that the target did not take is held back.
 func (l *loading) do(ctx context.Context) error {
-	out, err := ReadExclusions(ctx, l.ledger, l.run.ID, l.dir)
+	out, err := ReadExclusions(ctx, l.ledger, l.run.ID, l.place, l.keys)
 	if err != nil {
 		return err
 	}
@@ -150,11 +150,11 @@ func (l *loading) failedBefore(ctx context.Context, out Exclusions) (map[stage.I
 			continue
 		}
 		info := infoOf(l.run.ID, b)
-		known, err := outcomesOf(l.dir, b)
+		known, err := outcomesOf(ctx, l.place, l.keys, b)
 		if err != nil {
 			return nil, err
 		}
-		for e, err := range stage.IndexOf(l.dir, info) {
+		for e, err := range stage.IndexOf(ctx, l.place, l.keys, info) {
 			if err != nil {
 				return nil, err
 			}
@@ -188,13 +188,13 @@ type sending struct {
 // loadBatch sends what is left of a batch and answers the ids that are not in the target. begins: what has late references
 // is only introduced, and the batch is not done with it.
 func (l *loading) loadBatch(ctx context.Context, b ledger.Batch, begins bool, excluded map[int]uint8, failed map[stage.ID]bool) ([]stage.ID, error) {
-	known, err := outcomesOf(l.dir, b)
+	known, err := outcomesOf(ctx, l.place, l.keys, b)
 	if err != nil {
 		return nil, err
 	}
 	s := &sending{loading: l, info: infoOf(l.run.ID, b), known: known, resume: b.State != ledger.Staged, ids: map[int]stage.ID{}}
 	held := map[int]bool{}
-	for e, err := range stage.IndexOf(l.dir, s.info) {
+	for e, err := range stage.IndexOf(ctx, l.place, l.keys, s.info) {
 		if err != nil {
 			return nil, err
 		}
@@ -210,7 +210,7 @@ func (l *loading) loadBatch(ctx context.Context, b ledger.Batch, begins bool, ex
 		return nil, err
 	}
 	position := -1
-	for sealed, err := range stage.Read(l.dir, l.keys, s.info) {
+	for sealed, err := range stage.Read(ctx, l.place, l.keys, s.info) {
 		if err != nil {
 			return nil, err
 		}
@@ -320,14 +320,15 @@ func (s *sending) flush(ctx context.Context) error {
 	crash.At(crash.RunOutcomes)
 	all := s.places
 	s.pending, s.places = s.pending[:0], nil
-	if err := s.record(all); err != nil {
+	// Also when the run was interrupted meanwhile: what is known must not be lost.
+	if err := s.record(context.WithoutCancel(ctx), all); err != nil {
 		return errors.Join(failure, err)
 	}
 	return failure
 }
 
 // record writes a segment with what is known of the positions.
-func (s *sending) record(positions []int) error {
+func (s *sending) record(ctx context.Context, positions []int) error {
 	var payload [][]byte
 	for _, p := range positions {
 		if o, ok := s.known[p]; ok {
@@ -337,7 +338,7 @@ func (s *sending) record(positions []int) error {
 	if len(payload) == 0 {
 		return nil
 	}
-	if err := stage.AppendSegment(s.loading.dir, s.info.ID, payload); err != nil {
+	if err := stage.AppendSegment(ctx, s.loading.place, s.loading.keys, s.info.ID, payload); err != nil {
 		return err
 	}
 	crash.At(crash.RunSegment)

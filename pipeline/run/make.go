@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"sync"
 
@@ -28,7 +29,8 @@ const (
 type making struct {
 	migration string
 	run       string
-	dir       string // of the run's batches
+	place     stage.Place // of the run's batches
+	scratch   *stage.Scratch
 	keys      *phi.Keyring
 	policy    *phi.Policy
 	program   *mapping.Program
@@ -39,6 +41,11 @@ type making struct {
 
 // sealer makes a sealer for one goroutine.
 func (m *making) sealer() *phi.Sealer { return phi.NewSealer(m.migration, m.keys, m.policy) }
+
+// index walks over the ids of batches in order.
+func (m *making) index(ctx context.Context, infos []stage.Info) iter.Seq2[*stage.Entry, error] {
+	return stage.Index(ctx, m.place, m.scratch, m.keys, infos)
+}
 
 // maker makes resources in one goroutine: a mapping worker, a sealer, and the batches it is writing.
 type maker struct {
@@ -85,7 +92,7 @@ func (x *maker) start(name string) {
 	x.report = ledger.Report{}
 	x.counts = map[string]*ledger.RecordCount{}
 	x.made = map[string]int64{}
-	x.refused = stage.NewQuarantine(x.making.dir, FileName(x.making.run+"."+name+".refused"), x.making.keys)
+	x.refused = stage.NewQuarantine(x.making.place, x.making.keys, FileName(x.making.run+"."+name+".refused"))
 }
 
 // longestName leaves room for what stage puts behind a name.
@@ -152,13 +159,13 @@ func (x *maker) shard(ctx context.Context, w *Table, shard extract.Shard) (repor
 		case x.making.reading.BeyondSample(rec.Ordinal):
 		default:
 			table.Read++
-			if err := x.record(w, rec, table); err != nil {
+			if err := x.record(ctx, w, rec, table); err != nil {
 				return ledger.Report{}, err
 			}
 		}
 	}
 	x.report.Digest = fmt.Sprintf("%x", w.Sums[shard.Index])
-	return x.finish()
+	return x.finish(ctx)
 }
 
 // firstName is the mapping that a malformed record is laid to: it belongs to none, and must still count in a domain.
@@ -171,7 +178,7 @@ func firstName(w *Table) string {
 
 // record maps one record with every mapping of the table. For the table it counts once: refused if any mapping refused
 // it, else mapped if any mapped it, else of another wave, else skipped.
-func (x *maker) record(w *Table, rec *extract.Record, table *ledger.RecordCount) error {
+func (x *maker) record(ctx context.Context, w *Table, rec *extract.Record, table *ledger.RecordCount) error {
 	var mapped, elsewhere bool
 	skipRule, refuseRule := "", ""
 	for _, m := range w.Rows {
@@ -180,7 +187,7 @@ func (x *maker) record(w *Table, rec *extract.Record, table *ledger.RecordCount)
 			ordinal = numbers.of(rec.Ordinal)
 		}
 		x.ordinal, x.here, x.elsewhere = rec.Ordinal, 0, 0
-		res, err := x.worker.Map(m, rec, ordinal, func(res *mapping.Resource) error { return x.add(m, res) })
+		res, err := x.worker.Map(m, rec, ordinal, func(res *mapping.Resource) error { return x.add(ctx, m, res) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", rec.Place(), err)
 		}
@@ -198,7 +205,7 @@ func (x *maker) record(w *Table, rec *extract.Record, table *ledger.RecordCount)
 				refuseRule = res.Rule
 			}
 			x.refuse(ledger.Refusal{Table: w.Name, Line: rec.Line, Column: placeOf(res), Rule: res.Rule, Mapping: m.Name})
-			if err := x.keep(rec, res.Rule); err != nil {
+			if err := x.keep(ctx, rec, res.Rule); err != nil {
 				return err
 			}
 		case x.elsewhere > 0 && x.here == 0:
@@ -257,9 +264,9 @@ func (x *maker) find(table string, line int64, m string, findings []mapping.Find
 }
 
 // keep puts a refused row into the quarantine, sealed, so that it can be looked at and tried again.
-func (x *maker) keep(rec *extract.Record, rule string) error {
+func (x *maker) keep(ctx context.Context, rec *extract.Record, rule string) error {
 	x.row = appendRow(x.row[:0], rec.Table.Columns, rec.Cells)
-	return x.refused.Add(rec.Place(), rule, x.row)
+	return x.refused.Add(ctx, rec.Place(), rule, x.row)
 }
 
 // appendRow writes a record as a JSON object in the order of its columns.
@@ -276,7 +283,7 @@ func appendRow(dst []byte, columns, cells []string) []byte {
 }
 
 // add seals a resource and puts it into the batch of its mapping and wave.
-func (x *maker) add(m *mapping.Mapping, res *mapping.Resource) error {
+func (x *maker) add(ctx context.Context, m *mapping.Mapping, res *mapping.Resource) error {
 	wave, selected := x.making.reading.Waves.Of(m, res.PatientID)
 	if !selected {
 		x.elsewhere++
@@ -289,7 +296,7 @@ func (x *maker) add(m *mapping.Mapping, res *mapping.Resource) error {
 	}
 	x.refs = appendRefs(x.refs[:0], res.Refs)
 	key := stage.Key{ID: stage.ID(res.ID), Patient: stage.ID(res.PatientID), Ordinal: x.ordinal, Refs: x.refs}
-	return x.put(m, wave, sealed, key)
+	return x.put(ctx, m, wave, sealed, key)
 }
 
 func appendRefs(dst []stage.Ref, refs []mapping.Ref) []stage.Ref {
@@ -299,11 +306,11 @@ func appendRefs(dst []stage.Ref, refs []mapping.Ref) []stage.Ref {
 	return dst
 }
 
-func (x *maker) put(m *mapping.Mapping, wave string, sealed phi.Sealed, key stage.Key) error {
+func (x *maker) put(ctx context.Context, m *mapping.Mapping, wave string, sealed phi.Sealed, key stage.Key) error {
 	at := writerKey{m, wave}
 	w := x.writers[at]
 	if w != nil && (w.Count() >= batchResources || w.Size() >= batchBytes) {
-		if err := x.closeBatch(w); err != nil {
+		if err := x.closeBatch(ctx, w); err != nil {
 			return err
 		}
 		w = &batchWriter{part: w.part + 1}
@@ -312,18 +319,18 @@ func (x *maker) put(m *mapping.Mapping, wave string, sealed phi.Sealed, key stag
 		w = &batchWriter{}
 	}
 	if w.Writer == nil {
-		w.Writer = stage.NewWriter(x.making.dir, x.making.keys, stage.Info{
+		w.Writer = stage.NewWriter(x.making.place, x.making.keys, stage.Info{
 			ID:  FileName(fmt.Sprintf("%s.%s.%s.%s.%d", x.making.run, x.name, m.Name, wave, w.part)),
 			Run: x.making.run, Wave: wave, Mapping: m.Name, Type: m.Type, Table: m.Table, Level: m.Level,
 		})
 		x.writers[at] = w
 	}
 	x.made[m.Type]++
-	return w.Add(sealed, key)
+	return w.Add(ctx, sealed, key)
 }
 
-func (x *maker) closeBatch(w *batchWriter) error {
-	info, err := w.Close()
+func (x *maker) closeBatch(ctx context.Context, w *batchWriter) error {
+	info, err := w.Close(ctx)
 	if err != nil || info.Count == 0 {
 		return err
 	}
@@ -335,17 +342,17 @@ func (x *maker) closeBatch(w *batchWriter) error {
 }
 
 // finish makes the batches durable and answers the report; only then may the ledger speak of them.
-func (x *maker) finish() (ledger.Report, error) {
+func (x *maker) finish(ctx context.Context) (ledger.Report, error) {
 	for _, m := range x.making.program.Mappings {
 		for _, wave := range x.making.reading.Waves.Names() {
 			if w := x.writers[writerKey{m, wave}]; w != nil {
-				if err := x.closeBatch(w); err != nil {
+				if err := x.closeBatch(ctx, w); err != nil {
 					return ledger.Report{}, err
 				}
 			}
 		}
 	}
-	if err := x.refused.Close(); err != nil {
+	if err := x.refused.Close(ctx); err != nil {
 		return ledger.Report{}, err
 	}
 	for name, c := range x.counts {

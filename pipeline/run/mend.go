@@ -33,7 +33,7 @@ func (c *checker) mend(ctx context.Context) (ledger.Report, error) {
 			return ledger.Report{}, err
 		}
 	}
-	report, err := x.finish()
+	report, err := x.finish(ctx)
 	report.Resources = nil // made already, once
 	return report, err
 }
@@ -44,7 +44,7 @@ func (c *checker) mendBatch(ctx context.Context, x *maker, batch int, positions 
 	m := c.of.program.Mapping(info.Mapping)
 	refs := map[int][]stage.Ref{}
 	keys := map[int]stage.Key{}
-	for e, err := range stage.IndexOf(c.of.making.dir, info) {
+	for e, err := range stage.IndexOf(ctx, c.of.making.place, c.of.making.keys, info) {
 		if err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ func (c *checker) mendBatch(ctx context.Context, x *maker, batch int, positions 
 		}
 	}
 	position := -1
-	for sealed, err := range stage.Read(c.of.making.dir, c.of.making.keys, info) {
+	for sealed, err := range stage.Read(ctx, c.of.making.place, c.of.making.keys, info) {
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (c *checker) mendBatch(ctx context.Context, x *maker, batch int, positions 
 				key.Refs = append(key.Refs, ref)
 			}
 		}
-		if err := x.put(m, info.Wave, again, key); err != nil {
+		if err := x.put(ctx, m, info.Wave, again, key); err != nil {
 			return err
 		}
 		c.strike(&stage.Entry{Batch: batch, Position: position}, ExcludedReplaced)

@@ -7,14 +7,17 @@ import (
 	"github.com/chartlift/chartlift/pipeline/internal/crash"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/load"
+	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
 // merging brings what a run has loaded into the state of its target.
 type merging struct {
-	ledger batchList
-	run    ledger.Run
-	dir    string // of the run's batches
+	ledger  batchList
+	run     ledger.Run
+	place   stage.Place // of the run's batches
+	scratch *stage.Scratch
+	keys    *phi.Keyring
 }
 
 // Statuses of resources in the state of a target. The numbers are written to disk; 0 is for removal.
@@ -29,7 +32,7 @@ const (
 //
 // It returns the new state, and the old one where nothing changed or on an error; one of the two is open.
 func (m *merging) into(ctx context.Context, state *stage.State) (_ *stage.State, err error) {
-	out, err := ReadExclusions(ctx, m.ledger, m.run.ID, m.dir)
+	out, err := ReadExclusions(ctx, m.ledger, m.run.ID, m.place, m.keys)
 	if errors.Is(err, ErrUnchecked) {
 		return state, nil // nothing was loaded yet
 	}
@@ -40,15 +43,15 @@ func (m *merging) into(ctx context.Context, state *stage.State) (_ *stage.State,
 	if err != nil {
 		return state, err
 	}
-	sorter := stage.NewSorter(m.dir, SortBudget)
+	sorter := stage.NewSorter(m.scratch, SortBudget)
 	defer func() { err = errors.Join(err, sorter.Close()) }()
 	for _, b := range batches {
 		info := infoOf(m.run.ID, b)
-		known, err := outcomesOf(m.dir, b)
+		known, err := outcomesOf(ctx, m.place, m.keys, b)
 		if err != nil {
 			return state, err
 		}
-		for e, err := range stage.IndexOf(m.dir, info) {
+		for e, err := range stage.IndexOf(ctx, m.place, m.keys, info) {
 			if err != nil {
 				return state, err
 			}

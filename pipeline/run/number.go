@@ -59,7 +59,7 @@ func (r *Reading) number(ctx context.Context) error {
 }
 
 func (r *Reading) numberOne(ctx context.Context, w *Table, m *mapping.Mapping) (numbers ordinals, err error) {
-	sorter := stage.NewSorter(r.options.Dir, SortBudget)
+	sorter := stage.NewSorter(r.options.Scratch, SortBudget)
 	defer func() { err = errors.Join(err, sorter.Close()) }()
 	var mu sync.Mutex
 	p := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(r.options.Workers)

@@ -1,12 +1,14 @@
 package run
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/load"
+	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
@@ -30,8 +32,8 @@ var errSegment = errors.New("an outcome segment cannot be read")
 
 // outcomesOf reads what is known of a batch and holds it against the ledger: a segment that is gone from the end leaves
 // no gap by itself.
-func outcomesOf(dir string, b ledger.Batch) (map[int]outcome, error) {
-	known, err := readOutcomes(dir, b.ID)
+func outcomesOf(ctx context.Context, place stage.Place, keys *phi.Keyring, b ledger.Batch) (map[int]outcome, error) {
+	known, err := readOutcomes(ctx, place, keys, b.ID)
 	if err != nil || b.State != ledger.Loaded && b.State != ledger.Verified {
 		return known, err
 	}
@@ -46,9 +48,9 @@ func outcomesOf(dir string, b ledger.Batch) (map[int]outcome, error) {
 }
 
 // readOutcomes reads what is known of a batch, by position; a later segment replaces an earlier one.
-func readOutcomes(dir, batch string) (map[int]outcome, error) {
+func readOutcomes(ctx context.Context, place stage.Place, keys *phi.Keyring, batch string) (map[int]outcome, error) {
 	known := map[int]outcome{}
-	for b, err := range stage.Segments(dir, batch) {
+	for b, err := range stage.Segments(ctx, place, keys, batch) {
 		if err != nil {
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/plan"
+	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
 // source is what reading needs of an opened plan.
@@ -26,7 +27,7 @@ type ReadingOptions struct {
 	Sample   int64  // only the first records of each table; 0: all
 	Workers  int    // concurrent readers
 	Memory   int64  // bytes that tables read beside others may hold in memory; 0: DefaultMemory
-	Dir      string // of temporary files
+	Scratch  *stage.Scratch
 	PlanFile string // as the user named it, for faults
 	Progress plan.Progress
 }

@@ -33,7 +33,7 @@ func Reconcile(ctx context.Context, s *plan.Session, id string) (*ledger.Summary
 	if err != nil {
 		return nil, err
 	}
-	e := &execution{session: s, run: run, dir: StageDir(s.Plan, run.ID), types: plan.MadeTypes(run.Pins), target: target, state: state, watch: s.Now()}
+	e := &execution{session: s, run: run, place: s.Stage.Sub(run.ID), scratch: s.Scratch(run.ID), types: plan.MadeTypes(run.Pins), target: target, state: state, watch: s.Now()}
 	if err := checkKeys(state, s.Keys); err != nil {
 		return nil, errors.Join(err, state.Close())
 	}

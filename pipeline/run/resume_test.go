@@ -154,7 +154,7 @@ func TestWhatIsLoadedAfterAVerificationCountsOnce(t *testing.T) {
 			continue
 		}
 		// As if the answer about the first resource had been lost, and nobody could look.
-		if err := stage.AppendSegment(StageDir(s.Plan, first.Run), b.ID, [][]byte{appendOutcome(nil, 0, outcome{kind: load.InDoubt})}); err != nil {
+		if err := stage.AppendSegment(t.Context(), s.Stage.Sub(first.Run), s.Keys, b.ID, [][]byte{appendOutcome(nil, 0, outcome{kind: load.InDoubt})}); err != nil {
 			t.Fatal(err)
 		}
 		b.Outcome.Loaded--

@@ -37,7 +37,8 @@ type execution struct {
 	session *plan.Session
 	run     ledger.Run
 	options Options
-	dir     string // of this run's staged files
+	place   stage.Place // of this run's staged files
+	scratch *stage.Scratch
 	types   map[string]string
 	target  load.Target  // nil in a dry run
 	state   *stage.State // of the target; empty in a dry run without one
@@ -146,12 +147,9 @@ func (e *execution) begin(ctx context.Context, identity string) error {
 	if err := recordSnapshots(ctx, e.session, e.run.ID); err != nil {
 		return err
 	}
-	e.dir = StageDir(e.session.Plan, e.run.ID)
-	if err := stage.MakeFolder(e.dir); err != nil {
-		return err
-	}
+	e.place, e.scratch = e.session.Stage.Sub(e.run.ID), e.session.Scratch(e.run.ID)
 	// What a killed process was writing is of no use to anyone; the ledger's lock says that nobody writes now.
-	if err := errors.Join(stage.CleanTemp(e.dir), stage.CleanTemp(StateDir(e.session.Plan, identity))); err != nil {
+	if err := errors.Join(e.place.Clean(ctx), e.scratch.Clean(), stage.NewDisk(StateDir(e.session.Plan, identity)).Clean(ctx)); err != nil {
 		return err
 	}
 	e.types = plan.MadeTypes(e.run.Pins)
@@ -172,7 +170,8 @@ func (e *execution) giveUp(ctx context.Context, run ledger.Run) (err error) {
 		if err != nil {
 			return err
 		}
-		merged, err := (&merging{ledger: e.session.Ledger, run: run, dir: StageDir(e.session.Plan, run.ID)}).into(ctx, state)
+		s := e.session
+		merged, err := (&merging{ledger: s.Ledger, run: run, place: s.Stage.Sub(run.ID), scratch: s.Scratch(run.ID), keys: s.Keys}).into(ctx, state)
 		var damage *stage.Damage
 		if errors.As(err, &damage) {
 			e.session.Log.Warn("what an abandoned run loaded is not known in full; it is loaded again", zap.String("run", run.ID), zap.String("damage", damage.Error()))
@@ -184,9 +183,6 @@ func (e *execution) giveUp(ctx context.Context, run ledger.Run) (err error) {
 	}
 	return e.session.Ledger.SetState(ctx, run.ID, ledger.Failed, 0, "cut off by a change that was accepted")
 }
-
-// StageDir holds the batches of a run.
-func StageDir(p *plan.Plan, run string) string { return filepath.Join(p.Stage, run) }
 
 // StateDir holds the state of a target. Another URL is another target. A dry run has none, and reads an empty one.
 func StateDir(p *plan.Plan, identity string) string {
@@ -248,9 +244,9 @@ func (e *execution) open(ctx context.Context) (err error) {
 	s := e.session
 	e.reading, err = NewReading(ctx, s, s.Program, ReadingOptions{
 		Waves: s.Plan.Waves, Wave: e.options.Wave, Sample: e.options.Sample, Workers: e.options.Workers, Memory: e.options.Memory,
-		Dir: e.dir, PlanFile: s.Plan.File, Progress: s.Progress,
+		Scratch: e.scratch, PlanFile: s.Plan.File, Progress: s.Progress,
 	})
-	e.making = &making{migration: s.Plan.Migration, run: e.run.ID, dir: e.dir, keys: s.Keys, policy: s.Policy, program: s.Program,
+	e.making = &making{migration: s.Plan.Migration, run: e.run.ID, place: e.place, scratch: e.scratch, keys: s.Keys, policy: s.Policy, program: s.Program,
 		reading: e.reading, deep: e.options.Deep}
 	return err
 }
@@ -258,7 +254,7 @@ func (e *execution) open(ctx context.Context) (err error) {
 // load loads the batches and brings the state up to date.
 func (e *execution) load(ctx context.Context) error {
 	s := e.session
-	l := &loading{ledger: s.Ledger, run: e.run, dir: e.dir, keys: s.Keys, program: s.Program, target: e.target, state: e.state,
+	l := &loading{ledger: s.Ledger, run: e.run, place: e.place, keys: s.Keys, program: s.Program, target: e.target, state: e.state,
 		rejected: e.options.Rejected, markers: marking(s), progress: s.Progress}
 	if err := l.do(ctx); err != nil {
 		return err
@@ -268,13 +264,13 @@ func (e *execution) load(ctx context.Context) error {
 
 // merge brings the state of the target up to date with what the run has loaded.
 func (e *execution) merge(ctx context.Context) (err error) {
-	e.state, err = (&merging{ledger: e.session.Ledger, run: e.run, dir: e.dir}).into(ctx, e.state)
+	e.state, err = (&merging{ledger: e.session.Ledger, run: e.run, place: e.place, scratch: e.scratch, keys: e.session.Keys}).into(ctx, e.state)
 	return err
 }
 
 func (e *execution) verification(once *once) *verification {
 	s := e.session
-	return &verification{once: once, ledger: s.Ledger, run: e.run, dir: e.dir, keys: s.Keys, target: e.target, state: e.state, types: e.types,
+	return &verification{once: once, ledger: s.Ledger, run: e.run, place: e.place, keys: s.Keys, target: e.target, state: e.state, types: e.types,
 		migration: s.Plan.Migration, live: s.Plan.Live, progress: s.Progress}
 }
 

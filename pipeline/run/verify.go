@@ -37,7 +37,7 @@ type verification struct {
 	once      *once
 	ledger    verifications
 	run       ledger.Run
-	dir       string
+	place     stage.Place // of the run's batches
 	keys      *phi.Keyring
 	target    load.Target
 	state     *stage.State
@@ -49,10 +49,10 @@ type verification struct {
 
 // do reads back every batch, the gravest domain first, and then looks for what should not be there.
 func (s *verification) do(ctx context.Context) error {
-	if err := inspect(s.dir, s.keys); err != nil {
+	if err := inspect(ctx, s.place, s.keys); err != nil {
 		return err
 	}
-	out, err := ReadExclusions(ctx, s.ledger, s.run.ID, s.dir)
+	out, err := ReadExclusions(ctx, s.ledger, s.run.ID, s.place, s.keys)
 	if errors.Is(err, ErrUnchecked) {
 		return nil // nothing was loaded yet
 	}
@@ -92,13 +92,13 @@ type checking struct {
 }
 
 func (s *verification) verifyBatch(ctx context.Context, b ledger.Batch, excluded map[int]uint8) error {
-	known, err := outcomesOf(s.dir, b)
+	known, err := outcomesOf(ctx, s.place, s.keys, b)
 	if err != nil {
 		return err
 	}
 	c := &checking{of: s, info: infoOf(s.run.ID, b), count: ledger.VerifiedCount{Type: b.Type}}
 	position := -1
-	for sealed, err := range stage.Read(s.dir, s.keys, c.info) {
+	for sealed, err := range stage.Read(ctx, s.place, s.keys, c.info) {
 		if err != nil {
 			return err
 		}

@@ -123,7 +123,7 @@ func evalWith(ctx context.Context, s *plan.Session, e *mapping.Evaluator, r *ext
 
 // openAll reads the tables of the indexes whole, outside of any run. Close it.
 func openAll(ctx context.Context, s *plan.Session, indexes []*mapping.Index) (*run.Joined, error) {
-	return run.Join(ctx, s.Tables, indexes, s.Plan.Stage, run.DefaultMemory, 1, func(b *run.Beside) ([]extract.Shard, run.ReadShard, error) {
+	return run.Join(ctx, s.Tables, indexes, s.Scratch(""), run.DefaultMemory, 1, func(b *run.Beside) ([]extract.Shard, run.ReadShard, error) {
 		source := s.SourceOf(b.Table)
 		shards, err := source.Shards(ctx, b.Table)
 		return shards, func(ctx context.Context, shard extract.Shard) iter.Seq2[*extract.Record, error] {

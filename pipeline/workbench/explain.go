@@ -231,7 +231,7 @@ func placesOfResource(ctx context.Context, s *plan.Session, typ, id string) (out
 		if m == nil {
 			return nil, plan.Usagef("%s was made with a mapping %s that the plan does not have any more", latest.ID, info.Mapping)
 		}
-		for e, err := range stage.IndexOf(run.StageDir(s.Plan, latest.ID), info) {
+		for e, err := range stage.IndexOf(ctx, s.Stage.Sub(latest.ID), s.Keys, info) {
 			if err != nil {
 				return nil, err
 			}

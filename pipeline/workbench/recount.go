@@ -38,7 +38,7 @@ func recount(ctx context.Context, s *plan.Session, of ledger.Run) (err error) {
 		}
 		for _, m := range w.Groups {
 			p.Go(func(ctx context.Context) error {
-				return recountGroups(ctx, reading, run.StageDir(s.Plan, of.ID), w, m)
+				return recountGroups(ctx, reading, s.Scratch(of.ID), w, m)
 			})
 		}
 	}
@@ -50,15 +50,12 @@ func openReading(ctx context.Context, s *plan.Session, of ledger.Run, workers in
 	if err := sameSource(ctx, s, of); err != nil {
 		return nil, err
 	}
-	o := run.ReadingOptions{Waves: s.Plan.Waves, Wave: of.Wave, Workers: workers, Dir: run.StageDir(s.Plan, of.ID), PlanFile: s.Plan.File, Progress: s.Progress}
+	o := run.ReadingOptions{Waves: s.Plan.Waves, Wave: of.Wave, Workers: workers, Scratch: s.Scratch(of.ID), PlanFile: s.Plan.File, Progress: s.Progress}
 	if sample, ok := of.Pins["sample"]; ok {
 		var err error
 		if o.Sample, err = strconv.ParseInt(sample, 10, 64); err != nil {
 			return nil, fmt.Errorf("run %s: its sample is not a number", of.ID)
 		}
-	}
-	if err := stage.MakeFolder(o.Dir); err != nil {
-		return nil, err
 	}
 	r, err := run.NewReading(ctx, s, s.Program, o)
 	if err != nil {
@@ -81,9 +78,9 @@ func recountShard(ctx context.Context, r *run.Reading, w *run.Table, shard extra
 	})
 }
 
-func recountGroups(ctx context.Context, r *run.Reading, dir string, w *run.Table, m *mapping.Mapping) (err error) {
+func recountGroups(ctx context.Context, r *run.Reading, scratch *stage.Scratch, w *run.Table, m *mapping.Mapping) (err error) {
 	worker := r.NewWorker()
-	sorter := stage.NewSorter(dir, run.SortBudget)
+	sorter := stage.NewSorter(scratch, run.SortBudget)
 	defer func() { err = errors.Join(err, sorter.Close()) }()
 	var key, value []byte
 	for _, shard := range w.Shards {
