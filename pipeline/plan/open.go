@@ -18,6 +18,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/phi"
+	"github.com/chartlift/chartlift/pipeline/stage"
 	"github.com/chartlift/chartlift/pipeline/terminology"
 )
 
@@ -74,6 +75,7 @@ type Session struct {
 	Tables  []*extract.Table
 	Policy  *phi.Policy
 	Keys    *phi.Keyring
+	Stage   stage.Place    // batches, outcomes and what else runs keep, each run in a place below
 	Ledger  *ledger.Ledger // nil if not asked for, or for View if there is none yet
 
 	Log      *zap.Logger
@@ -108,7 +110,7 @@ func Open(ctx context.Context, planFile string, o Options) (s *Session, err erro
 	if err != nil {
 		return nil, err
 	}
-	s = &Session{Plan: plan, Log: o.Logger, Now: o.Now, Progress: o.Progress, Operator: o.Operator, Version: o.Version, Workers: o.Workers,
+	s = &Session{Plan: plan, Stage: stage.NewDisk(plan.Stage), Log: o.Logger, Now: o.Now, Progress: o.Progress, Operator: o.Operator, Version: o.Version, Workers: o.Workers,
 		sources: map[string]extract.Source{}}
 	defer func() {
 		if err != nil {

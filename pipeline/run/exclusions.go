@@ -41,8 +41,6 @@ func excludedRule(reason uint8) mapping.Code {
 	return ""
 }
 
-const exclusionsName = "exclusions"
-
 // checkAllIDs is the task of the check over all ids.
 const checkAllIDs = "all ids"
 
@@ -64,7 +62,7 @@ func ReadExclusions(ctx context.Context, l batchList, at plan.Staged) (Exclusion
 	}
 	list, err := stage.ReadExclusions(ctx, at.Place, at.Keys, exclusionsName)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &stage.Damage{File: exclusionsName + ".excluded", What: "the file is missing"}
+		return nil, &stage.Damage{File: run + ".excluded", What: "the file is missing"}
 	}
 	if err != nil {
 		return nil, err
@@ -80,14 +78,14 @@ func ReadExclusions(ctx context.Context, l batchList, at plan.Staged) (Exclusion
 	named := 0
 	for _, b := range batches {
 		if int64(len(out[b.ID])) != b.Excluded {
-			return nil, &stage.Damage{File: exclusionsName + ".excluded", What: fmt.Sprintf("it takes %d resources out of batch %s, the ledger %d", len(out[b.ID]), b.ID, b.Excluded)}
+			return nil, &stage.Damage{File: run + ".excluded", What: fmt.Sprintf("it takes %d resources out of batch %s, the ledger %d", len(out[b.ID]), b.ID, b.Excluded)}
 		}
 		if b.Excluded > 0 {
 			named++
 		}
 	}
 	if named != len(out) {
-		return nil, &stage.Damage{File: exclusionsName + ".excluded", What: "it names batches that the ledger does not have"}
+		return nil, &stage.Damage{File: run + ".excluded", What: "it names batches that the ledger does not have"}
 	}
 	return out, nil
 }

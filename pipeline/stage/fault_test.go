@@ -160,27 +160,6 @@ func TestBatchNeedsItsKeys(t *testing.T) {
 	}
 }
 
-// Once a write has failed nothing is written, synced or renamed any more, even if the disk had room again.
-func TestFirstErrorStays(t *testing.T) {
-	dir := t.TempDir()
-	d := &faulty.Disk{At: 2}
-	p, err := durable.Create(d, filepath.Join(dir, "f"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if _, err := p.Write([]byte("text")); !errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("write: %v", err)
-		}
-	}
-	if err := durable.Publish(p); !errors.Is(err, syscall.ENOSPC) || d.Steps != 3 { // the third closes the file
-		t.Errorf("after %d steps: %v", d.Steps, err)
-	}
-	if left := listing(t, dir); len(left) != 0 {
-		t.Errorf("left: %v", left)
-	}
-}
-
 func TestReadOnlyFolder(t *testing.T) {
 	s := newSealing(t, testKeys(t))
 	file := filepath.Join(t.TempDir(), "file")
