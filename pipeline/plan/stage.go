@@ -21,7 +21,7 @@ type Staged struct {
 
 // Staged is what lies on the stage of a run.
 func (s *Session) Staged(run string) Staged {
-	return Staged{Run: run, Place: stage.NewDisk(s.Plan.Stage).Sub(run), Scratch: s.Scratch(run), Keys: s.Keys}
+	return Staged{Run: run, Place: s.Stage.Sub(run), Scratch: s.Scratch(run), Keys: s.Keys}
 }
 
 // Scratch is where this process keeps for a while what does not fit into its memory, beside the batches of a run.
@@ -31,7 +31,7 @@ func (s *Session) Scratch(run string) *stage.Scratch {
 
 // StateOf is where the state of a target lies. Another URL is another target.
 func (s *Session) StateOf(target string) state.Home {
-	return state.Home{Place: stage.NewDisk(s.Plan.Stage).Sub("state").Sub(FileName(target)), Keys: s.Keys, Target: target}
+	return state.Home{Place: s.Stage.Sub("state").Sub(FileName(target)), Keys: s.Keys, Target: target}
 }
 
 // longestName leaves room for what is put behind a name.

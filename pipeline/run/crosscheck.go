@@ -394,7 +394,8 @@ func (c *checker) finish(ctx context.Context) (ledger.Report, error) {
 		}
 		report.Excluded = append(report.Excluded, ledger.BatchExclusion{Batch: batch, Count: int64(len(c.out[batch]))})
 	}
-	if err := stage.WriteExclusions(ctx, c.of.making.staged.Place, c.of.making.staged.Keys, exclusionsName, list); err != nil {
+	at := c.of.making.staged // the list is named for its run, so that no other can stand in its place
+	if err := stage.WriteExclusions(ctx, at.Place, at.Keys, at.Run, list); err != nil {
 		return report, err
 	}
 	made := map[string]int64{}

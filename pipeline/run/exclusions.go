@@ -60,9 +60,9 @@ func ReadExclusions(ctx context.Context, l batchList, at plan.Staged) (Exclusion
 	if !slices.ContainsFunc(tasks, func(t ledger.Task) bool { return t.Subject == checkAllIDs }) {
 		return nil, fmt.Errorf("%s: %w", at.Run, ErrUnchecked)
 	}
-	list, err := stage.ReadExclusions(ctx, at.Place, at.Keys, exclusionsName)
+	list, err := stage.ReadExclusions(ctx, at.Place, at.Keys, at.Run)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &stage.Damage{File: run + ".excluded", What: "the file is missing"}
+		return nil, &stage.Damage{File: at.Run + ".excluded", What: "the file is missing"}
 	}
 	if err != nil {
 		return nil, err
@@ -78,14 +78,14 @@ func ReadExclusions(ctx context.Context, l batchList, at plan.Staged) (Exclusion
 	named := 0
 	for _, b := range batches {
 		if int64(len(out[b.ID])) != b.Excluded {
-			return nil, &stage.Damage{File: run + ".excluded", What: fmt.Sprintf("it takes %d resources out of batch %s, the ledger %d", len(out[b.ID]), b.ID, b.Excluded)}
+			return nil, &stage.Damage{File: at.Run + ".excluded", What: fmt.Sprintf("it takes %d resources out of batch %s, the ledger %d", len(out[b.ID]), b.ID, b.Excluded)}
 		}
 		if b.Excluded > 0 {
 			named++
 		}
 	}
 	if named != len(out) {
-		return nil, &stage.Damage{File: run + ".excluded", What: "it names batches that the ledger does not have"}
+		return nil, &stage.Damage{File: at.Run + ".excluded", What: "it names batches that the ledger does not have"}
 	}
 	return out, nil
 }

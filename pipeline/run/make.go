@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"strings"
 	"sync"
 
@@ -37,11 +36,6 @@ type making struct {
 
 // sealer makes a sealer for one goroutine.
 func (m *making) sealer() *phi.Sealer { return phi.NewSealer(m.migration, m.staged.Keys, m.policy) }
-
-// index walks over the ids of batches in order.
-func (m *making) index(ctx context.Context, infos []stage.Info) iter.Seq2[*stage.Entry, error] {
-	return stage.Index(ctx, m.place, m.scratch, m.keys, infos)
-}
 
 // maker makes resources in one goroutine: a mapping worker, a sealer, and the batches it is writing.
 type maker struct {
