@@ -110,7 +110,7 @@ func seal(path string) error {
 	if err != nil {
 		return fmt.Errorf("close ledger: %w", err)
 	}
-	if err := stage.WriteFile(path+sealSuffix, func(w io.Writer) error {
+	if err := stage.WriteDiskFile(path+sealSuffix, func(w io.Writer) error {
 		_, err := w.Write(sum)
 		return err
 	}); err != nil {

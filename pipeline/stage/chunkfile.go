@@ -103,7 +103,7 @@ func newChunkWriter(d disk, path, magic string, meta []byte, aead cipher.AEAD) (
 	copy(w.aad[:], h[:])
 	w.sum.Write(head)
 	if err := w.write(head); err != nil {
-		p.discard()
+		p.Discard()
 		return nil, err
 	}
 	return w, nil

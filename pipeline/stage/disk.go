@@ -131,11 +131,8 @@ func (p *pending) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// discard removes the file, unless it was published.
-func (p *pending) discard() {
-	if p == nil {
-		return
-	}
+// Discard removes the file, unless it was published.
+func (p *pending) Discard() {
 	if p.f != nil {
 		_ = p.f.Close()
 		p.f = nil
@@ -157,7 +154,7 @@ func publish(d disk, files ...*pending) (err error) {
 			if err != nil && p.err == nil {
 				p.err = err
 			}
-			p.discard()
+			p.Discard()
 		}
 	}()
 	for _, p := range files {
@@ -191,11 +188,11 @@ func publish(d disk, files ...*pending) (err error) {
 	return nil
 }
 
-// WriteFile writes a file the one durable way: to a temporary name, synced, renamed, its folder synced. What was under
+// WriteDiskFile writes a file the one durable way: to a temporary name, synced, renamed, its folder synced. What was under
 // the name before is replaced, or stays as it was. Folders are made where they are missing (mode 0700; the file has
-// 0600). An error of write is returned as it is, and nothing is left then. No other error may be answered by trying
-// again within the same process: what the disk holds is not known.
-func WriteFile(path string, write func(io.Writer) error) error {
+// 0600). An error of write is returned as it is, and nothing is left then. No other error may be met by trying again
+// within the same process: what the disk holds is not known.
+func WriteDiskFile(path string, write func(io.Writer) error) error {
 	return writeFile(osDisk{}, path, write)
 }
 
@@ -207,7 +204,7 @@ func writeFile(d disk, path string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	defer p.discard()
+	defer p.Discard()
 	w := bufio.NewWriterSize(p, 64<<10)
 	if err := write(w); err != nil {
 		return err
@@ -240,19 +237,6 @@ func clean(dir, prefix string) error {
 				return err
 			}
 		}
-	}
-	return nil
-}
-
-// safeName refuses what could lead out of a folder or pass for another file.
-func safeName(name string) error {
-	ok := name != "" && len(name) <= 150 && name[0] != '.' && !strings.HasSuffix(name, tmpSuffix)
-	for i := 0; ok && i < len(name); i++ {
-		c := name[i]
-		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_'
-	}
-	if !ok {
-		return fmt.Errorf("%q: a name of 1 to 150 letters, digits, '.', '-' and '_' is needed that neither begins with '.' nor ends in %q", name, tmpSuffix)
 	}
 	return nil
 }

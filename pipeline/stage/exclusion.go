@@ -32,7 +32,7 @@ func WriteExclusions(dir, name string, list []Exclusion) error {
 }
 
 func writeExclusions(d disk, dir, name string, list []Exclusion) error {
-	if err := safeName(name); err != nil {
+	if err := CheckName(name); err != nil {
 		return fmt.Errorf("exclusions: %w", err)
 	}
 	meta, err := json.Marshal(exclusionMeta{name})
@@ -78,7 +78,7 @@ func writeExclusions(d disk, dir, name string, list []Exclusion) error {
 
 // ReadExclusions reads a list. Without the file the error is fs.ErrNotExist; damage is a [*Damage].
 func ReadExclusions(dir, name string) ([]Exclusion, error) {
-	if err := safeName(name); err != nil {
+	if err := CheckName(name); err != nil {
 		return nil, fmt.Errorf("exclusions: %w", err)
 	}
 	r, err := openBlocks(filepath.Join(dir, name+exclusionSuffix), exclusionMagic, nil)

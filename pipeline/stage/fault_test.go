@@ -348,7 +348,7 @@ func TestFirstErrorStays(t *testing.T) {
 func TestWriteFileKeepsWhatWas(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "report")
 	write := func(text string, fail error) error {
-		return WriteFile(path, func(w io.Writer) error {
+		return WriteDiskFile(path, func(w io.Writer) error {
 			_, err := io.WriteString(w, text)
 			return errors.Join(err, fail)
 		})

@@ -203,7 +203,7 @@ type indexReader struct {
 }
 
 func openIndex(dir string, info Info, batch int) (*indexReader, error) {
-	if err := safeName(info.ID); err != nil {
+	if err := CheckName(info.ID); err != nil {
 		return nil, fmt.Errorf("batch: %w", err)
 	}
 	path := filepath.Join(dir, info.ID+indexSuffix)

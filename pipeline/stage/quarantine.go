@@ -58,7 +58,7 @@ func newQuarantine(d disk, dir, id string, k keyring) *Quarantine {
 }
 
 func (q *Quarantine) open() error {
-	if err := safeName(q.id); err != nil {
+	if err := CheckName(q.id); err != nil {
 		return err
 	}
 	meta, err := json.Marshal(quarantineMeta{q.id, newSalt()})
@@ -115,7 +115,7 @@ func (q *Quarantine) flush(last bool) error {
 	q.loose, err = q.out.chunk(q.held, last, q.loose, q.raw)
 	if err != nil {
 		q.err = fmt.Errorf("quarantine %s: %w", q.id, err)
-		q.out.p.discard()
+		q.out.p.Discard()
 		return q.err
 	}
 	q.loose, q.raw, q.held = q.loose[:plainHead], q.raw[:0], 0
@@ -151,7 +151,7 @@ func (q *Quarantine) Abort() error {
 		q.err = fmt.Errorf("quarantine %s: %w", q.id, errClosed)
 	}
 	if q.out != nil {
-		q.out.p.discard()
+		q.out.p.Discard()
 	}
 	return nil
 }
@@ -202,7 +202,7 @@ func readQuarantine(dir, id string, k keyring) iter.Seq2[QuarantinedRow, error] 
 }
 
 func openQuarantine(dir, id string, k keyring) (*chunkReader, error) {
-	if err := safeName(id); err != nil {
+	if err := CheckName(id); err != nil {
 		return nil, fmt.Errorf("quarantine: %w", err)
 	}
 	name := id + quarantineSuffix

@@ -12,7 +12,7 @@ import (
 )
 
 func openBatch(dir string, k keyring, info Info) (*chunkReader, error) {
-	if err := safeName(info.ID); err != nil {
+	if err := CheckName(info.ID); err != nil {
 		return nil, fmt.Errorf("batch: %w", err)
 	}
 	if len(info.SHA256) != 64 || info.Bytes <= 0 || info.Count < 0 {

@@ -53,7 +53,7 @@ func AppendSegment(dir, batch string, payload [][]byte) error {
 }
 
 func appendSegment(d disk, dir, batch string, payload [][]byte) error {
-	if err := safeName(batch); err != nil {
+	if err := CheckName(batch); err != nil {
 		return fmt.Errorf("outcomes: %w", err)
 	}
 	number, err := nextSegment(dir, batch)
@@ -136,7 +136,7 @@ func nextSegment(dir, batch string) (int, error) {
 	// One more look: a hole would let the new segment pass for the lost one.
 	if ok, err := there(high + 1); err != nil || ok {
 		if err == nil {
-			err = &Damage{File: segmentName(batch, high), What: "the file is missing, and the next one is there", cause: fs.ErrNotExist}
+			err = &Damage{File: segmentName(batch, high), What: "the file is missing, and the next one is there", Cause: fs.ErrNotExist}
 		}
 		return 0, err
 	}
@@ -145,7 +145,7 @@ func nextSegment(dir, batch string) (int, error) {
 
 // listSegments returns the numbers of the segments that are there, sorted.
 func listSegments(dir, batch string) ([]int, error) {
-	if err := safeName(batch); err != nil {
+	if err := CheckName(batch); err != nil {
 		return nil, fmt.Errorf("outcomes: %w", err)
 	}
 	names, err := os.ReadDir(dir)
@@ -180,7 +180,7 @@ func Segments(dir, batch string) iter.Seq2[[]byte, error] {
 				continue // left over from compacting
 			}
 			if number != covered+1 {
-				yield(nil, &Damage{File: segmentName(batch, covered+1), What: "the file is missing, and a later one is there", cause: fs.ErrNotExist})
+				yield(nil, &Damage{File: segmentName(batch, covered+1), What: "the file is missing, and a later one is there", Cause: fs.ErrNotExist})
 				return
 			}
 			r, meta, err := openSegment(dir, batch, number)

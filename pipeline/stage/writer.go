@@ -103,7 +103,7 @@ func newSalt() string {
 }
 
 func (w *Writer) open() error {
-	if err := safeName(w.info.ID); err != nil {
+	if err := CheckName(w.info.ID); err != nil {
 		return fmt.Errorf("batch: %w", err)
 	}
 	meta, err := json.Marshal(batchMeta{w.info, newSalt()})
@@ -170,7 +170,7 @@ func (w *Writer) flush(last bool) error {
 	w.loose, err = w.out.chunk(w.held, last, w.loose, w.clinical)
 	if err != nil {
 		w.err = fmt.Errorf("batch %s: %w", w.info.ID, err)
-		w.out.p.discard()
+		w.out.p.Discard()
 		return w.err
 	}
 	w.reset()
@@ -207,7 +207,7 @@ func (w *Writer) Close() (Info, error) {
 		return w.info, nil
 	}
 	if err := w.close(); err != nil {
-		w.out.p.discard()
+		w.out.p.Discard()
 		w.err = fmt.Errorf("batch %s: %w", w.info.ID, err)
 		return Info{}, w.err
 	}
@@ -229,7 +229,7 @@ func (w *Writer) close() error {
 		return err
 	}
 	if err := w.index.write(index, info); err != nil {
-		index.discard()
+		index.Discard()
 		return err
 	}
 	if err := publish(w.disk, w.out.p, index); err != nil {
@@ -249,7 +249,7 @@ func (w *Writer) Abort() error {
 		w.err = fmt.Errorf("batch %s: %w", w.info.ID, errClosed)
 	}
 	if w.out != nil {
-		w.out.p.discard()
+		w.out.p.Discard()
 	}
 	w.release()
 	return nil
