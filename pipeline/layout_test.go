@@ -15,7 +15,7 @@ import (
 // ranks is the order of the journey: a package imports packages above it in this list, never below. Helpers without
 // knowledge of any stage lie in internal and come first; pipeline itself and cmd come last.
 var ranks = []string{
-	"internal", "sharedtest", "fhir", "ucum", "fhirpath", "extract", "terminology", "validate", "phi", "mapping", "stage", "load",
+	"internal", "sharedtest", "fhir", "ucum", "fhirpath", "extract", "terminology", "validate", "phi", "mapping", "stage", "state", "load",
 	"ledger", "reconcile", "report", "review", "sandbox", "", "cmd",
 }
 
