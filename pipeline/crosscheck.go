@@ -406,7 +406,7 @@ func (c *checker) inState(id stage.ID) bool {
 		return false
 	}
 	for _, typ := range slices.Sorted(maps.Values(c.types)) {
-		if _, ok, err := c.state.Lookup(typ, id); ok && err == nil {
+		if _, ok, err := c.state.Lookup(typ, id, ""); ok && err == nil {
 			return true
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/stage"
+	"github.com/chartlift/chartlift/pipeline/state"
 )
 
 const (
@@ -310,11 +311,11 @@ func (s *sending) one(ctx context.Context, position int, sealed phi.Sealed, held
 		return s.settle(ctx, position, outcome{kind: load.Held})
 	}
 	if !tried {
-		known, there, err := s.state.Lookup(sealed.Type(), s.ids[position])
+		known, there, err := s.state.Lookup(sealed.Type(), s.ids[position], "")
 		if err != nil {
 			return err
 		}
-		if there && known.Digest == formDigest(s.run.Pins, sealed.Digest()) && known.Status == statusLoaded {
+		if there && known.Digest == formDigest(s.run.Pins, sealed.Digest()) && known.Status == state.Stored {
 			return s.settle(ctx, position, outcome{kind: load.Unchanged, version: known.Version})
 		}
 	}
@@ -394,13 +395,6 @@ func (s *sending) record(positions []int) error {
 	return nil
 }
 
-// Statuses of resources in the state of a target. The numbers are written to disk; 0 is for removal.
-const (
-	statusLoaded   uint8 = 1
-	statusRejected uint8 = 2
-	statusInDoubt  uint8 = 3
-)
-
 // mergeState brings the state of the target up to date with the outcomes of this run. It may be done again: the same
 // outcomes give the same state.
 func (r *runner) mergeState(ctx context.Context) (err error) {
@@ -415,8 +409,8 @@ func (r *runner) mergeState(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	sorter := stage.NewSorter(r.dir, sortBudget)
-	defer func() { err = errors.Join(err, sorter.Close()) }()
+	changes := state.NewChanges(r.dir, sortBudget)
+	defer func() { err = errors.Join(err, changes.Close()) }()
 	for _, b := range batches {
 		info := infoOf(r.run.ID, b)
 		known, err := outcomesOf(r.dir, b)
@@ -428,41 +422,36 @@ func (r *runner) mergeState(ctx context.Context) (err error) {
 				return err
 			}
 			o, ok := known[e.Position]
-			if _, excluded := out[info.ID][e.Position]; excluded || !ok || o.kind == load.Held {
+			if _, excluded := out[info.ID][e.Position]; excluded || !ok {
 				continue
 			}
-			status := statusInDoubt
-			switch {
-			case o.kind.Stored():
-				status = statusLoaded
-			case o.kind == load.Rejected:
-				status = statusRejected
-			}
-			entry := stage.StateEntry{
+			p := state.Placement{
 				Type: info.Type, ID: e.ID, Patient: e.Patient, Digest: formDigest(r.run.Pins, e.Digest), Version: o.version,
-				Batch: info.ID, Table: info.Table, Line: e.Line, Status: status,
+				Written: r.run.ID, Seen: r.run.ID, Batch: info.ID, Position: int64(e.Position), Wave: info.Wave, Table: info.Table, Line: e.Line,
 			}
-			if err := sorter.Add(append([]byte(info.Type+"\x00"), e.ID[:]...), entry.Append(nil)); err != nil {
+			switch o.kind {
+			case load.Created, load.Updated:
+				p.Status = state.Stored
+			case load.Unchanged:
+				p.Status, p.Written = state.Stored, ""
+			case load.Rejected:
+				p.Status = state.Rejected
+			case load.Held:
+				p.Status = state.Kept
+			default:
+				p.Status = state.InDoubt
+			}
+			if err := changes.Add(p); err != nil {
 				return err
 			}
 		}
 	}
-	state, err := r.state.Merge(func(yield func(stage.StateEntry, error) bool) {
-		for pair, err := range sorter.Sorted() {
-			var entry stage.StateEntry
-			if err == nil {
-				entry, err = stage.ParseStateEntry(pair.Value)
-			}
-			if !yield(entry, err) || err != nil {
-				return
-			}
-		}
-	})
+	merged, err := r.state.Merge(ctx, r.run.ID, r.dir, changes.All())
 	if err != nil {
 		return err
 	}
 	crash.At(crash.RunState)
 	before := r.state
-	r.state = state
+	r.state = merged
 	return before.Close()
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/reconcile"
 	"github.com/chartlift/chartlift/pipeline/stage"
+	"github.com/chartlift/chartlift/pipeline/state"
 )
 
 // RunOptions says what kind of run is wanted.
@@ -47,7 +48,7 @@ type runner struct {
 	joined  *joined // nil if no mapping reads a table beside its own
 	waves   *waves
 	target  load.Target  // nil in a dry run
-	state   *stage.State // of the target; empty in a dry run without one
+	state   *state.State // of the target; empty in a dry run without one
 	watch   time.Time    // start of the time not yet recorded
 
 	uncheckedMu sync.Mutex
@@ -160,7 +161,7 @@ func (r *runner) begin(ctx context.Context, identity string) error {
 		return err
 	}
 	r.types = madeTypes(r.run.Pins)
-	if r.state, err = stage.OpenState(r.stateDir(identity)); err != nil {
+	if r.state, err = r.openState(ctx, identity); err != nil {
 		return err
 	}
 	if err := r.checkKeys(); err != nil {
@@ -174,7 +175,7 @@ func (r *runner) begin(ctx context.Context, identity string) error {
 func (r *runner) giveUp(ctx context.Context, run ledger.Run) (err error) {
 	if run.Kind == ledger.Real {
 		old := &runner{Session: r.Session, run: run, dir: r.stageDir(run.ID)}
-		if old.state, err = stage.OpenState(r.stateDir(run.Target)); err != nil {
+		if old.state, err = r.openState(ctx, run.Target); err != nil {
 			return err
 		}
 		err = old.mergeState(ctx)
@@ -199,6 +200,16 @@ func (s *Session) stateDir(identity string) string {
 		identity = "none"
 	}
 	return filepath.Join(s.Plan.Stage, "state", fileName(identity))
+}
+
+// openState opens the state of a target; one that an earlier version of this program wrote is written anew first.
+func (s *Session) openState(ctx context.Context, identity string) (*state.State, error) {
+	dir := s.stateDir(identity)
+	home := state.Home{Place: stage.NewDisk(dir), Keys: s.keys, Target: identity}
+	if err := home.Upgrade(ctx, dir); err != nil {
+		return nil, err
+	}
+	return home.Open(ctx, state.Known{})
 }
 
 // station is one step of a run.

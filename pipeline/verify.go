@@ -45,7 +45,7 @@ func (s *Session) Reconcile(ctx context.Context, id string) (*ledger.Summary, er
 	if err := s.checkMarkers(ctx, target); err != nil {
 		return nil, err
 	}
-	state, err := stage.OpenState(s.stateDir(run.Target))
+	state, err := s.openState(ctx, run.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -265,7 +265,7 @@ func (r *runner) unexpected(ctx context.Context) (ledger.Report, error) {
 			}
 			ours := false
 			if parsed, ok := mapping.ParseID(id); ok {
-				if _, ours, err = r.state.Lookup(typ, stage.ID(parsed)); err != nil {
+				if _, ours, err = r.state.Lookup(typ, stage.ID(parsed), ""); err != nil {
 					return report, err
 				}
 			}
