@@ -21,7 +21,8 @@ const sortBudget = 32 << 20
 //
 //   - Written is the run if the run wrote the resource: Digest, Patient, Version, Batch, Position and Server (unless "")
 //     are then those of the change. Otherwise all of them stay, so Batch and Position go on telling where the bytes lie
-//     that were last sent. A resource that the run found unchanged has not been written.
+//     that were last sent. A resource that the run found unchanged has not been written; but if the state does not have it
+//     as stored with this digest, then whoever sent it died before he could say so, and the run is taken for its writer.
 //   - Seen is the run if the source has a record for it. Otherwise Seen stays.
 //   - Wave, Table and Line are taken if it was written or seen.
 //   - Status is taken, with three exceptions. Removed: the placement is forgotten. Kept: it stays as it is, which is for a
@@ -31,7 +32,7 @@ const sortBudget = 32 << 20
 //   - InDoubt without a Version leaves the version: it is still the one to hold a write against.
 //   - Made and Replaced of a change count only where nothing of ours is there: no placement, or one that is rejected,
 //     undone or shredded. There a write makes the resource, Made is the run, and Replaced the version that the write
-//     replaced. Elsewhere both stay. Where no placement is, a change that was not written is taken as it stands.
+//     replaced. Elsewhere both stay. A change that was neither written nor seen is taken as it stands where no placement is.
 //
 // The same changes of the same run once more change nothing. Memory does not depend on how many placements or changes
 // there are. The new files are durable before the manifest is switched to them in one step; the old ones are removed

@@ -77,13 +77,16 @@ type Placement struct {
 // The rules are those of [State.Merge]. To apply a change again changes nothing.
 func (c *Placement) over(old *Placement, run string) (p Placement, ok bool) {
 	wrote, saw := c.Written == run, c.Seen == run
+	if saw && c.Status == Stored && (old == nil || !old.Status.There() || old.Status == InDoubt || c.Digest != old.Digest) {
+		wrote = true
+	}
 	switch {
 	case c.Status == Removed || c.Status == Kept && old == nil:
 		return Placement{}, false
 	case old == nil:
 		p = *c
 		if wrote {
-			p.Made = madeBy(run, c.Status)
+			p.Made, p.Written = madeBy(run, c.Status), run
 		}
 		return p, true
 	}

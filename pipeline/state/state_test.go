@@ -331,6 +331,7 @@ func TestChangeRules(t *testing.T) {
 	wrote := placementOf(1, "run-2")
 	wrote.Made, wrote.Digest, wrote.Version, wrote.Replaced, wrote.Patient, wrote.Line = "run-9", [16]byte{9}, "6", "5", idOf(3), 77
 	seen := with(wrote, func(p *Placement) { p.Written = "" })
+	same := with(seen, func(p *Placement) { p.Digest = old.Digest })
 	none := Placement{}
 	written := with(wrote, func(p *Placement) { p.Made, p.Replaced, p.Server = "run-1", "3", "srv" })
 	justSeen := with(old, func(p *Placement) { p.Seen, p.Line = "run-2", 77 })
@@ -338,7 +339,10 @@ func TestChangeRules(t *testing.T) {
 		"made":                     {none, wrote, with(wrote, func(p *Placement) { p.Made = "run-2" })},
 		"rejected at once":         {none, with(wrote, func(p *Placement) { p.Status = Rejected }), with(wrote, func(p *Placement) { p.Made, p.Status = "", Rejected })},
 		"in doubt at once":         {none, with(wrote, func(p *Placement) { p.Status = InDoubt }), with(wrote, func(p *Placement) { p.Made, p.Status = "run-2", InDoubt })},
-		"found there":              {none, seen, seen},
+		"found there":              {none, seen, with(wrote, func(p *Placement) { p.Made = "run-2" })},
+		"found in another form":    {with(old, func(p *Placement) { p.Digest = [16]byte{1} }), seen, written},
+		"found, earlier in doubt":  {with(old, func(p *Placement) { p.Digest, p.Status = seen.Digest, InDoubt }), seen, written},
+		"put as it is":             {none, old, old},
 		"kept where none is":       {none, with(seen, func(p *Placement) { p.Status = Kept }), none},
 		"removed where none is":    {none, with(seen, func(p *Placement) { p.Status = Removed }), none},
 		"written":                  {old, wrote, written},
@@ -346,7 +350,7 @@ func TestChangeRules(t *testing.T) {
 		"written, no version told": {old, with(wrote, func(p *Placement) { p.Version = "" }), with(written, func(p *Placement) { p.Version = "" })},
 		"written, in doubt": {old, with(wrote, func(p *Placement) { p.Version, p.Status = "", InDoubt }),
 			with(written, func(p *Placement) { p.Version, p.Status = "5", InDoubt })},
-		"unchanged":             {old, seen, justSeen},
+		"unchanged":             {old, same, justSeen},
 		"held back":             {old, with(wrote, func(p *Placement) { p.Status = Kept }), justSeen},
 		"rejected, old remains": {old, with(wrote, func(p *Placement) { p.Status = Rejected }), justSeen},
 		"rejected, earlier in doubt": {with(old, func(p *Placement) { p.Status = InDoubt }), with(wrote, func(p *Placement) { p.Status = Rejected }),
@@ -354,7 +358,7 @@ func TestChangeRules(t *testing.T) {
 		"rejected, in doubt since this run made it": {with(old, func(p *Placement) { p.Status, p.Made = InDoubt, "run-2" }),
 			with(wrote, func(p *Placement) { p.Status = Rejected }), with(wrote, func(p *Placement) { p.Status, p.Made = Rejected, "" })},
 		"vanished":                    {old, with(none, func(p *Placement) { p.Status = Vanished }), with(old, func(p *Placement) { p.Status = Vanished })},
-		"back again":                  {with(old, func(p *Placement) { p.Status = Vanished }), seen, justSeen},
+		"back again":                  {with(old, func(p *Placement) { p.Status = Vanished }), same, justSeen},
 		"undone":                      {old, with(none, func(p *Placement) { p.Status = Undone }), with(old, func(p *Placement) { p.Status = Undone })},
 		"made again":                  {with(old, func(p *Placement) { p.Status = Undone }), wrote, with(wrote, func(p *Placement) { p.Made = "run-2" })},
 		"stored after a rejection":    {with(old, func(p *Placement) { p.Status, p.Made = Rejected, "" }), wrote, with(wrote, func(p *Placement) { p.Made = "run-2" })},
