@@ -158,31 +158,3 @@ func BenchmarkSorter(b *testing.B) {
 		})
 	}
 }
-
-func BenchmarkState(b *testing.B) {
-	list := stateOf("1", numbers(0, 200_000)...)
-	dir := b.TempDir()
-	state, err := OpenState(dir)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Run("merge", func(b *testing.B) {
-		for i := 0; i < b.N; i += len(list) {
-			next, err := state.Merge(sequence(list))
-			if err != nil {
-				b.Fatal(err)
-			}
-			_ = state.Close()
-			state = next
-		}
-	})
-	b.Run("lookup", func(b *testing.B) {
-		for i := range b.N {
-			e := &list[i%len(list)]
-			if _, ok, err := state.Lookup(e.Type, e.ID); !ok || err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	_ = state.Close()
-}

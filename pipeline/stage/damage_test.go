@@ -69,47 +69,7 @@ func kinds(t testing.TB) []kind {
 			}
 			return q.Close()
 		}, func(dir string) (string, error) { return collect(readQuarantine(dir, "q", s), rowText) }, nil},
-		{"state", func(t testing.TB, d disk, dir string) error {
-			state, err := openState(d, dir)
-			if err != nil {
-				return err
-			}
-			defer state.Close()
-			state, err = state.Merge(sequence(stateOf("1", numbers(0, 20)...)))
-			if err != nil {
-				return err
-			}
-			return state.Close()
-		}, readState, nil},
 	}
-}
-
-// readState reads a state in every way there is.
-func readState(dir string) (string, error) {
-	state, err := OpenState(dir)
-	if err != nil {
-		return "", err
-	}
-	defer state.Close()
-	text, err := collect(state.All(""), stateText)
-	if err != nil {
-		return text, err
-	}
-	for _, typ := range []string{"A", "Condition", "Observation", "Patient", "Z"} {
-		more, err := collect(state.All(typ), stateText)
-		if err != nil {
-			return text, err
-		}
-		text += more
-	}
-	for _, e := range stateOf("", numbers(0, 25)...) {
-		got, ok, err := state.Lookup(e.Type, e.ID)
-		if err != nil {
-			return text, err
-		}
-		text += fmt.Sprintln(ok, stateText(got))
-	}
-	return text + state.Digest(), nil
 }
 
 // suffix tells which of the files in a folder a kind reads: a batch is read without its index.
@@ -367,41 +327,6 @@ func TestBlocksKeepTheirPlace(t *testing.T) {
 		if _, err := ReadExclusions(dir, "a"); !isDamage(err) {
 			t.Errorf("%s: %v", what, err)
 		}
-	}
-}
-
-// A state file that is whole, but not the one of the manifest.
-func TestStateOfAnotherTime(t *testing.T) {
-	var files [2][]byte
-	var path string
-	for i, version := range []string{"1", "2"} {
-		dir := t.TempDir()
-		state, err := OpenState(dir)
-		if err == nil {
-			state, err = state.Merge(sequence(stateOf(version, numbers(0, 20)...)))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		path = filepath.Join(dir, state.manifest.File)
-		if files[i], err = os.ReadFile(path); err != nil {
-			t.Fatal(err)
-		}
-		_ = state.Close()
-	}
-	if err := os.WriteFile(path, files[0], 0o600); err != nil {
-		t.Fatal(err)
-	}
-	state, err := OpenState(filepath.Dir(path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer state.Close()
-	if _, err := collect(state.All(""), stateText); !isDamage(err) {
-		t.Errorf("All: %v", err)
-	}
-	if _, err := state.Merge(sequence[StateEntry](nil)); !isDamage(err) {
-		t.Errorf("Merge: %v", err)
 	}
 }
 

@@ -174,18 +174,6 @@ func (f *faultFile) Close() error {
 // Any step of any writer fails, once or for good: under the final names there is the whole old content or the whole new
 // one, and the same work done again succeeds.
 func TestEveryStepMayFail(t *testing.T) {
-	merge := kind{name: "second merge", make: func(t testing.TB, d disk, dir string) error {
-		state, err := openState(d, dir)
-		if err != nil {
-			return err
-		}
-		defer state.Close()
-		next, err := state.Merge(sequence(stateOf("2", numbers(5, 30)...)))
-		if err != nil {
-			return err
-		}
-		return next.Close()
-	}, read: readState}
 	compact := kind{name: "compacting", make: func(_ testing.TB, d disk, dir string) error { return compactSegments(d, dir, "b") },
 		read: func(dir string) (string, error) { return collect(Segments(dir, "b"), bytesText) }}
 	plain := kind{name: "WriteFile", make: func(_ testing.TB, d disk, dir string) error {
@@ -201,13 +189,11 @@ func TestEveryStepMayFail(t *testing.T) {
 	all := kinds(t)
 	for _, k := range all {
 		switch k.name {
-		case "state":
-			first[merge.name] = k.make
 		case "segments":
 			first[compact.name] = k.make
 		}
 	}
-	for _, k := range append(all, merge, compact, plain) {
+	for _, k := range append(all, compact, plain) {
 		for after, name := range []string{"once", "killed", "power loss"} {
 			t.Run(k.name+" "+name, func(t *testing.T) {
 				for at, more := 1, true; more; at++ {
@@ -254,8 +240,7 @@ func failAt(t *testing.T, k kind, before func(testing.TB, disk, string) error, a
 		}
 		return false, false
 	}
-	// An old state that cannot be removed is in nobody's way; the next merge tries again.
-	if err == nil && d.fails != "remove" {
+	if err == nil {
 		t.Fatalf("step %d (%s) failed, and nobody said so", at, d.fails)
 	}
 	if err != nil && !errors.Is(err, syscall.ENOSPC) {

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -29,7 +28,7 @@ func FuzzReaders(f *testing.F) {
 	}
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, name := range []string{"b.batch", "b.index", "b.out.0001", "run-1.excluded", "q.quarantine", "state"} {
+		for _, name := range []string{"b.batch", "b.index", "b.out.0001", "run-1.excluded", "q.quarantine"} {
 			if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -38,8 +37,6 @@ func FuzzReaders(f *testing.F) {
 			_, _ = k.read(dir)
 		}
 		// Readers behind a sum see only what this package wrote; they must not panic all the same.
-		_, _ = readStateBlock(b)
-		_, _ = ParseStateEntry(b)
 		c := chunkRecords{loose: cursor{b: b}, clinical: b}
 		for range 100 {
 			if _, err := c.next(); err != nil {
@@ -58,18 +55,6 @@ func FuzzReaders(f *testing.F) {
 func FuzzBehindSums(f *testing.F) {
 	k := testKeys(f)
 	dir := f.TempDir()
-	var w stateWriter
-	w.numbers = map[string]uint64{}
-	w.w = &blockWriter{w: io.Discard}
-	for _, e := range stateOf("1", numbers(0, 9)...) {
-		if err := w.add(&e); err != nil {
-			f.Fatal(err)
-		}
-	}
-	if err := w.flush(); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(w.block, append([]byte{1}, w.dir...))
 	e := Entry{ID: idOf(1), Refs: []Ref{{ID: idOf(2)}}}
 	f.Add(appendEntry(nil, &e), appendEntry(nil, &e))
 	s := newSealing(f, k)
@@ -110,21 +95,6 @@ func FuzzBehindSums(f *testing.F) {
 		ok("index", second(collect(IndexOf(dir, info), entryText)))
 		blocks("r.excluded", exclusionMagic, `{"name":"r"}`)
 		ok("exclusions", second(ReadExclusions(dir, "r")))
-		m := stateManifest{Format: 1, Generation: 2, File: stateFileName(2), Count: 2}
-		m.Bytes = blocks(m.File, stateMagic, "")
-		text, err := m.encode()
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, manifestName), text, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		ok("state", second(readState(dir)))
-		if state, err := OpenState(dir); err == nil {
-			ok("state", second(collect(state.All("Patient"), stateText)))
-			ok("state", lookupError(state))
-			_ = state.Close()
-		}
 		for _, name := range []string{"b.batch", "b.quarantine"} {
 			aead, err := k.BatchKey(name)
 			if err != nil {

@@ -10,7 +10,6 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -141,10 +140,6 @@ func entryText(e *Entry) string {
 
 func bytesText(b []byte) string { return hex.EncodeToString(b) }
 
-func stateText(e StateEntry) string {
-	return fmt.Sprintf("%s %x %x %x %q %q %q %d %d", e.Type, e.ID, e.Patient, e.Digest, e.Version, e.Batch, e.Table, e.Line, e.Status)
-}
-
 func rowText(r QuarantinedRow) string {
 	return fmt.Sprintf("%s %s %s", r.Place, r.Rule, r.Row.Reveal())
 }
@@ -180,17 +175,6 @@ func noCanary(t testing.TB, dir string) {
 func isDamage(err error) bool {
 	var d *Damage
 	return errors.As(err, &d) && d.File != "" && d.What != ""
-}
-
-// stateOf makes entries in order.
-func stateOf(version string, ids ...int) []StateEntry {
-	var list []StateEntry
-	for _, n := range ids {
-		list = append(list, StateEntry{Type: []string{"Condition", "Observation", "Patient"}[n%3], ID: idOf(n), Patient: idOf(1000 + n%7),
-			Digest: [16]byte(idOf(n + 5000).slice()), Version: version, Batch: fmt.Sprintf("b%d", n%5), Table: "observations", Line: int64(n), Status: 1})
-	}
-	slices.SortFunc(list, func(a, b StateEntry) int { return compareKeys(a.Type, &a.ID, b.Type, &b.ID) })
-	return list
 }
 
 func (id ID) slice() []byte { return id[:16] }
