@@ -23,6 +23,7 @@ const sortBudget = 32 << 20
 //     are then those of the change. Otherwise all of them stay, so Batch and Position go on telling where the bytes lie
 //     that were last sent. A resource that the run found unchanged has not been written; but if the state does not have it
 //     as stored with this digest, then whoever sent it died before he could say so, and the run is taken for its writer.
+//     To take away (Undone, Shredded) is not to write.
 //   - Seen is the run if the source has a record for it. Otherwise Seen stays.
 //   - Wave, Table and Line are taken if it was written or seen.
 //   - Status is taken, with three exceptions. Removed: the placement is forgotten. Kept: it stays as it is, which is for a

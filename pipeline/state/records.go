@@ -73,9 +73,9 @@ func (t *table) compareTo(r *record, typ string, id *stage.ID, store string) int
 // and in order.
 func (t *table) readRecords(payload []byte, do func(*record) bool) bool {
 	c := blockfile.Cursor{B: payload}
-	var last record
+	var r, last record
 	for first := true; c.Off < len(c.B); first = false {
-		r := t.readRecord(&c)
+		r = t.readRecord(&c)
 		if c.Bad || !Status(r.fixed[fixedBytes-1]).onDisk() ||
 			!first && t.compareTo(&last, t.names[r.numbers[0]], (*stage.ID)(r.fixed), t.names[r.numbers[1]]) >= 0 {
 			return false
