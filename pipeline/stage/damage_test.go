@@ -39,7 +39,7 @@ func kinds(s *sealing) []kind {
 		return err
 	}
 	list := []Exclusion{{"a", 0, 1}, {"a", 7, 2}, {"b", 1 << 20, 255}, {"a", 3, 1}}
-	return append(stateKinds(), []kind{
+	return []kind{
 		{"batch", batch, func(dir string) (string, error) { return collect(Read(ctx, NewDisk(dir), s, info), sealedText) }, nil},
 		{"index", batch, func(dir string) (string, error) {
 			text, err := collect(Index(ctx, NewDisk(dir), NewScratch(dir), s, []Info{{}, info}), entryText)
@@ -73,7 +73,7 @@ func kinds(s *sealing) []kind {
 			}
 			return q.Close(ctx)
 		}, func(dir string) (string, error) { return collect(ReadQuarantine(ctx, NewDisk(dir), s, "q"), rowText) }, nil},
-	}...)
+	}
 }
 
 // owns tells which of the files in a folder a kind reads: a batch is read without its index.

@@ -1,5 +1,4 @@
-// Package stage keeps sealed resources in files: batches with their indexes and outcomes, the state of a target, and
-// what a run sets aside.
+// Package stage keeps sealed resources in files: batches with their indexes and outcomes, and what a run sets aside.
 //
 // # Files
 //
@@ -12,7 +11,6 @@
 //	ID.out.0001 …   what became of them, in numbered segments                                  [AppendSegment], [Segments]
 //	ID.quarantine   refused rows, encrypted                                                    [Quarantine], [ReadQuarantine]
 //	RUN.excluded    resources that a check over all batches took out again                     [WriteExclusions]
-//	state, state.*  everything this migration has in one target, sorted by type and id         [State]
 //	*.tmp           on a disk: left behind by a process that died, and free to be deleted
 //
 // A batch holds nothing in the clear but its header ([Info]). Ids, digests and places in indexes are pseudonyms: an index
