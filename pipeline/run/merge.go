@@ -117,4 +117,3 @@ func (m *merging) tell(p *state.Placement, o outcome, digest [16]byte, batch str
 		p.Written, p.Status = m.run.ID, state.Rejected
 	}
 }
-}
