@@ -16,7 +16,7 @@ import (
 // knowledge of any stage lie in internal and come first; pipeline itself and cmd come last.
 var ranks = []string{
 	"internal", "sharedtest", "fhir", "ucum", "fhirpath", "extract", "terminology", "validate", "phi", "mapping", "stage", "state", "load",
-	"ledger", "reconcile", "report", "review", "sandbox", "", "cmd",
+	"ledger", "reconcile", "report", "review", "sandbox", "plan", "run", "workbench", "", "cmd",
 }
 
 // exceptions are arrows against the order, each with its reason.
@@ -28,7 +28,7 @@ var edges = map[string][]string{
 	"github.com/xuri/excelize/v2":          {"extract/workbook", "extract/profile", "report"},
 	"github.com/samply/golang-fhir-models": {"fhir", "load", "sandbox", "validate"},
 	"modernc.org/sqlite":                   {"ledger", "extract/sqldb"},
-	"go.yaml.in/yaml/v4":                   {"internal/document", "mapping", "phi", ""},
+	"go.yaml.in/yaml/v4":                   {"internal/document", "mapping", "phi", "plan"},
 	"github.com/spf13/cobra":               {"cmd"},
 	"github.com/vbauerster/mpb/v8":         {"cmd"},
 	"github.com/google/go-cmp":             {"extract/extracttest"},

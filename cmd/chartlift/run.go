@@ -10,9 +10,10 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
 	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/report"
+	"github.com/chartlift/chartlift/pipeline/run"
 )
 
 const exitHelp = `
@@ -20,7 +21,7 @@ Exit: 0 done, every gate met, nothing to review · 1 failed · 2 wrong usage, pl
 3 finished, with something to review · 130 interrupted. The same command again goes on where it stopped.`
 
 func (a *app) runCommand() *cobra.Command {
-	var o pipeline.RunOptions
+	var o run.Options
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Extract, map, seal, load, and read everything back",
@@ -43,7 +44,7 @@ starts a new one, which sends only what has changed.` + "\n" + exitHelp,
 }
 
 func (a *app) dryRunCommand() *cobra.Command {
-	o := pipeline.RunOptions{Dry: true}
+	o := run.Options{Dry: true}
 	cmd := &cobra.Command{
 		Use:   "dry-run",
 		Short: "Everything but sending: read, map, validate, seal, check",
@@ -114,13 +115,13 @@ func (b *byteSize) Set(text string) error {
 
 func (b *byteSize) Type() string { return "SIZE" }
 
-func (a *app) execute(ctx context.Context, o pipeline.RunOptions) error {
-	s, err := a.open(ctx, pipeline.Tables|pipeline.Keys|pipeline.Write)
+func (a *app) execute(ctx context.Context, o run.Options) error {
+	s, err := a.open(ctx, plan.Tables|plan.Keys|plan.Write)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	summary, err := s.Run(ctx, o)
+	summary, err := run.Run(ctx, s, o)
 	if summary == nil {
 		return err
 	}
@@ -136,7 +137,7 @@ func (a *app) printSummary(s *ledger.Summary, ended bool) error {
 	} else if err := report.Text(a.stdout, report.Data{Summary: s}); err != nil {
 		return err
 	}
-	if ended && pipeline.NeedsReview(s) {
+	if ended && run.NeedsReview(s) {
 		if !a.json {
 			fmt.Fprintln(a.stderr, "there is something to review: `chartlift report -o report` shows it")
 		}

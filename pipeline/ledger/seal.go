@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/chartlift/chartlift/pipeline/stage"
+	"github.com/chartlift/chartlift/pipeline/internal/durable"
 )
 
 // SQLite keeps no sums over its pages: a flipped bit in a count or a digest is read as if it had been written. So a
@@ -98,7 +98,7 @@ func breakSeal(path string) error {
 			}
 		}
 	}
-	return stage.SyncFolder(filepath.Dir(path))
+	return durable.OS{}.SyncFolder(filepath.Dir(path))
 }
 
 // seal writes the sum of a ledger that has just been closed. Where a reader still holds the log open there is none.
@@ -110,7 +110,7 @@ func seal(path string) error {
 	if err != nil {
 		return fmt.Errorf("close ledger: %w", err)
 	}
-	if err := stage.WriteDiskFile(path+sealSuffix, func(w io.Writer) error {
+	if err := durable.WriteFile(durable.OS{}, path+sealSuffix, func(w io.Writer) error {
 		_, err := w.Write(sum)
 		return err
 	}); err != nil {

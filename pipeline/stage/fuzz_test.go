@@ -7,14 +7,17 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
+	"github.com/chartlift/chartlift/pipeline/internal/durable"
 )
 
 // FuzzReaders gives any bytes to every reader: none panics, and what is not damage is content.
 func FuzzReaders(f *testing.F) {
-	all := kinds(f)
+	all := kinds(newSealing(f, testKeys(f)))
 	for _, k := range all {
 		dir := f.TempDir()
-		if err := k.make(f, osDisk{}, dir); err != nil {
+		if err := k.make(f, durable.OS{}, dir); err != nil {
 			f.Fatal(err)
 		}
 		for _, name := range listing(f, dir) {
@@ -37,14 +40,14 @@ func FuzzReaders(f *testing.F) {
 			_, _ = k.read(dir)
 		}
 		// Readers behind a sum see only what this package wrote; they must not panic all the same.
-		c := chunkRecords{loose: cursor{b: b}, clinical: b}
+		c := chunkRecords{loose: blockfile.Cursor{B: b}, clinical: b}
 		for range 100 {
 			if _, err := c.next(); err != nil {
 				break
 			}
 		}
 		var e Entry
-		for c := (cursor{b: b}); readEntry(&c, &e); {
+		for c := (blockfile.Cursor{B: b}); readEntry(&c, &e); {
 			_ = e
 		}
 	})
@@ -55,6 +58,7 @@ func FuzzReaders(f *testing.F) {
 func FuzzBehindSums(f *testing.F) {
 	k := testKeys(f)
 	dir := f.TempDir()
+	p := NewDisk(dir)
 	e := Entry{ID: idOf(1), Refs: []Ref{{ID: idOf(2)}}}
 	f.Add(appendEntry(nil, &e), appendEntry(nil, &e))
 	s := newSealing(f, k)
@@ -66,23 +70,14 @@ func FuzzBehindSums(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		sum := sha256.Sum256(nil)
 		info := Info{ID: "b", Count: 2, Bytes: 1, SHA256: hex.EncodeToString(sum[:])}
-		blocks := func(name, magic, meta string) int64 {
+		blocks := func(name, magic, meta string) {
 			t.Helper()
-			out, err := os.Create(filepath.Join(dir, name))
+			err := writeBlocks(t.Context(), p, k, name, magic, []byte(meta), func(w *blockfile.Writer) (uint64, error) {
+				return 2, errors.Join(w.Block(a), w.Block(b))
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer out.Close()
-			w, err := newBlockWriter(out, magic, []byte(meta))
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = w.block(a)
-			mark := w.off
-			if err := errors.Join(err, w.block(b), w.end(2, uint64(mark))); err != nil {
-				t.Fatal(err)
-			}
-			return w.off
 		}
 		ok := func(what string, err error) {
 			t.Helper()
@@ -91,17 +86,17 @@ func FuzzBehindSums(f *testing.F) {
 			}
 		}
 		blocks("b.index", indexMagic, `{"id":"b","sha256":"`+info.SHA256+`"}`)
-		ok("index", second(collect(Index(dir, []Info{info}), entryText)))
-		ok("index", second(collect(IndexOf(dir, info), entryText)))
+		ok("index", second(collect(Index(t.Context(), p, NewScratch(dir), k, []Info{info}), entryText)))
+		ok("index", second(collect(IndexOf(t.Context(), p, k, info), entryText)))
 		blocks("r.excluded", exclusionMagic, `{"name":"r"}`)
-		ok("exclusions", second(ReadExclusions(dir, "r")))
+		ok("exclusions", second(ReadExclusions(t.Context(), p, k, "r")))
 		for _, name := range []string{"b.batch", "b.quarantine"} {
 			aead, err := k.BatchKey(name)
 			if err != nil {
 				t.Fatal(err)
 			}
 			magic := map[string]string{"b.batch": batchMagic, "b.quarantine": quarantineMagic}[name]
-			w, err := newChunkWriter(osDisk{}, filepath.Join(dir, name), magic, []byte(`{"id":"b"}`), aead)
+			w, err := newChunkWriter(t.Context(), p, name, magic, []byte(`{"id":"b"}`), aead)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -109,12 +104,12 @@ func FuzzBehindSums(f *testing.F) {
 				t.Fatal(err)
 			}
 			info.Bytes, info.SHA256 = w.size, hex.EncodeToString(w.sum.Sum(nil))
-			if err := errors.Join(w.p.f.Close(), os.Rename(w.p.tmp, w.p.path)); err != nil {
+			if err := p.Publish(t.Context(), w.draft); err != nil {
 				t.Fatal(err)
 			}
 		}
-		ok("batch", second(collect(Read(dir, k, info), sealedText)))
-		ok("batch", second(collect(Pick(dir, k, info, []int{1}), sealedText)))
-		ok("quarantine", second(collect(ReadQuarantine(dir, "b", k), rowText)))
+		ok("batch", second(collect(Read(t.Context(), p, k, info), sealedText)))
+		ok("batch", second(collect(Pick(t.Context(), p, k, info, []int{1}), sealedText)))
+		ok("quarantine", second(collect(ReadQuarantine(t.Context(), p, k, "b"), rowText)))
 	})
 }

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"path/filepath"
 	"slices"
 	"sort"
+
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
 )
 
 // Multimap finds records by key: what a Sorter held, for reading at random. Records that fit the sorter's budget stay in
@@ -19,7 +22,7 @@ import (
 type Multimap struct {
 	pairs []heldPair
 
-	folder *spillFolder
+	folder *spill
 	run    spillRun
 	f      *os.File
 	frames []multimapFrame
@@ -80,7 +83,7 @@ func (s *Sorter) Multimap() (m *Multimap, err error) {
 		}
 	}
 	if m.f, err = os.Open(m.run.path); err != nil {
-		return nil, missing(m.run.path, err)
+		return nil, blockfile.Missing(filepath.Base(m.run.path), err)
 	}
 	s.err = errors.New("sort: the records were handed over")
 	s.slabs, s.pairs, s.runs = nil, nil, nil
@@ -210,10 +213,10 @@ func (r *MultimapReader) read(i int, slot *keptFrame) error {
 		return reader.damage(fmt.Sprintf("a frame %v", err))
 	}
 	slot.pairs = slot.pairs[:0]
-	for c := (cursor{b: slot.raw}); c.off < len(c.b); {
-		k, v := c.uvarint(), c.uvarint()
-		key, value := c.take(int(min(k, maxPart))), c.take(int(min(v, maxPart)))
-		if c.bad {
+	for c := (blockfile.Cursor{B: slot.raw}); c.Off < len(c.B); {
+		k, v := c.Uvarint(), c.Uvarint()
+		key, value := c.Take(int(min(k, maxPart))), c.Take(int(min(v, maxPart)))
+		if c.Bad {
 			return reader.damage(errSpill.Error())
 		}
 		slot.pairs = append(slot.pairs, Pair{key, value})

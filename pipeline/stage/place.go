@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/internal/durable"
 )
 
 // Place is where the files of this package lie, by name: a folder of a disk, or a part of a bucket. A file is written
@@ -61,7 +63,8 @@ type Draft interface {
 	Discard()
 }
 
-// File is an open file. It may be read concurrently.
+// File is an open file. It may be read concurrently. Most are read from start to end, in steps of some kilobytes: a kind
+// of place for which each step costs a request reads ahead.
 type File interface {
 	io.ReaderAt
 	io.Closer
@@ -87,13 +90,13 @@ func WriteFile(ctx context.Context, p Place, name string, write func(io.Writer) 
 
 // CheckName refuses what is not a name in a place.
 func CheckName(name string) error {
-	ok := name != "" && len(name) <= 150 && name[0] != '.' && !strings.HasSuffix(name, tmpSuffix)
+	ok := name != "" && len(name) <= 150 && name[0] != '.' && !strings.HasSuffix(name, durable.TempSuffix)
 	for i := 0; ok && i < len(name); i++ {
 		c := name[i]
 		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_'
 	}
 	if !ok {
-		return fmt.Errorf("%q: a name of 1 to 150 letters, digits, '.', '-' and '_' is needed that neither begins with '.' nor ends in %q", name, tmpSuffix)
+		return fmt.Errorf("%q: a name of 1 to 150 letters, digits, '.', '-' and '_' is needed that neither begins with '.' nor ends in %q", name, durable.TempSuffix)
 	}
 	return nil
 }

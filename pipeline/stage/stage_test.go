@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/durable"
 	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
@@ -88,21 +89,21 @@ func keyOf(n int) Key {
 }
 
 // writeBatch writes a batch of the resources with the given numbers.
-func writeBatch(t testing.TB, d disk, dir, id string, s *sealing, note string, numbers ...int) (Info, error) {
+func writeBatch(t testing.TB, d durable.FS, dir, id string, s *sealing, note string, numbers ...int) (Info, error) {
 	t.Helper()
-	w := newWriter(d, dir, s, Info{ID: id, Run: "r1", Type: "Observation", Table: "observations"})
+	w := NewWriter(NewDiskOn(d, dir), s, Info{ID: id, Run: "r1", Type: "Observation", Table: "observations"})
 	for _, n := range numbers {
-		if err := w.Add(s.seal(t, n, note), keyOf(n)); err != nil {
+		if err := w.Add(t.Context(), s.seal(t, n, note), keyOf(n)); err != nil {
 			_ = w.Abort()
 			return Info{}, err
 		}
 	}
-	return w.Close()
+	return w.Close(t.Context())
 }
 
 func mustBatch(t testing.TB, dir, id string, s *sealing, note string, numbers ...int) Info {
 	t.Helper()
-	info, err := writeBatch(t, osDisk{}, dir, id, s, note, numbers...)
+	info, err := writeBatch(t, durable.OS{}, dir, id, s, note, numbers...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,18 +176,6 @@ func noCanary(t testing.TB, dir string) {
 func isDamage(err error) bool {
 	var d *Damage
 	return errors.As(err, &d) && d.File != "" && d.What != ""
-}
-
-func (id ID) slice() []byte { return id[:16] }
-
-func sequence[T any](list []T) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for _, v := range list {
-			if !yield(v, nil) {
-				return
-			}
-		}
-	}
 }
 
 func containsCanary(text string) bool {

@@ -55,7 +55,7 @@ func TestMergeOfMillions(t *testing.T) {
 		t.Skip("a benchmark: CHARTLIFT_STATE says of how many placements")
 	}
 	h := homeIn(t, stage.NewDisk(t.TempDir()))
-	scratch := t.TempDir()
+	scratch := stage.NewScratch(t.TempDir())
 	step := func(what string, do func()) {
 		start := time.Now()
 		do()

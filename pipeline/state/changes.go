@@ -12,8 +12,8 @@ type Changes struct {
 	buf    []byte
 }
 
-// NewChanges makes an empty list. scratch is a folder of this machine for what does not fit into budget bytes.
-func NewChanges(scratch string, budget int64) *Changes {
+// NewChanges makes an empty list. scratch is on this machine for what does not fit into budget bytes.
+func NewChanges(scratch *stage.Scratch, budget int64) *Changes {
 	return &Changes{sorter: stage.NewSorter(scratch, budget)}
 }
 

@@ -89,8 +89,8 @@ type Candidates struct {
 
 // Candidates iterates over the groups of what a run changed (see [State.Diff]) in which something vanished and something
 // is new, in order of patient, type and store. The state holds no content: the caller compares what the placements stand
-// for, and [Pair] makes pairs of them. Memory is bounded; scratch is a folder of this machine. An error ends the sequence.
-func (s *State) Candidates(run, scratch string, scope func(Placement) bool) iter.Seq2[Candidates, error] {
+// for, and [Pair] makes pairs of them. Memory is bounded; scratch is on this machine. An error ends the sequence.
+func (s *State) Candidates(run string, scratch *stage.Scratch, scope func(Placement) bool) iter.Seq2[Candidates, error] {
 	return func(yield func(Candidates, error) bool) {
 		sorter := stage.NewSorter(scratch, sortBudget)
 		err := s.sortCandidates(sorter, run, scope)

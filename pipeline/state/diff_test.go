@@ -59,7 +59,7 @@ func TestDiff(t *testing.T) {
 		if diff := cmp.Diff(want, collect(t, s.Diff(run, scope))); diff != "" {
 			t.Fatal("(-want +got):\n", diff)
 		}
-		got := collect(t, s.Candidates(run, os.TempDir(), scope))
+		got := collect(t, s.Candidates(run, nil, scope))
 		for _, c := range got {
 			key := fmt.Sprintf("%x %s %s", c.Patient, c.Type, c.Store)
 			if diff := cmp.Diff(*groups[key], c); diff != "" {
@@ -88,11 +88,11 @@ func TestCandidatesAreBounded(t *testing.T) {
 	s := merge(t, open(t, homeIn(t, newMemory()), Known{}), "run-1", of("run-1", 0, maxCandidates+10))
 	s = merge(t, s, "run-2", of("run-2", 2000, 2000+maxCandidates+5))
 	all := func(Placement) bool { return true }
-	got := collect(t, s.Candidates("run-2", t.TempDir(), all))
+	got := collect(t, s.Candidates("run-2", nil, all))
 	if len(got) != 1 || len(got[0].Gone) != maxCandidates || len(got[0].New) != maxCandidates || got[0].Left != 15 {
 		t.Errorf("%d groups", len(got))
 	}
-	for range s.Candidates("run-2", t.TempDir(), all) {
+	for range s.Candidates("run-2", nil, all) {
 		break // a consumer may stop
 	}
 	for range s.Diff("run-2", all) {
@@ -112,7 +112,7 @@ func TestDiffFails(t *testing.T) {
 	for _, err := range s.Diff("run-1", all) {
 		errs = append(errs, err)
 	}
-	for _, err := range s.Candidates("run-1", t.TempDir(), all) {
+	for _, err := range s.Candidates("run-1", nil, all) {
 		errs = append(errs, err)
 	}
 	for _, err := range s.ByPatient(idOf(9000)) {

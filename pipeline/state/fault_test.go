@@ -219,7 +219,7 @@ func TestEveryStepMayFail(t *testing.T) {
 						t.Fatal(err)
 					}
 					place.at, place.steps = at, 0
-					next, err := s.Merge(t.Context(), "run-2", "", sequence(changes))
+					next, err := s.Merge(t.Context(), "run-2", nil, sequence(changes))
 					done := place.steps < at
 					if err != nil && !errors.Is(err, syscall.EIO) || done && err != nil {
 						t.Fatalf("step %d: %v", at, err)
@@ -258,18 +258,18 @@ func TestEveryStepMayFail(t *testing.T) {
 // and what cannot be is damage.
 func FuzzRead(f *testing.F) {
 	var w placementsWriter
-	w.tableWriter = &tableWriter{numbers: map[string]uint64{}}
+	w.out = &tableWriter{numbers: map[string]uint64{}}
 	for _, p := range placementsOf("run-1", 0, 9) {
 		if err := w.add(&p); err != nil {
 			f.Fatal(err)
 		}
 	}
-	f.Add(w.block, w.names, 8, true)
-	v := patientsWriter{tableWriter: &tableWriter{numbers: map[string]uint64{}}}
+	f.Add(w.out.block, w.out.names, 8, true)
+	v := patientsWriter{out: &tableWriter{numbers: map[string]uint64{}}}
 	if err := v.add(&owned{idOf(1), "Patient", idOf(1), ""}); err != nil {
 		f.Fatal(err)
 	}
-	f.Add(v.block, v.names, 2, false)
+	f.Add(v.out.block, v.out.names, 2, false)
 	f.Fuzz(func(t *testing.T, block, names []byte, count int, sealed bool) {
 		place := newMemory()
 		h := homeIn(t, place)

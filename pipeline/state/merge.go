@@ -15,14 +15,14 @@ import (
 const sortBudget = 32 << 20
 
 // Merge puts the changes of a run over the state and returns the next generation. Changes come sorted by type, id and
-// store, each once (see [Changes]). scratch is a folder of this machine for what does not fit into memory.
+// store, each once (see [Changes]). scratch is on this machine for what does not fit into memory.
 //
 // A change is a placement of which the run says what it knows:
 //
 //   - Written is the run if the run wrote the resource: Digest, Patient, Version, Batch, Position and Server (unless "")
 //     are then those of the change. Otherwise all of them stay, so Batch and Position go on telling where the bytes lie
-//     that were last sent. A resource that the run found unchanged has not been written; but if the state does not have it
-//     as stored with this digest, then whoever sent it died before he could say so, and the run is taken for its writer.
+//     that were last sent. A resource that the run found unchanged has not been written; but if it tells a
+//     Digest, and the state does not have it as stored with this one, then whoever sent it died before he could say so, and the run is taken for its writer.
 //     To take away (Undone, Shredded) is not to write.
 //   - Seen is the run if the source has a record for it. Otherwise Seen stays.
 //   - Wave, Table and Line are taken if it was written or seen.
@@ -39,7 +39,7 @@ const sortBudget = 32 << 20
 // there are. The new files are durable before the manifest is switched to them in one step; the old ones are removed
 // after that, but s stays readable until it is closed. After an error Open opens the old state, unless the very last
 // step failed: then it may be either, both whole.
-func (s *State) Merge(ctx context.Context, run, scratch string, changes iter.Seq2[Placement, error]) (*State, error) {
+func (s *State) Merge(ctx context.Context, run string, scratch *stage.Scratch, changes iter.Seq2[Placement, error]) (*State, error) {
 	next, err := s.merge(ctx, run, scratch, changes)
 	if err != nil {
 		return nil, fmt.Errorf("merge the state: %w", err)
@@ -47,7 +47,7 @@ func (s *State) Merge(ctx context.Context, run, scratch string, changes iter.Seq
 	return next, nil
 }
 
-func (s *State) merge(ctx context.Context, run, scratch string, changes iter.Seq2[Placement, error]) (*State, error) {
+func (s *State) merge(ctx context.Context, run string, scratch *stage.Scratch, changes iter.Seq2[Placement, error]) (*State, error) {
 	if run == "" {
 		return nil, errors.New("of no run")
 	}
@@ -69,7 +69,7 @@ func (s *State) merge(ctx context.Context, run, scratch string, changes iter.Seq
 	defer w.discard()
 	owners := stage.NewSorter(scratch, sortBudget)
 	err = w.placements(ctx, func(w *placementsWriter) error {
-		return (&merging{State: s, run: run, out: w, owners: owners}).all(changes)
+		return (&merging{state: s, run: run, out: w, owners: owners}).all(changes)
 	})
 	if err == nil {
 		err = w.patients(ctx, s.patients, owners)
@@ -129,7 +129,7 @@ func (w *writing) table(ctx context.Context, name, magic string, fill func(*tabl
 func (w *writing) placements(ctx context.Context, fill func(*placementsWriter) error) (err error) {
 	m := w.manifest
 	m.Placements, m.Digest, m.Count, err = w.table(ctx, fileName(m.Generation), placementsMagic, func(t *tableWriter) error {
-		return fill(&placementsWriter{tableWriter: t})
+		return fill(&placementsWriter{out: t})
 	})
 	return err
 }
@@ -153,7 +153,7 @@ func (w *writing) patients(ctx context.Context, old *table, owners *stage.Sorter
 	}
 	count := int64(0)
 	m.Patients, _, count, err = w.table(ctx, fileName(m.Generation)+patientsSuffix, patientsMagic, func(t *tableWriter) error {
-		return mergePatients(&patientsWriter{tableWriter: t}, old, owners)
+		return mergePatients(&patientsWriter{out: t}, old, owners)
 	})
 	if err == nil && count != m.Count {
 		err = fmt.Errorf("%d placements by patient, and %d in all: the old files do not fit each other", count, m.Count)
@@ -193,7 +193,7 @@ func own(owners *stage.Sorter, op []byte, p *Placement) error {
 
 // merging is one pass over the old placements and the changes.
 type merging struct {
-	*State
+	state  *State
 	run    string
 	out    *placementsWriter
 	owners *stage.Sorter
@@ -211,7 +211,7 @@ func (m *merging) all(changes iter.Seq2[Placement, error]) error {
 		return err
 	}
 	var failed error
-	err := m.read("", func(r *record) bool {
+	err := m.state.read("", func(r *record) bool {
 		failed = m.old(r)
 		return failed == nil
 	})
@@ -243,7 +243,7 @@ func (m *merging) advance() error {
 
 // old carries an old placement over, behind the changes that come before it.
 func (m *merging) old(r *record) error {
-	t := m.State.placements
+	t := m.state.placements
 	for m.more {
 		c := -t.compareTo(r, m.change.Type, &m.change.ID, m.change.Store)
 		if c > 0 {
@@ -264,6 +264,9 @@ func (m *merging) old(r *record) error {
 func (m *merging) put(old *Placement) error {
 	p, ok := m.change.over(old, m.run)
 	had := old != nil
+	if ok && !had && p.Status.There() && p.Digest == [16]byte{} {
+		return errors.New("a change says that a resource is there, and not in which form, and nothing else is known of it")
+	}
 	if had && (!ok || old.Patient != p.Patient) {
 		if err := own(m.owners, taken, old); err != nil {
 			return err

@@ -49,7 +49,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	sortPlacements(want)
 	for range 2 { // the second time there is nothing to do
-		if err := h.Upgrade(t.Context(), t.TempDir()); err != nil {
+		if err := h.Upgrade(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 		s := open(t, h, Known{})
@@ -68,11 +68,11 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 	h = homeIn(t, oldState(t, "old-empty"))
-	if err := h.Upgrade(t.Context(), t.TempDir()); err != nil || open(t, h, Known{}).Len() != 0 {
+	if err := h.Upgrade(t.Context(), nil); err != nil || open(t, h, Known{}).Len() != 0 {
 		t.Errorf("an empty one: %v", err)
 	}
 	h = homeIn(t, newMemory())
-	if err := h.Upgrade(t.Context(), t.TempDir()); err != nil || open(t, h, Known{}).Generation() != 0 {
+	if err := h.Upgrade(t.Context(), nil); err != nil || open(t, h, Known{}).Generation() != 0 {
 		t.Errorf("none: %v", err)
 	}
 }
@@ -84,7 +84,7 @@ func TestUpgradeNamesDamage(t *testing.T) {
 			place := oldState(t, "old")
 			place.files[name][at] ^= 4
 			h := homeIn(t, place)
-			if err := h.Upgrade(t.Context(), t.TempDir()); !isDamage(err) {
+			if err := h.Upgrade(t.Context(), nil); !isDamage(err) {
 				t.Errorf("%s, byte %d: %v", name, at, err)
 			}
 			if len(place.files) != 2 {
@@ -94,7 +94,7 @@ func TestUpgradeNamesDamage(t *testing.T) {
 	}
 	place := oldState(t, "old")
 	delete(place.files, "state.00000003")
-	if err := homeIn(t, place).Upgrade(t.Context(), t.TempDir()); !isDamage(err) || !errors.Is(err, os.ErrNotExist) {
+	if err := homeIn(t, place).Upgrade(t.Context(), nil); !isDamage(err) || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing: %v", err)
 	}
 }

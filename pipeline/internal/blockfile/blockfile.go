@@ -12,8 +12,8 @@
 // and so is a file that was cut between two blocks. Who does not have the keys cannot make a tag, however many sums he
 // computes anew; what only accident changed is found the same way.
 //
-// GMAC and not HMAC-SHA-256, because every merge reads the indexes of all batches: it costs a third to a quarter of the
-// time where the processor computes SHA-256 by itself, and a tenth where it does not. Its one danger, a nonce that comes
+// GMAC and not HMAC-SHA-256, because every merge reads the indexes of all batches: it costs a quarter of the
+// time where the processor computes SHA-256 by itself, and a tenth or less where it does not. Its one danger, a nonce that comes
 // twice, is met by a key for each name, under which some thousands of the 2^32 messages are made that random nonces
 // allow (NIST SP 800-38D, 8.3), and by [cipher.NewGCMWithRandomNonce], which draws them itself and which is what a FIPS
 // 140-3 build permits.
