@@ -1,4 +1,5 @@
-// Package stage keeps sealed resources in files: batches with their indexes and outcomes, and what a run sets aside.
+// Package stage keeps sealed resources in files: batches with their indexes and outcomes, the state of a target, and
+// what a run sets aside.
 //
 // # Files
 //
