@@ -3,8 +3,10 @@ package report
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/reconcile"
 )
 
 // Explanation says in plain words what a code means and what to do about it.
@@ -18,6 +20,12 @@ type Explanation struct {
 // that a mapping gave to a rule of its own (`refuse:`, `find:`) is not in the catalogue: it speaks for itself.
 func Explain(code string) Explanation {
 	if e, ok := catalogue[code]; ok {
+		return e
+	}
+	if what, byOther := strings.CutSuffix(code, reconcile.ByOther); byOther && Explained(what) {
+		e := catalogue[what]
+		e.Title += ", by somebody else"
+		e.Meaning += " " + catalogue[reconcile.CodeOtherVersion].Meaning
 		return e
 	}
 	return Explanation{
@@ -118,6 +126,10 @@ var catalogue = map[string]Explanation{
 	"added":   {"There and not sent", "The target returned an element that was not sent.", ""},
 	"changed": {"Another value", "The target returned another value than was sent.", ""},
 	"damaged": {"Cut short", "The target returned only the beginning of the value that was sent.", ""},
+
+	// Who changed it, and what that means (package reconcile).
+	reconcile.CodeOtherVersion: {"Changed by somebody else", "The target holds another version than the one that this migration wrote, so somebody or something else changed it. Nothing overwrites it.", "Find out who changed it, and which of the two is right."},
+	reconcile.CodeNotApplied:   {"Change not applied", "Somebody has changed it in the target, so what the source says now was not sent. What they wrote stays.", "See which of the two is right, and enter it in the target."},
 
 	// What is wrong with the encrypted part of a resource in the target (delivery sealed).
 	"ciphertext-lost":    {"Encrypted part gone", "The resource was loaded with its patient data encrypted in an extension, and that extension is no longer there.", sealedAgain},

@@ -9,6 +9,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/mapping"
+	"github.com/chartlift/chartlift/pipeline/reconcile"
 )
 
 // Each planted fault alone turns the verdict of a clean run.
@@ -83,6 +84,11 @@ func TestExplain(t *testing.T) {
 	for _, domain := range ledger.Domains() {
 		if domainTexts[domain].title == "" || domainTexts[domain].why == "" {
 			t.Errorf("no words for %s", domain)
+		}
+	}
+	for _, code := range []string{reconcile.CodeOtherVersion, reconcile.CodeNotApplied, reconcile.Changed + reconcile.ByOther, "ciphertext-lost" + reconcile.ByOther} {
+		if e := Explain(code); e.Title == "" || e.Title == code {
+			t.Errorf("%s is explained as %+v", code, e)
 		}
 	}
 	if e := Explain("stop before start"); e.Title != "stop before start" || e.Meaning == "" {

@@ -64,7 +64,7 @@ func besides(tables []*extract.Table, indexes []*mapping.Index) []*Beside {
 }
 
 // Join reads the tables of the indexes and sorts them by their keys, in budget bytes of memory all together and
-// the scratch beyond that. Close it.
+// on scratch beyond that. Close it.
 func Join(ctx context.Context, tables []*extract.Table, indexes []*mapping.Index, scratch *stage.Scratch, budget int64, workers int,
 	shards func(*Beside) ([]extract.Shard, ReadShard, error)) (j *Joined, err error) {
 	j = &Joined{Tables: besides(tables, indexes), maps: map[*mapping.Index]*stage.Multimap{}, of: map[*mapping.Index]*extract.Table{}}

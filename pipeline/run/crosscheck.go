@@ -6,14 +6,17 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/stage"
+	"github.com/chartlift/chartlift/pipeline/state"
 )
 
 // crosschecks is what the check over all ids needs of the ledger.
@@ -24,7 +27,7 @@ type crosschecks interface {
 
 // placements tells what an earlier run or wave has put into the target.
 type placements interface {
-	Lookup(typ string, id stage.ID) (stage.StateEntry, bool, error)
+	Lookup(typ string, id stage.ID, store string) (state.Placement, bool, error)
 }
 
 // crosscheck is the station that looks over all ids of a run.
@@ -84,6 +87,12 @@ type struckEntry struct {
 	reason uint8
 }
 
+// index iterates over the ids of some batches, in their order.
+func (c *checker) index(ctx context.Context, infos []stage.Info) iter.Seq2[*stage.Entry, error] {
+	at := c.of.making.staged
+	return stage.Index(ctx, at.Place, at.Scratch, at.Keys, infos)
+}
+
 func (c *checker) deepest() (level int) {
 	for _, i := range c.infos {
 		level = max(level, i.Level)
@@ -107,7 +116,7 @@ func (c *checker) duplicates(ctx context.Context) error {
 	var first stage.Entry
 	have := false
 	c.merged = map[string]int64{}
-	for e, err := range c.of.making.index(ctx, c.infos) {
+	for e, err := range c.index(ctx, c.infos) {
 		if err != nil {
 			return err
 		}
@@ -173,7 +182,7 @@ func (c *checker) references(ctx context.Context, here, known []int) (err error)
 	if len(here) == 0 || len(known) == 0 {
 		return nil
 	}
-	sorter := stage.NewSorter(c.of.making.scratch, SortBudget)
+	sorter := stage.NewSorter(c.of.making.staged.Scratch, SortBudget)
 	defer func() { err = errors.Join(err, sorter.Close()) }()
 	var value [4]byte
 	var recent recentIDs
@@ -181,7 +190,7 @@ func (c *checker) references(ctx context.Context, here, known []int) (err error)
 		recent.clear()
 		binary.BigEndian.PutUint32(value[:], uint32(batch))
 		out := c.out[c.infos[batch].ID]
-		for e, err := range c.of.making.index(ctx, c.infos[batch:batch+1]) {
+		for e, err := range c.index(ctx, c.infos[batch:batch+1]) {
 			if err != nil {
 				return err
 			}
@@ -232,7 +241,7 @@ func (r *recentIDs) clear() { *r = recentIDs{} }
 // strikeReferrers takes out, or marks for mending, what refers from one batch to ids that are not there.
 func (c *checker) strikeReferrers(ctx context.Context, batch int, missing map[stage.ID]bool) error {
 	name := c.infos[batch].ID
-	for e, err := range c.of.making.index(ctx, c.infos[batch:batch+1]) {
+	for e, err := range c.index(ctx, c.infos[batch:batch+1]) {
 		if err != nil {
 			return err
 		}
@@ -274,7 +283,7 @@ func pick(infos []stage.Info, at []int) []stage.Info {
 // join walks over sorted references and sorted ids side by side, and answers which ids are missing, by the batch that
 // refers to them. That grows with the faults, not with the data.
 func (c *checker) join(ctx context.Context, sorter *stage.Sorter, infos []stage.Info, at []int) (map[int]map[stage.ID]bool, error) {
-	next, stop := pull(c.of.making.index(ctx, infos))
+	next, stop := pull(c.index(ctx, infos))
 	defer stop()
 	have, err := c.nextID(next, at)
 	if err != nil {
@@ -327,8 +336,10 @@ func (c *checker) inState(id stage.ID) bool {
 		return false
 	}
 	for _, typ := range slices.Sorted(maps.Values(c.of.types)) {
-		if _, ok, err := c.of.state.Lookup(typ, id); ok && err == nil {
-			return true
+		for _, store := range []string{"", load.StoreClinical} {
+			if p, ok, err := c.of.state.Lookup(typ, id, store); ok && err == nil && p.Status.There() {
+				return true
+			}
 		}
 	}
 	return false
@@ -351,7 +362,7 @@ func (c *checker) mergedIntoNothing(ctx context.Context) error {
 		if c.merged[info.Type] == 0 || len(out) == 0 {
 			continue
 		}
-		for e, err := range c.of.making.index(ctx, c.infos[batch:batch+1]) {
+		for e, err := range c.index(ctx, c.infos[batch:batch+1]) {
 			if err != nil {
 				return err
 			}
@@ -383,7 +394,8 @@ func (c *checker) finish(ctx context.Context) (ledger.Report, error) {
 		}
 		report.Excluded = append(report.Excluded, ledger.BatchExclusion{Batch: batch, Count: int64(len(c.out[batch]))})
 	}
-	if err := stage.WriteExclusions(ctx, c.of.making.place, c.of.making.keys, c.of.run, list); err != nil {
+	at := c.of.making.staged // the list is named for its run, so that no other can stand in its place
+	if err := stage.WriteExclusions(ctx, at.Place, at.Keys, at.Run, list); err != nil {
 		return report, err
 	}
 	made := map[string]int64{}

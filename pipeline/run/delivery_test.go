@@ -14,6 +14,7 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/load"
+	"github.com/chartlift/chartlift/pipeline/load/rest"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/sandbox"
@@ -49,12 +50,12 @@ func TestExamplesThroughTheSandbox(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			target, err := load.New(load.Options{Kind: load.KindSandbox, URL: web.URL + sandbox.BasePath, Migration: "test", Delivery: load.DeliverySealed})
+			target, err := rest.New(rest.Options{Kind: load.KindSandbox, URL: web.URL + sandbox.BasePath, Migration: "test", Delivery: load.DeliverySealed})
 			if err != nil {
 				t.Fatal(err)
 			}
 			sealer := phi.NewSealer("test", keys, policy)
-			var batch []phi.Sealed
+			var batch []load.Item
 			wholes := map[string]*fhir.Node{}
 			unsent := 0
 			for _, n := range examples {
@@ -65,7 +66,7 @@ func TestExamplesThroughTheSandbox(t *testing.T) {
 				if key := s.Type() + "/" + s.ID(); !phi.Extensible(s.Type()) || wholes[key] != nil {
 					unsent++
 				} else {
-					batch, wholes[key] = append(batch, s), n
+					batch, wholes[key] = append(batch, load.Item{Sealed: s}), n
 				}
 			}
 			outcomes, err := target.Send(t.Context(), batch)
@@ -88,11 +89,11 @@ func TestExamplesThroughTheSandbox(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				clinical, err := fhir.Parse(batch[i].Clinical())
+				clinical, err := fhir.Parse(batch[i].Sealed.Clinical())
 				if err != nil {
 					t.Fatal(err)
 				}
-				r, err := keys.Receive(batch[i], clinical, got, true)
+				r, err := keys.Receive(batch[i].Sealed, clinical, got, true)
 				if err != nil || r.Fault != nil || r.Whole == nil {
 					t.Errorf("%s/%s: %v, fault %v", o.Type, o.ID, err, r.Fault)
 					continue

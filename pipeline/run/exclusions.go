@@ -9,7 +9,7 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/mapping"
-	"github.com/chartlift/chartlift/pipeline/phi"
+	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
@@ -50,20 +50,19 @@ type Exclusions map[string]map[int]uint8
 // ErrUnchecked says that a run has not come as far as its check over all ids.
 var ErrUnchecked = errors.New("the check over all ids is not done")
 
-// ReadExclusions reads what a run's check took out; the place holds its batches. The list has the name of the run, so
-// that the key of one run does not fit the list of another. The ledger is the authority: a list that it does not know of
-// yet is not read, and one that it knows of must be there and agree with it. Errors: ErrUnchecked, *stage.Damage.
-func ReadExclusions(ctx context.Context, l batchList, run string, place stage.Place, keys *phi.Keyring) (Exclusions, error) {
-	tasks, err := l.Tasks(ctx, run, ledger.TaskFilter{Kind: ledger.Check, State: ledger.TaskDone})
+// ReadExclusions reads what a run's check took out. The ledger is the authority: a list that it does not know of yet is not
+// read, and one that it knows of must be there and agree with it. Errors: ErrUnchecked, *stage.Damage.
+func ReadExclusions(ctx context.Context, l batchList, at plan.Staged) (Exclusions, error) {
+	tasks, err := l.Tasks(ctx, at.Run, ledger.TaskFilter{Kind: ledger.Check, State: ledger.TaskDone})
 	if err != nil {
 		return nil, err
 	}
 	if !slices.ContainsFunc(tasks, func(t ledger.Task) bool { return t.Subject == checkAllIDs }) {
-		return nil, fmt.Errorf("%s: %w", run, ErrUnchecked)
+		return nil, fmt.Errorf("%s: %w", at.Run, ErrUnchecked)
 	}
-	list, err := stage.ReadExclusions(ctx, place, keys, run)
+	list, err := stage.ReadExclusions(ctx, at.Place, at.Keys, at.Run)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &stage.Damage{File: run + ".excluded", What: "the file is missing"}
+		return nil, &stage.Damage{File: at.Run + ".excluded", What: "the file is missing"}
 	}
 	if err != nil {
 		return nil, err
@@ -72,21 +71,21 @@ func ReadExclusions(ctx context.Context, l batchList, run string, place stage.Pl
 	for _, e := range list {
 		out.set(e.Batch, e.Position, e.Reason)
 	}
-	batches, err := l.Batches(ctx, run, ledger.BatchFilter{})
+	batches, err := l.Batches(ctx, at.Run, ledger.BatchFilter{})
 	if err != nil {
 		return nil, err
 	}
 	named := 0
 	for _, b := range batches {
 		if int64(len(out[b.ID])) != b.Excluded {
-			return nil, &stage.Damage{File: run + ".excluded", What: fmt.Sprintf("it takes %d resources out of batch %s, the ledger %d", len(out[b.ID]), b.ID, b.Excluded)}
+			return nil, &stage.Damage{File: at.Run + ".excluded", What: fmt.Sprintf("it takes %d resources out of batch %s, the ledger %d", len(out[b.ID]), b.ID, b.Excluded)}
 		}
 		if b.Excluded > 0 {
 			named++
 		}
 	}
 	if named != len(out) {
-		return nil, &stage.Damage{File: run + ".excluded", What: "it names batches that the ledger does not have"}
+		return nil, &stage.Damage{File: at.Run + ".excluded", What: "it names batches that the ledger does not have"}
 	}
 	return out, nil
 }

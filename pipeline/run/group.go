@@ -56,7 +56,7 @@ type groupMaker struct {
 func (g *groupMaker) groups(ctx context.Context, w *Table, m *mapping.Mapping) (report ledger.Report, err error) {
 	// The mapping is part of the name: a table may be grouped by several, and each keeps what it refused.
 	g.maker.start(w.Source + "." + w.Name + ".group." + m.Name)
-	sorter := stage.NewSorter(g.maker.making.scratch, SortBudget)
+	sorter := stage.NewSorter(g.maker.making.staged.Scratch, SortBudget)
 	defer func() {
 		err = errors.Join(err, sorter.Close())
 		if err != nil {
@@ -190,7 +190,7 @@ func (g *groupMaker) freshLines(ctx context.Context, table string, rows []mappin
 	for i, row := range rows {
 		lines[i] = row.Place.Line
 	}
-	known, err := g.ledger.Refused(ctx, g.maker.making.run, table, lines)
+	known, err := g.ledger.Refused(ctx, g.maker.making.staged.Run, table, lines)
 	if err != nil {
 		return 0, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/stage"
@@ -17,9 +18,9 @@ import (
 
 // introduction is what a batch introduces.
 type introduction struct {
-	late   map[int]map[string]bool // the ids of late references, by position
-	sealed []phi.Sealed
-	places []int
+	late  map[int]map[string]bool // the ids of late references, by position
+	items [mostStores][]load.Item
+	at    [mostStores][]int // positions of items
 }
 
 // note keeps an entry's late references.
@@ -38,16 +39,22 @@ func (n *introduction) note(e *stage.Entry) {
 	}
 }
 
-// postpone leaves a resource to be sent whole when its batch ends, and introduces it.
-func (s *sending) postpone(ctx context.Context, position int, sealed phi.Sealed) error {
-	s.begin.sealed = append(s.begin.sealed, sealed)
-	s.begin.places = append(s.begin.places, position)
-	delete(s.known, position) // what an earlier process knew of it says nothing about its first form
-	if len(s.begin.sealed) < sendResources {
+// first makes the first form of what has late references; nil for what has none.
+func (n *introduction) first(position int) load.Edit {
+	ids := n.late[position]
+	if ids == nil {
 		return nil
 	}
-	return s.introduce(ctx)
+	return func(_ phi.Sealed, form []byte) ([]byte, error) { return withoutLate(form, ids) }
 }
+
+// add leaves a resource to be sent whole when its batch ends, and gathers it to be introduced.
+func (n *introduction) add(store, position int, it load.Item) {
+	n.items[store], n.at[store] = append(n.items[store], it), append(n.at[store], position)
+}
+
+// full tells whether so much is gathered that it should be sent.
+func (n *introduction) full() bool { return len(n.items[0]) >= sendResources }
 
 // errWhole says that a resource cannot do without its late references, which the compiler has ruled out.
 var errWhole = errors.New("a resource is nothing without its late references")
@@ -55,23 +62,25 @@ var errWhole = errors.New("a resource is nothing without its late references")
 // introduce sends the first forms of what has gathered.
 func (s *sending) introduce(ctx context.Context) error {
 	n := &s.begin
-	if len(n.sealed) == 0 {
-		return nil
-	}
-	late := map[string]map[string]bool{}
-	for i, sealed := range n.sealed {
-		late[sealed.ID()] = n.late[n.places[i]]
-	}
-	outcomes, err := s.loading.target.Introduce(ctx, n.sealed, func(sealed phi.Sealed, form []byte) ([]byte, error) {
-		return withoutLate(form, late[sealed.ID()])
-	})
-	for i, o := range outcomes {
-		if !o.Kind.Stored() {
-			s.lost = append(s.lost, s.ids[n.places[i]])
+	for i, store := range s.loading.stores {
+		if len(n.items[i]) == 0 {
+			continue
 		}
+		outcomes, err := store.Introduce(ctx, n.items[i])
+		for k, o := range outcomes {
+			id := s.ids[n.at[i][k]]
+			if !o.There() {
+				s.lost = append(s.lost, id)
+			} else if o.ID != o.Ours {
+				s.loading.resolver.introduce(store.Name(), id, o.ID)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		n.items[i], n.at[i] = n.items[i][:0], n.at[i][:0]
 	}
-	n.sealed, n.places = n.sealed[:0], n.places[:0]
-	return err
+	return nil
 }
 
 // withoutLate is a resource's JSON without the references to some ids, and without what requires one of them.

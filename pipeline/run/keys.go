@@ -12,7 +12,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/plan"
-	"github.com/chartlift/chartlift/pipeline/stage"
+	"github.com/chartlift/chartlift/pipeline/state"
 )
 
 // findBackupStale is the rule of a notice: patients have keys that no proven backup holds.
@@ -69,7 +69,7 @@ func (b *backups) do(ctx context.Context) error {
 // checkKeys makes sure that every patient who is in the target's state has a key. A key store that lost its end, or was
 // put back from an old copy, looks whole by itself; a run would make new keys, take everything for changed, and leave
 // what is staged beyond anyone's reach.
-func checkKeys(state *stage.State, keys *phi.Keyring) error {
+func checkKeys(state *state.State, keys *phi.Keyring) error {
 	patients, without := 0, 0
 	for e, err := range state.All("Patient") {
 		if err != nil {

@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/sourcegraph/conc/pool"
@@ -11,9 +10,9 @@ import (
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/mapping"
-	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/stage"
+	"github.com/chartlift/chartlift/pipeline/state"
 )
 
 const (
@@ -36,20 +35,26 @@ type batches interface {
 type loading struct {
 	ledger   batches
 	run      ledger.Run
-	place    stage.Place // of the run's batches
-	keys     *phi.Keyring
+	staged   plan.Staged
 	program  *mapping.Program
-	target   load.Target
-	state    *stage.State
-	rejected bool // also try again what the target rejected
+	stores   []plan.Store
+	placed   placed
+	resolver *resolver
+	levels   func(context.Context) error // what is done when a level is loaded, before the next; nil: nothing
+	rejected bool                        // also try again what the target rejected
 	markers  *markers
 	progress plan.Progress
+}
+
+// placed tells what of ours is where.
+type placed interface {
+	Lookup(typ string, id stage.ID, store string) (state.Placement, bool, error)
 }
 
 // do sends the batches, level by level, so that what a resource refers to is there before it. What refers to a
 // resource that the target did not take is held back.
 func (l *loading) do(ctx context.Context) error {
-	out, err := ReadExclusions(ctx, l.ledger, l.run.ID, l.place, l.keys)
+	out, err := ReadExclusions(ctx, l.ledger, l.staged)
 	if err != nil {
 		return err
 	}
@@ -82,7 +87,7 @@ func (l *loading) do(ctx context.Context) error {
 	}
 	l.progress.Stage("load", "resources", total)
 	if len(open) > 0 {
-		if err := l.markers.check(ctx, l.target); err != nil {
+		if err := l.markers.check(ctx, l.stores); err != nil {
 			return err
 		}
 	}
@@ -96,6 +101,11 @@ func (l *loading) do(ctx context.Context) error {
 			begins  bool
 		}{{begun[level], true}, {whole[level], false}, {ended[level], false}} {
 			if err := l.loadStep(ctx, step.batches, step.begins, out, failed); err != nil {
+				return err
+			}
+		}
+		if l.levels != nil && level < deepest {
+			if err := l.levels(ctx); err != nil {
 				return err
 			}
 		}
@@ -150,15 +160,22 @@ func (l *loading) failedBefore(ctx context.Context, out Exclusions) (map[stage.I
 			continue
 		}
 		info := infoOf(l.run.ID, b)
-		known, err := outcomesOf(ctx, l.place, l.keys, b)
+		known, err := outcomesOf(ctx, l.staged, b)
 		if err != nil {
 			return nil, err
 		}
-		for e, err := range stage.IndexOf(ctx, l.place, l.keys, info) {
+		for e, err := range stage.IndexOf(ctx, l.staged.Place, l.staged.Keys, info) {
 			if err != nil {
 				return nil, err
 			}
-			if _, excluded := out[b.ID][e.Position]; !excluded && !known[e.Position].kind.Stored() {
+			if _, excluded := out[b.ID][e.Position]; excluded {
+				continue
+			}
+			there, err := l.there(info.Type, e.ID, known, e.Position)
+			if err != nil {
+				return nil, err
+			}
+			if !there {
 				failed[e.ID] = true
 			}
 		}
@@ -171,37 +188,47 @@ func (l *loading) retries(b ledger.Batch) bool {
 	return b.Outcome.InDoubt+b.Outcome.Held > 0 || l.rejected && b.Outcome.Rejected > 0
 }
 
-// sending is the loading of one batch.
-type sending struct {
-	loading *loading
-	info    stage.Info
-	resume  bool // something may have been sent already: look first
-	known   map[int]outcome
-	counts  ledger.Outcomes
-	lost    []stage.ID
-	pending []phi.Sealed
-	places  []int // positions of pending
-	ids     map[int]stage.ID
-	begin   introduction
+// there tells whether something lies in every store under the id of a resource that has been tried, so that what refers
+// to it does not dangle: what was sent, what somebody made of it, or what an earlier run has put there.
+func (l *loading) there(typ string, id stage.ID, known outcomes, position int) (bool, error) {
+	some := false
+	for n, store := range l.stores {
+		o, ok := known[spot{position, n}]
+		if !ok {
+			continue
+		}
+		some = true
+		if o.kind.Stored() || o.kind == load.Edited && o.version != "" {
+			continue
+		}
+		if o.kind == load.Edited {
+			return false, nil // it was deleted
+		}
+		if p, before, err := l.placed.Lookup(typ, id, store.Name()); err != nil || !before || !p.Status.There() {
+			return false, err
+		}
+	}
+	return some, nil
 }
 
-// loadBatch sends what is left of a batch and answers the ids that are not in the target. begins: what has late references
+// loadBatch sends what is left of a batch and returns the ids that are not in the target. begins: what has late references
 // is only introduced, and the batch is not done with it.
 func (l *loading) loadBatch(ctx context.Context, b ledger.Batch, begins bool, excluded map[int]uint8, failed map[stage.ID]bool) ([]stage.ID, error) {
-	known, err := outcomesOf(ctx, l.place, l.keys, b)
+	known, err := outcomesOf(ctx, l.staged, b)
 	if err != nil {
 		return nil, err
 	}
-	s := &sending{loading: l, info: infoOf(l.run.ID, b), known: known, resume: b.State != ledger.Staged, ids: map[int]stage.ID{}}
+	m := l.program.Mapping(b.Mapping)
+	s := &sending{loading: l, info: infoOf(l.run.ID, b), known: known, begins: begins, ids: map[int]stage.ID{},
+		// What was introduced is there, and is looked at before it is written over.
+		resume: b.State != ledger.Staged || m != nil && m.Late && !begins}
 	held := map[int]bool{}
-	for e, err := range stage.IndexOf(ctx, l.place, l.keys, s.info) {
+	for e, err := range stage.IndexOf(ctx, l.staged.Place, l.staged.Keys, s.info) {
 		if err != nil {
 			return nil, err
 		}
 		s.ids[e.Position] = e.ID
-		if begins {
-			s.begin.note(e)
-		}
+		s.begin.note(e)
 		if len(failed) > 0 && slices.ContainsFunc(e.Refs, func(ref stage.Ref) bool { return failed[ref.ID] }) {
 			held[e.Position] = true
 		}
@@ -210,7 +237,7 @@ func (l *loading) loadBatch(ctx context.Context, b ledger.Batch, begins bool, ex
 		return nil, err
 	}
 	position := -1
-	for sealed, err := range stage.Read(ctx, l.place, l.keys, s.info) {
+	for sealed, err := range stage.Read(ctx, l.staged.Place, l.staged.Keys, s.info) {
 		if err != nil {
 			return nil, err
 		}
@@ -228,119 +255,27 @@ func (l *loading) loadBatch(ctx context.Context, b ledger.Batch, begins bool, ex
 	if err := s.introduce(ctx); err != nil {
 		return nil, err
 	}
-	for position, o := range s.known {
-		s.count(position, o)
+	lost := s.lost
+	for at := range s.known {
+		if at.store != s.known.first(at.position) {
+			continue
+		}
+		there, err := l.there(s.info.Type, s.ids[at.position], s.known, at.position)
+		if err != nil {
+			return nil, err
+		}
+		if !there {
+			lost = append(lost, s.ids[at.position])
+		}
 	}
 	if begins {
-		return s.lost, nil
+		return lost, nil
 	}
-	report := ledger.Report{Outcomes: []ledger.BatchOutcome{{Batch: b.ID, State: ledger.Loaded, Outcomes: s.counts}}}
+	report := ledger.Report{Outcomes: []ledger.BatchOutcome{{Batch: b.ID, State: ledger.Loaded, Outcomes: s.known.counts()}}}
 	l.progress.Add(b.Count)
 	if err := l.ledger.Record(ctx, l.run.ID, report); err != nil {
 		return nil, err
 	}
 	crash.At(crash.RunBatch)
-	return s.lost, nil
-}
-
-func (s *sending) count(position int, o outcome) {
-	tally(&s.counts, o)
-	if !o.kind.Stored() {
-		s.lost = append(s.lost, s.ids[position])
-	}
-}
-
-// one decides about one resource: known already, held, unchanged, or to be sent.
-func (s *sending) one(ctx context.Context, position int, sealed phi.Sealed, held bool) error {
-	before, tried := s.known[position]
-	if tried && (before.kind.Stored() || before.kind == load.Rejected && !s.loading.rejected) {
-		return nil
-	}
-	if held {
-		return s.settle(ctx, position, outcome{kind: load.Held})
-	}
-	if !tried {
-		known, there, err := s.loading.state.Lookup(sealed.Type(), s.ids[position])
-		if err != nil {
-			return err
-		}
-		if there && known.Digest == formDigest(s.loading.run.Pins, sealed.Digest()) && known.Status == statusLoaded {
-			return s.settle(ctx, position, outcome{kind: load.Unchanged, version: known.Version})
-		}
-	}
-	if s.begin.late[position] != nil {
-		return s.postpone(ctx, position, sealed)
-	}
-	s.pending = append(s.pending, sealed)
-	s.places = append(s.places, position)
-	return s.flushIfFull(ctx)
-}
-
-// settle says what became of a resource that is not sent. It is recorded with the next flush.
-func (s *sending) settle(ctx context.Context, position int, o outcome) error {
-	s.known[position] = o
-	s.places = append(s.places, position)
-	s.pending = append(s.pending, phi.Sealed{})
-	return s.flushIfFull(ctx)
-}
-
-func (s *sending) flushIfFull(ctx context.Context) error {
-	if len(s.pending) < sendResources {
-		return nil
-	}
-	return s.flush(ctx)
-}
-
-// flush sends what is gathered and makes the outcomes durable before it goes on.
-func (s *sending) flush(ctx context.Context) error {
-	if len(s.pending) == 0 {
-		return nil
-	}
-	var send []phi.Sealed
-	var places []int
-	for i, sealed := range s.pending {
-		if !sealed.IsZero() {
-			send, places = append(send, sealed), append(places, s.places[i])
-		}
-	}
-	var failure error
-	if len(send) > 0 {
-		deliver := s.loading.target.Send
-		if s.resume {
-			deliver = s.loading.target.Resume
-		}
-		outcomes, err := deliver(ctx, send)
-		failure = err
-		for i, o := range outcomes {
-			if o.Kind != load.Pending {
-				s.known[places[i]] = outcome{o.Kind, o.Version, o.Code}
-			}
-		}
-	}
-	crash.At(crash.RunOutcomes)
-	all := s.places
-	s.pending, s.places = s.pending[:0], nil
-	// Also when the run was interrupted meanwhile: what is known must not be lost.
-	if err := s.record(context.WithoutCancel(ctx), all); err != nil {
-		return errors.Join(failure, err)
-	}
-	return failure
-}
-
-// record writes a segment with what is known of the positions.
-func (s *sending) record(ctx context.Context, positions []int) error {
-	var payload [][]byte
-	for _, p := range positions {
-		if o, ok := s.known[p]; ok {
-			payload = append(payload, appendOutcome(nil, p, o))
-		}
-	}
-	if len(payload) == 0 {
-		return nil
-	}
-	if err := stage.AppendSegment(ctx, s.loading.place, s.loading.keys, s.info.ID, payload); err != nil {
-		return err
-	}
-	crash.At(crash.RunSegment)
-	return nil
+	return lost, nil
 }

@@ -2,11 +2,8 @@ package run
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"iter"
 	"strings"
 	"sync"
 
@@ -15,6 +12,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/phi"
+	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
@@ -28,10 +26,7 @@ const (
 // making is how this process makes the resources of a run.
 type making struct {
 	migration string
-	run       string
-	place     stage.Place // of the run's batches
-	scratch   *stage.Scratch
-	keys      *phi.Keyring
+	staged    plan.Staged
 	policy    *phi.Policy
 	program   *mapping.Program
 	reading   *Reading
@@ -40,12 +35,7 @@ type making struct {
 }
 
 // sealer makes a sealer for one goroutine.
-func (m *making) sealer() *phi.Sealer { return phi.NewSealer(m.migration, m.keys, m.policy) }
-
-// index walks over the ids of batches in order.
-func (m *making) index(ctx context.Context, infos []stage.Info) iter.Seq2[*stage.Entry, error] {
-	return stage.Index(ctx, m.place, m.scratch, m.keys, infos)
-}
+func (m *making) sealer() *phi.Sealer { return phi.NewSealer(m.migration, m.staged.Keys, m.policy) }
 
 // maker makes resources in one goroutine: a mapping worker, a sealer, and the batches it is writing.
 type maker struct {
@@ -92,30 +82,7 @@ func (x *maker) start(name string) {
 	x.report = ledger.Report{}
 	x.counts = map[string]*ledger.RecordCount{}
 	x.made = map[string]int64{}
-	x.refused = stage.NewQuarantine(x.making.place, x.making.keys, FileName(x.making.run+"."+name+".refused"))
-}
-
-// longestName leaves room for what stage puts behind a name.
-const longestName = 120
-
-// FileName keeps what every file system takes. Where it has to change or cut a name a digest follows it, so that two
-// names never become one file.
-func FileName(s string) string {
-	name := plainName(s)
-	if name != s || len(name) > longestName {
-		sum := sha256.Sum256([]byte(s))
-		name = name[:min(len(name), longestName)] + "-" + hex.EncodeToString(sum[:8])
-	}
-	return name
-}
-
-func plainName(s string) string {
-	return strings.Map(func(c rune) rune {
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_' {
-			return c
-		}
-		return '_'
-	}, s)
+	x.refused = stage.NewQuarantine(x.making.staged.Place, x.making.staged.Keys, plan.FileName(x.making.staged.Run+"."+name+".refused"))
 }
 
 func (x *maker) count(mapping, table string) *ledger.RecordCount {
@@ -319,9 +286,9 @@ func (x *maker) put(ctx context.Context, m *mapping.Mapping, wave string, sealed
 		w = &batchWriter{}
 	}
 	if w.Writer == nil {
-		w.Writer = stage.NewWriter(x.making.place, x.making.keys, stage.Info{
-			ID:  FileName(fmt.Sprintf("%s.%s.%s.%s.%d", x.making.run, x.name, m.Name, wave, w.part)),
-			Run: x.making.run, Wave: wave, Mapping: m.Name, Type: m.Type, Table: m.Table, Level: m.Level,
+		w.Writer = stage.NewWriter(x.making.staged.Place, x.making.staged.Keys, stage.Info{
+			ID:  plan.FileName(fmt.Sprintf("%s.%s.%s.%s.%d", x.making.staged.Run, x.name, m.Name, wave, w.part)),
+			Run: x.making.staged.Run, Wave: wave, Mapping: m.Name, Type: m.Type, Table: m.Table, Level: m.Level,
 		})
 		x.writers[at] = w
 	}

@@ -23,8 +23,8 @@ func marking(s *plan.Session) *markers {
 }
 
 // check refuses a target of which another ledger has marked a server.
-func (m *markers) check(ctx context.Context, target load.Target) error {
-	for _, store := range target.Stores() {
+func (m *markers) check(ctx context.Context, stores []plan.Store) error {
+	for _, store := range stores {
 		if _, err := m.checkStore(ctx, store); err != nil {
 			return err
 		}
@@ -47,11 +47,11 @@ func (m *markers) checkStore(ctx context.Context, target load.Store) (marked boo
 
 // claim marks each server of the target as ours, unless it is already. The marker is read again after it was
 // written, and once more before the first resource is sent, so that two who begin at one time do not both go on.
-func (m *markers) claim(ctx context.Context, target load.Target) error {
-	if err := m.check(ctx, target); err != nil {
+func (m *markers) claim(ctx context.Context, stores []plan.Store) error {
+	if err := m.check(ctx, stores); err != nil {
 		return err // before any of several servers is marked
 	}
-	for _, store := range target.Stores() {
+	for _, store := range stores {
 		marked, err := m.checkStore(ctx, store)
 		if err != nil {
 			return err

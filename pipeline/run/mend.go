@@ -44,7 +44,7 @@ func (c *checker) mendBatch(ctx context.Context, x *maker, batch int, positions 
 	m := c.of.program.Mapping(info.Mapping)
 	refs := map[int][]stage.Ref{}
 	keys := map[int]stage.Key{}
-	for e, err := range stage.IndexOf(ctx, c.of.making.place, c.of.making.keys, info) {
+	for e, err := range stage.IndexOf(ctx, c.of.making.staged.Place, c.of.making.staged.Keys, info) {
 		if err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ func (c *checker) mendBatch(ctx context.Context, x *maker, batch int, positions 
 		}
 	}
 	position := -1
-	for sealed, err := range stage.Read(ctx, c.of.making.place, c.of.making.keys, info) {
+	for sealed, err := range stage.Read(ctx, c.of.making.staged.Place, c.of.making.staged.Keys, info) {
 		if err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ func (c *checker) mendBatch(ctx context.Context, x *maker, batch int, positions 
 		for _, id := range c.dropped[dropKey{batch, position}] {
 			drop[mapping.ID(id).String()] = true
 		}
-		node, row, err := openWhole(c.of.making.keys, sealed)
+		node, row, err := openWhole(c.of.making.staged.Keys, sealed)
 		if err != nil {
 			return err
 		}

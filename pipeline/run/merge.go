@@ -7,88 +7,114 @@ import (
 	"github.com/chartlift/chartlift/pipeline/internal/crash"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/load"
-	"github.com/chartlift/chartlift/pipeline/phi"
+	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/stage"
+	"github.com/chartlift/chartlift/pipeline/state"
 )
+
+// states is what merging needs of the ledger.
+type states interface {
+	batchList
+	SetStateOf(ctx context.Context, run, target string, generation int64, digest string, entries int64) error
+}
 
 // merging brings what a run has loaded into the state of its target.
 type merging struct {
-	ledger  batchList
-	run     ledger.Run
-	place   stage.Place // of the run's batches
-	scratch *stage.Scratch
-	keys    *phi.Keyring
+	ledger states
+	run    ledger.Run
+	staged plan.Staged
+	names  []string // of the target's stores, in order
 }
 
-// Statuses of resources in the state of a target. The numbers are written to disk; 0 is for removal.
-const (
-	statusLoaded   uint8 = 1
-	statusRejected uint8 = 2
-	statusInDoubt  uint8 = 3
-)
-
-// into brings the state of the target up to date with the outcomes of this run. It may be done again: the same
-// outcomes give the same state.
+// into brings the state of the target up to date with the outcomes of this run. It may be done again: the same outcomes
+// give the same state.
 //
 // It returns the new state, and the old one where nothing changed or on an error; one of the two is open.
-func (m *merging) into(ctx context.Context, state *stage.State) (_ *stage.State, err error) {
-	out, err := ReadExclusions(ctx, m.ledger, m.run.ID, m.place, m.keys)
+func (m *merging) into(ctx context.Context, old *state.State) (_ *state.State, err error) {
+	out, err := ReadExclusions(ctx, m.ledger, m.staged)
 	if errors.Is(err, ErrUnchecked) {
-		return state, nil // nothing was loaded yet
+		return old, nil // nothing was loaded yet
 	}
 	if err != nil {
-		return state, err
+		return old, err
 	}
 	batches, err := m.ledger.Batches(ctx, m.run.ID, ledger.BatchFilter{})
 	if err != nil {
-		return state, err
+		return old, err
 	}
-	sorter := stage.NewSorter(m.scratch, SortBudget)
-	defer func() { err = errors.Join(err, sorter.Close()) }()
+	changes := state.NewChanges(m.staged.Scratch, SortBudget)
+	defer func() { err = errors.Join(err, changes.Close()) }()
+	refused := map[stage.ID]bool{}
 	for _, b := range batches {
-		info := infoOf(m.run.ID, b)
-		known, err := outcomesOf(ctx, m.place, m.keys, b)
-		if err != nil {
-			return state, err
-		}
-		for e, err := range stage.IndexOf(ctx, m.place, m.keys, info) {
-			if err != nil {
-				return state, err
-			}
-			o, ok := known[e.Position]
-			if _, excluded := out[info.ID][e.Position]; excluded || !ok || o.kind == load.Held {
-				continue
-			}
-			status := statusInDoubt
-			switch {
-			case o.kind.Stored():
-				status = statusLoaded
-			case o.kind == load.Rejected:
-				status = statusRejected
-			}
-			entry := stage.StateEntry{
-				Type: info.Type, ID: e.ID, Patient: e.Patient, Digest: formDigest(m.run.Pins, e.Digest), Version: o.version,
-				Batch: info.ID, Table: info.Table, Line: e.Line, Status: status,
-			}
-			if err := sorter.Add(append([]byte(info.Type+"\x00"), e.ID[:]...), entry.Append(nil)); err != nil {
-				return state, err
-			}
+		if err := m.batch(ctx, b, out[b.ID], refused, changes); err != nil {
+			return old, err
 		}
 	}
-	merged, err := state.Merge(func(yield func(stage.StateEntry, error) bool) {
-		for pair, err := range sorter.Sorted() {
-			var entry stage.StateEntry
-			if err == nil {
-				entry, err = stage.ParseStateEntry(pair.Value)
-			}
-			if !yield(entry, err) || err != nil {
-				return
-			}
-		}
-	})
+	return m.apply(ctx, old, changes)
+}
+
+// apply merges changes and tells the ledger of the new generation.
+func (m *merging) apply(ctx context.Context, old *state.State, changes *state.Changes) (*state.State, error) {
+	merged, err := old.Merge(ctx, m.run.ID, m.staged.Scratch, changes.All())
 	if err != nil {
-		return state, err
+		return old, err
 	}
 	crash.At(crash.RunState)
-	return merged, state.Close()
+	known := merged.Known()
+	if err := m.ledger.SetStateOf(ctx, m.run.ID, m.run.Target, known.Generation, known.Digest, merged.Len()); err != nil {
+		return merged, errors.Join(err, old.Close())
+	}
+	return merged, old.Close()
+}
+
+// batch adds what the outcomes of a batch say about each of its resources.
+// Refused gathers the ids of what was taken out for a reference to nothing: several records may have one.
+func (m *merging) batch(ctx context.Context, b ledger.Batch, excluded map[int]uint8, refused map[stage.ID]bool, changes *state.Changes) error {
+	info := infoOf(m.run.ID, b)
+	known, err := outcomesOf(ctx, m.staged, b)
+	if err != nil {
+		return err
+	}
+	for e, err := range stage.IndexOf(ctx, m.staged.Place, m.staged.Keys, info) {
+		if err != nil {
+			return err
+		}
+		reason, out := excluded[e.Position]
+		if out && (reason != ExcludedMissing || refused[e.ID]) {
+			continue // another record has the id
+		}
+		if out {
+			refused[e.ID] = true
+		}
+		for n, name := range m.names {
+			p := state.Placement{
+				Store: name, Type: info.Type, ID: e.ID, Patient: e.Patient, Seen: m.run.ID, Status: state.Kept,
+				Wave: info.Wave, Table: info.Table, Line: e.Line,
+			}
+			o, tried := known[spot{e.Position, n}]
+			if !out && tried {
+				m.tell(&p, o, formDigest(m.run.Pins, e.Digest), info.ID, e.Position)
+			}
+			if err := changes.Add(p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// tell says in a change what an outcome says of a resource.
+func (m *merging) tell(p *state.Placement, o outcome, digest [16]byte, batch string, position int) {
+	switch o.kind {
+	case load.Created, load.Updated, load.InDoubt:
+		p.Written, p.Batch, p.Position, p.Digest = m.run.ID, batch, int64(position), digest
+		p.Server, p.Version, p.Replaced, p.Status = o.id, o.version, o.replaced, state.Stored
+		if o.kind == load.InDoubt {
+			p.Status = state.InDoubt
+		}
+	case load.Unchanged:
+		p.Status = state.Stored
+	case load.Rejected:
+		p.Written, p.Batch, p.Position, p.Digest, p.Status = m.run.ID, batch, int64(position), digest, state.Rejected
+	}
 }

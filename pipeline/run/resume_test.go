@@ -16,7 +16,6 @@ import (
 	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/sandbox"
-	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
 // riverside lays the demo's hospital into a folder, with keys and a server, and answers the plan.
@@ -154,7 +153,7 @@ func TestWhatIsLoadedAfterAVerificationCountsOnce(t *testing.T) {
 			continue
 		}
 		// As if the answer about the first resource had been lost, and nobody could look.
-		if err := stage.AppendSegment(t.Context(), s.Stage.Sub(first.Run), s.Keys, b.ID, [][]byte{appendOutcome(nil, 0, outcome{kind: load.InDoubt})}); err != nil {
+		if err := appendOutcomes(t.Context(), s.Staged(first.Run), b.ID, outcomes{{}: {kind: load.InDoubt}}, []spot{{}}); err != nil {
 			t.Fatal(err)
 		}
 		b.Outcome.Loaded--
@@ -217,7 +216,7 @@ func TestReconcileOfAStoppedRun(t *testing.T) {
 func TestNamesOfFilesStayApart(t *testing.T) {
 	seen := map[string]string{}
 	for _, name := range []string{"run-1.a b.0", "run-1.a_b.0", "run-1.a/b.0", "http://a/b", "http://a_b", strings.Repeat("x", 300), strings.Repeat("x", 301)} {
-		file := FileName(name)
+		file := plan.FileName(name)
 		if other, taken := seen[file]; taken {
 			t.Errorf("%q and %q are one file", name, other)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/stage"
+	"github.com/chartlift/chartlift/pipeline/state"
 )
 
 // Options says what kind of run is wanted.
@@ -37,14 +38,15 @@ type execution struct {
 	session *plan.Session
 	run     ledger.Run
 	options Options
-	place   stage.Place // of this run's staged files
-	scratch *stage.Scratch
+	staged  plan.Staged
 	types   map[string]string
-	target  load.Target  // nil in a dry run
-	state   *stage.State // of the target; empty in a dry run without one
+	target  *plan.Opened // nil in a dry run
+	state   *state.State // of the target; nil in a dry run
 	reading *Reading
 	making  *making
-	watch   time.Time // start of the time not yet recorded
+
+	resolver resolver
+	watch    time.Time // start of the time not yet recorded
 }
 
 // Run does the plan, or goes on with a run that was stopped. The account is returned also when the run was interrupted
@@ -70,11 +72,11 @@ func Run(ctx context.Context, s *plan.Session, o Options) (*ledger.Summary, erro
 		if err := checkBackup(s.Plan, s.Keys); err != nil {
 			return nil, err
 		}
-		target, err := s.OpenTarget(ctx)
+		target, err := s.OpenTarget(ctx, e.resolver.of)
 		if err != nil {
 			return nil, err
 		}
-		if err := marking(s).claim(ctx, target); err != nil {
+		if err := marking(s).claim(ctx, target.Stores); err != nil {
 			return nil, err
 		}
 		e.target, identity = target, target.Identity()
@@ -147,31 +149,65 @@ func (e *execution) begin(ctx context.Context, identity string) error {
 	if err := recordSnapshots(ctx, e.session, e.run.ID); err != nil {
 		return err
 	}
-	e.place, e.scratch = e.session.Stage.Sub(e.run.ID), e.session.Scratch(e.run.ID)
-	// What a killed process was writing is of no use to anyone; the ledger's lock says that nobody writes now.
-	if err := errors.Join(e.place.Clean(ctx), e.scratch.Clean(), stage.NewDisk(StateDir(e.session.Plan, identity)).Clean(ctx)); err != nil {
-		return err
-	}
+	e.staged = e.session.Staged(e.run.ID)
 	e.types = plan.MadeTypes(e.run.Pins)
-	if e.state, err = stage.OpenState(StateDir(e.session.Plan, identity)); err != nil {
+	// What a killed process was writing is of no use to anyone; the ledger's lock says that nobody writes now.
+	if err := errors.Join(e.staged.Place.Clean(ctx), e.staged.Scratch.Clean()); err != nil {
 		return err
 	}
+	if e.options.Dry {
+		return nil
+	}
+	if err := e.session.StateOf(identity).Place.Clean(ctx); err != nil {
+		return err
+	}
+	return e.openState(ctx, identity)
+}
+
+// openState opens the state of the target, which must be the one that the ledger knows, and looks whether all of its
+// patients have keys.
+func (e *execution) openState(ctx context.Context, identity string) (err error) {
+	if e.state, err = openState(ctx, e.session, identity); err != nil {
+		return err
+	}
+	e.resolver.state.Store(e.state)
 	if err := checkKeys(e.state, e.session.Keys); err != nil {
 		return errors.Join(err, e.state.Close())
 	}
 	return nil
 }
 
+// openState opens the state of a target. A state that an earlier version of this program wrote is written anew.
+func openState(ctx context.Context, s *plan.Session, identity string) (*state.State, error) {
+	recorded, _, err := s.Ledger.StateOf(ctx, identity)
+	if err != nil {
+		return nil, err
+	}
+	home, known := s.StateOf(identity), state.Known{Generation: recorded.Generation, Digest: recorded.Digest}
+	opened, err := home.Open(ctx, known)
+	if errors.Is(err, state.ErrOldForm) {
+		if err = home.Upgrade(ctx, s.Scratch("")); err == nil {
+			opened, err = home.Open(ctx, known)
+		}
+	}
+	var lost *state.Lost
+	if errors.As(err, &lost) {
+		return nil, fmt.Errorf("%w. Without it nobody knows what of ours is in the target, and edits there would be overwritten. "+
+			"Put %s back from its backup; if there is none, `chartlift run --rebuild-state` makes it anew from the outcomes of all runs", err,
+			plan.Relative(s.Plan.Dir, filepath.Join(s.Plan.Stage, "state")))
+	}
+	return opened, err
+}
+
 // giveUp ends an unfinished run that cannot go on. What it loaded is in the target all the same, so it goes into the
 // target's state first: the next run is to know it. What cannot be read is named; the next run loads it anew.
 func (e *execution) giveUp(ctx context.Context, run ledger.Run) (err error) {
 	if run.Kind == ledger.Real {
-		state, err := stage.OpenState(StateDir(e.session.Plan, run.Target))
+		old, err := openState(ctx, e.session, run.Target)
 		if err != nil {
 			return err
 		}
-		s := e.session
-		merged, err := (&merging{ledger: s.Ledger, run: run, place: s.Stage.Sub(run.ID), scratch: s.Scratch(run.ID), keys: s.Keys}).into(ctx, state)
+		merged, err := e.merging(run).into(ctx, old)
 		var damage *stage.Damage
 		if errors.As(err, &damage) {
 			e.session.Log.Warn("what an abandoned run loaded is not known in full; it is loaded again", zap.String("run", run.ID), zap.String("damage", damage.Error()))
@@ -182,14 +218,6 @@ func (e *execution) giveUp(ctx context.Context, run ledger.Run) (err error) {
 		}
 	}
 	return e.session.Ledger.SetState(ctx, run.ID, ledger.Failed, 0, "cut off by a change that was accepted")
-}
-
-// StateDir holds the state of a target. Another URL is another target. A dry run has none, and reads an empty one.
-func StateDir(p *plan.Plan, identity string) string {
-	if identity == "" {
-		identity = "none"
-	}
-	return filepath.Join(p.Stage, "state", FileName(identity))
 }
 
 // station is one step of a run.
@@ -244,9 +272,9 @@ func (e *execution) open(ctx context.Context) (err error) {
 	s := e.session
 	e.reading, err = NewReading(ctx, s, s.Program, ReadingOptions{
 		Waves: s.Plan.Waves, Wave: e.options.Wave, Sample: e.options.Sample, Workers: e.options.Workers, Memory: e.options.Memory,
-		Scratch: e.scratch, PlanFile: s.Plan.File, Progress: s.Progress,
+		Scratch: e.staged.Scratch, PlanFile: s.Plan.File, Progress: s.Progress,
 	})
-	e.making = &making{migration: s.Plan.Migration, run: e.run.ID, place: e.place, scratch: e.scratch, keys: s.Keys, policy: s.Policy, program: s.Program,
+	e.making = &making{migration: s.Plan.Migration, staged: e.staged, policy: s.Policy, program: s.Program,
 		reading: e.reading, deep: e.options.Deep}
 	return err
 }
@@ -254,23 +282,40 @@ func (e *execution) open(ctx context.Context) (err error) {
 // load loads the batches and brings the state up to date.
 func (e *execution) load(ctx context.Context) error {
 	s := e.session
-	l := &loading{ledger: s.Ledger, run: e.run, place: e.place, keys: s.Keys, program: s.Program, target: e.target, state: e.state,
+	l := &loading{ledger: s.Ledger, run: e.run, staged: e.staged, program: s.Program, stores: e.target.Stores, placed: e, resolver: &e.resolver,
 		rejected: e.options.Rejected, markers: marking(s), progress: s.Progress}
+	if e.target.ServerIDs {
+		l.levels = e.merge // references to what a level has brought need the ids that it was given
+	}
 	if err := l.do(ctx); err != nil {
 		return err
 	}
 	return e.merge(ctx)
 }
 
+// Lookup tells what of ours is where, as of the newest state.
+func (e *execution) Lookup(typ string, id stage.ID, store string) (state.Placement, bool, error) {
+	return e.state.Lookup(typ, id, store)
+}
+
 // merge brings the state of the target up to date with what the run has loaded.
 func (e *execution) merge(ctx context.Context) (err error) {
-	e.state, err = (&merging{ledger: e.session.Ledger, run: e.run, place: e.place, scratch: e.scratch, keys: e.session.Keys}).into(ctx, e.state)
+	e.state, err = e.merging(e.run).into(ctx, e.state)
+	e.resolver.state.Store(e.state)
 	return err
+}
+
+func (e *execution) merging(run ledger.Run) *merging {
+	m := &merging{ledger: e.session.Ledger, run: run, staged: e.session.Staged(run.ID), names: []string{""}}
+	if run.Pins["delivery"] == plan.DeliverSplit {
+		m.names = []string{load.StoreClinical, load.StoreIdentity}
+	}
+	return m
 }
 
 func (e *execution) verification(once *once) *verification {
 	s := e.session
-	return &verification{once: once, ledger: s.Ledger, run: e.run, place: e.place, keys: s.Keys, target: e.target, state: e.state, types: e.types,
+	return &verification{once: once, ledger: s.Ledger, run: e.run, staged: e.staged, stores: e.target.Stores, placed: e, types: e.types,
 		migration: s.Plan.Migration, live: s.Plan.Live, progress: s.Progress}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sourcegraph/conc/pool"
@@ -16,14 +15,13 @@ import (
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/plan"
+	"github.com/chartlift/chartlift/pipeline/reconcile"
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
 const (
 	verifiers     = 4
 	readResources = 200 // resources asked for at once
-	// mostDifferences bounds how many elements of one resource are listed: beyond it the resource is simply another.
-	mostDifferences = 20
 )
 
 // verifications is what verification needs of the ledger.
@@ -37,10 +35,9 @@ type verification struct {
 	once      *once
 	ledger    verifications
 	run       ledger.Run
-	place     stage.Place // of the run's batches
-	keys      *phi.Keyring
-	target    load.Target
-	state     *stage.State
+	staged    plan.Staged
+	stores    []plan.Store
+	placed    placed
 	types     map[string]string // by mapping
 	migration string
 	live      time.Time // from when on people work in the target
@@ -49,10 +46,10 @@ type verification struct {
 
 // do reads back every batch, the gravest domain first, and then looks for what should not be there.
 func (s *verification) do(ctx context.Context) error {
-	if err := inspect(ctx, s.place, s.keys); err != nil {
+	if err := inspect(ctx, s.staged); err != nil {
 		return err
 	}
-	out, err := ReadExclusions(ctx, s.ledger, s.run.ID, s.place, s.keys)
+	out, err := ReadExclusions(ctx, s.ledger, s.staged)
 	if errors.Is(err, ErrUnchecked) {
 		return nil // nothing was loaded yet
 	}
@@ -73,7 +70,7 @@ func (s *verification) do(ctx context.Context) error {
 	s.progress.Stage("verify", "resources", total)
 	p := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(verifiers)
 	for _, b := range batches {
-		p.Go(func(ctx context.Context) error { return s.verifyBatch(ctx, b, out[b.ID]) })
+		p.Go(func(ctx context.Context) error { return s.batch(ctx, b, out[b.ID]) })
 	}
 	if err := p.Wait(); err != nil {
 		return err
@@ -81,24 +78,42 @@ func (s *verification) do(ctx context.Context) error {
 	return s.once.do(ctx, ledger.Verify, "unexpected", s.unexpected)
 }
 
-// checking is the verification of one batch.
-type checking struct {
-	of     *verification
-	info   stage.Info
-	count  ledger.VerifiedCount
-	report ledger.Report
-	sent   []phi.Sealed
-	states []outcome
+// reader reads back from the stores of the target.
+func (s *verification) reader() *reconcile.Reader {
+	var stores []reconcile.Store
+	for _, store := range s.stores {
+		stores = append(stores, store)
+	}
+	return reconcile.NewReader(stores, s.staged.Keys, s.live)
 }
 
-func (s *verification) verifyBatch(ctx context.Context, b ledger.Batch, excluded map[int]uint8) error {
-	known, err := outcomesOf(ctx, s.place, s.keys, b)
+// batch reads back what the outcomes of a batch say is there, some hundred resources at a time.
+func (s *verification) batch(ctx context.Context, b ledger.Batch, excluded map[int]uint8) error {
+	known, err := outcomesOf(ctx, s.staged, b)
 	if err != nil {
 		return err
 	}
-	c := &checking{of: s, info: infoOf(s.run.ID, b), count: ledger.VerifiedCount{Type: b.Type}}
+	reader := s.reader()
+	count := ledger.VerifiedCount{Type: b.Type}
+	report := ledger.Report{Normalised: map[string]int64{}}
+	var sent []reconcile.Sent
+	compare := func() error {
+		found, err := reader.Compare(ctx, b.Type, sent)
+		if err != nil {
+			return err
+		}
+		for _, v := range found.Verdicts {
+			v.Count(&count)
+		}
+		for rule, n := range found.Normalised {
+			report.Normalised[rule] += n
+		}
+		report.Discrepancies = append(report.Discrepancies, found.Discrepancies...)
+		sent = sent[:0]
+		return nil
+	}
 	position := -1
-	for sealed, err := range stage.Read(ctx, s.place, s.keys, c.info) {
+	for sealed, err := range stage.Read(ctx, s.staged.Place, s.staged.Keys, infoOf(s.run.ID, b)) {
 		if err != nil {
 			return err
 		}
@@ -106,98 +121,55 @@ func (s *verification) verifyBatch(ctx context.Context, b ledger.Batch, excluded
 		if _, out := excluded[position]; out {
 			continue
 		}
-		o := known[position]
-		switch {
-		case o.kind.Stored():
-			c.sent, c.states = append(c.sent, sealed), append(c.states, o)
+		switch o, _ := known.of(position); {
+		case o.kind.Stored() || o.kind == load.Edited:
+			sent = append(sent, s.written(sealed, known, position))
 		case o.kind == load.Rejected:
-			store, code, both := strings.Cut(o.code, "/")
-			if !both {
-				store, code = "", o.code
+			for n, store := range s.stores {
+				if o := known[spot{position, n}]; o.kind == load.Rejected {
+					d, err := reader.Rejected(sealed, store.Name(), o.code)
+					if err != nil {
+						return err
+					}
+					report.Discrepancies = append(report.Discrepancies, d)
+				}
 			}
-			c.note(ledger.Rejected, sealed, store, code)
 		}
-		if len(c.sent) == readResources {
-			if err := c.compare(ctx); err != nil {
+		if len(sent) == readResources {
+			if err := compare(); err != nil {
 				return err
 			}
 		}
 	}
-	if err := c.compare(ctx); err != nil {
+	if err := compare(); err != nil {
 		return err
 	}
-	c.report.Verified = []ledger.VerifiedCount{c.count}
-	c.report.Outcomes = []ledger.BatchOutcome{{Batch: b.ID, State: ledger.Verified, Outcomes: b.Outcome}}
+	report.Verified = []ledger.VerifiedCount{count}
+	report.Outcomes = []ledger.BatchOutcome{{Batch: b.ID, State: ledger.Verified, Outcomes: b.Outcome}}
 	s.progress.Add(b.Outcome.Loaded + b.Outcome.Unchanged)
-	return s.ledger.Record(ctx, s.run.ID, c.report)
+	return s.ledger.Record(ctx, s.run.ID, report)
 }
 
-// note records a discrepancy about a resource of ours.
-func (c *checking) note(kind ledger.Kind, sealed phi.Sealed, path, code string) {
-	place := sealed.Place()
-	c.report.Discrepancies = append(c.report.Discrepancies, ledger.Discrepancy{
-		Kind: kind, Type: sealed.Type(), ID: sealed.ID(), Path: path, Table: place.Table, Line: place.Line, Code: code,
-	})
-}
-
-// compare reads back what is gathered, from every store that holds it, and judges each resource.
-func (c *checking) compare(ctx context.Context) error {
-	if len(c.sent) == 0 {
-		return nil
-	}
-	verdicts := make([]verdict, len(c.sent))
-	for _, store := range c.of.target.Stores() {
-		var ids []string
-		var at []int
-		for i, s := range c.sent {
-			if store.Holds(s) {
-				ids, at = append(ids, s.ID()), append(at, i)
-			}
+// written is a resource with what its outcomes say of each store.
+func (s *verification) written(sealed phi.Sealed, known outcomes, position int) reconcile.Sent {
+	sent := reconcile.Sent{Sealed: sealed}
+	for n, store := range s.stores {
+		o := known[spot{position, n}]
+		w := reconcile.Written{
+			Version: o.version, ID: o.id, Edited: o.kind == load.Edited,
+			// What an earlier run sent has the ciphertext of that run; the same content was sealed anew for this one.
+			Exact: o.kind == load.Created || o.kind == load.Updated,
 		}
-		if len(ids) == 0 {
-			continue
+		if o.id != "" {
+			it := load.Item{Sealed: sealed, ID: o.id}
+			w.Ours = func(got *fhir.Node) (*fhir.Node, error) { return store.Ours(it, got) }
 		}
-		found, err := store.Read(ctx, c.info.Type, ids)
-		if err != nil {
-			return err
-		}
-		for n, i := range at {
-			v := notCompared
-			if n < len(found) {
-				if v, err = c.judge(store, c.sent[i], c.states[i], found[n]); err != nil {
-					return err
-				}
-			}
-			verdicts[i] = max(verdicts[i], v)
-		}
+		sent.In = append(sent.In, w)
 	}
-	for _, v := range verdicts {
-		v.count(&c.count)
-	}
-	c.sent, c.states = c.sent[:0], c.states[:0]
-	return nil
+	return sent
 }
 
-// editedSince tells a clinician's edit from damage: another version than ours, made after the moment from which the
-// plan says that people work in the target. Before it nobody should have changed anything, so a change is a difference.
-func (c *checking) editedSince(store load.Store, o outcome, f load.Found, got *fhir.Node) bool {
-	version := load.VersionAt(o.version, store)
-	if c.of.live.IsZero() || version == "" || f.Version == version {
-		return false
-	}
-	updated, err := time.Parse(time.RFC3339Nano, got.At("meta", "lastUpdated").Str())
-	return err == nil && !updated.Before(c.of.live)
-}
-
-// safeVersion keeps a server's version id only in the form that FHIR gives it.
-func safeVersion(v string) string {
-	if fhir.ValidID(v) {
-		return v
-	}
-	return "unknown"
-}
-
-// unexpected lists what carries this migration's mark in the target and is not in its state.
+// unexpected lists what carries this migration's mark in a store and is not in the state of the target.
 func (s *verification) unexpected(ctx context.Context) (ledger.Report, error) {
 	var report ledger.Report
 	types := map[string]bool{}
@@ -209,22 +181,35 @@ func (s *verification) unexpected(ctx context.Context) (ledger.Report, error) {
 			continue
 		}
 		count := ledger.VerifiedCount{Type: typ}
-		for id, err := range s.target.List(ctx, typ, s.migration) {
-			if err != nil {
-				return report, fmt.Errorf("list %s: %w", typ, err)
-			}
-			ours := false
-			if parsed, ok := mapping.ParseID(id); ok {
-				if _, ours, err = s.state.Lookup(typ, stage.ID(parsed)); err != nil {
+		for _, store := range s.stores {
+			for x, err := range store.List(ctx, typ, s.migration) {
+				if err != nil {
+					return report, fmt.Errorf("list %s: %w", typ, err)
+				}
+				ours, err := s.ours(typ, store.Name(), x)
+				if err != nil {
 					return report, err
 				}
-			}
-			if !ours {
-				count.Unexpected++
-				report.Discrepancies = append(report.Discrepancies, ledger.Discrepancy{Kind: ledger.Unexpected, Type: typ, ID: id, Code: "not-in-state"})
+				if !ours {
+					count.Unexpected++
+					report.Discrepancies = append(report.Discrepancies, ledger.Discrepancy{Kind: ledger.Unexpected, Type: typ, ID: x.ID, Path: store.Name(), Code: "not-in-state"})
+				}
 			}
 		}
 		report.Verified = append(report.Verified, count)
 	}
 	return report, nil
+}
+
+// ours tells whether a resource that a store lists is one that we know of, under the id by which we know it.
+func (s *verification) ours(typ, store string, x load.Listed) (bool, error) {
+	id, ok := mapping.ParseID(x.Ours)
+	if !ok {
+		return false, nil
+	}
+	p, there, err := s.placed.Lookup(typ, stage.ID(id), store)
+	if err != nil || !there {
+		return false, err
+	}
+	return p.Server == x.ID || p.Server == "" && x.ID == x.Ours, nil
 }

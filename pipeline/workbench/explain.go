@@ -223,6 +223,7 @@ func placesOfResource(ctx context.Context, s *plan.Session, typ, id string) (out
 	if err != nil {
 		return nil, err
 	}
+	staged := s.Staged(latest.ID)
 	for _, info := range infos {
 		if info.Type != typ {
 			continue
@@ -231,7 +232,7 @@ func placesOfResource(ctx context.Context, s *plan.Session, typ, id string) (out
 		if m == nil {
 			return nil, plan.Usagef("%s was made with a mapping %s that the plan does not have any more", latest.ID, info.Mapping)
 		}
-		for e, err := range stage.IndexOf(ctx, s.Stage.Sub(latest.ID), s.Keys, info) {
+		for e, err := range stage.IndexOf(ctx, staged.Place, staged.Keys, info) {
 			if err != nil {
 				return nil, err
 			}

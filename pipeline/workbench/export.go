@@ -48,7 +48,7 @@ func Export(ctx context.Context, s *plan.Session, o ExportOptions) (map[string]i
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	e := &exporter{session: s, options: o, run: of, place: s.Stage.Sub(of.ID), files: map[string]*ndjson{}, counts: map[string]int64{}}
+	e := &exporter{session: s, options: o, run: of, staged: s.Staged(of.ID), files: map[string]*ndjson{}, counts: map[string]int64{}}
 	err = e.resources(ctx)
 	if err == nil {
 		err = e.places(ctx)
@@ -110,7 +110,7 @@ type exporter struct {
 	session *plan.Session
 	options ExportOptions
 	run     ledger.Run
-	place   stage.Place // of the run's batches
+	staged  plan.Staged
 	out     run.Exclusions
 	infos   []stage.Info
 	files   map[string]*ndjson
@@ -166,7 +166,7 @@ func (f *ndjson) discard() error {
 
 // resources writes what the batches hold, the check's exclusions left out.
 func (e *exporter) resources(ctx context.Context) (err error) {
-	if e.out, err = run.ReadExclusions(ctx, e.session.Ledger, e.run.ID, e.place, e.session.Keys); errors.Is(err, run.ErrUnchecked) {
+	if e.out, err = run.ReadExclusions(ctx, e.session.Ledger, e.staged); errors.Is(err, run.ErrUnchecked) {
 		return plan.Usagef("%w: nobody knows yet which of its resources go on; the command that began it goes on with it", err)
 	} else if err != nil {
 		return err
@@ -186,7 +186,7 @@ func (e *exporter) resources(ctx context.Context) (err error) {
 			return err
 		}
 		position := -1
-		for sealed, err := range stage.Read(ctx, e.place, e.session.Keys, info) {
+		for sealed, err := range stage.Read(ctx, e.staged.Place, e.staged.Keys, info) {
 			if err != nil {
 				return err
 			}
@@ -278,7 +278,7 @@ func (e *exporter) struck(ctx context.Context) (map[fate]bool, error) {
 		if len(positions) == 0 {
 			continue
 		}
-		for entry, err := range stage.IndexOf(ctx, e.place, e.session.Keys, info) {
+		for entry, err := range stage.IndexOf(ctx, e.staged.Place, e.staged.Keys, info) {
 			if err != nil {
 				return nil, err
 			}

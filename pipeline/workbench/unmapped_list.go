@@ -135,7 +135,7 @@ func writeUnmapped(s *plan.Session, out *UnmappedCodes, dir string) error {
 				break
 			}
 		}
-		path := filepath.Join(dir, run.FileName(name)+".csv")
+		path := filepath.Join(dir, plan.FileName(name)+".csv")
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return plan.Usagef("%s is there already, and may have been filled in: name another folder", path)
 		}
