@@ -1,8 +1,10 @@
-// Package placetest is the contract of [stage.Place]: what every kind of place must do.
+// Package placetest is the contract of [stage.Place]: what every kind of place must do. [Memory] is a kind for tests, which
+// is built as a bucket is: nothing in it is renamed, appended to or synced.
 package placetest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,39 +17,52 @@ import (
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
+// reporter is what a check needs of a test.
+type reporter interface {
+	Helper()
+	Context() context.Context
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // Fresh makes an empty place for a test. stored lists what is kept for the place itself, visible or not: a suite cannot
 // see through the interface whether a draft has left something behind.
 type Fresh func(t *testing.T) (p stage.Place, stored func() []string)
 
+// check is a part of the contract.
+type check struct {
+	name string
+	run  func(t reporter, p stage.Place, stored func() []string)
+}
+
+var checks = []check{
+	{"a file comes back", comesBack},
+	{"a draft is seen by nobody", unseen},
+	{"drafts are published together", together},
+	{"a file takes the place of another", replaced},
+	{"what is absent", absent},
+	{"a file is removed", removed},
+	{"names are checked", namesChecked},
+	{"names are listed in order", listed},
+	{"places below are apart", below},
+	{"writers of one name", oneName},
+	{"drafts that are given up", givenUp},
+	{"drafts of killed processes", killed},
+	{"drafts of another place", foreign},
+}
+
 // Run holds a kind of place against the contract.
 func Run(t *testing.T, fresh Fresh) {
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T, stage.Place, func() []string)
-	}{
-		{"a file comes back", comesBack},
-		{"a draft is seen by nobody", unseen},
-		{"drafts are published together", together},
-		{"a file takes the place of another", replaced},
-		{"what is absent", absent},
-		{"a file is removed", removed},
-		{"names are checked", namesChecked},
-		{"names are listed in order", listed},
-		{"places below are apart", below},
-		{"writers of one name", oneName},
-		{"drafts that are given up", givenUp},
-		{"drafts of killed processes", killed},
-		{"drafts of another place", foreign},
-	} {
-		t.Run(test.name, func(t *testing.T) {
+	for _, check := range checks {
+		t.Run(check.name, func(t *testing.T) {
 			p, stored := fresh(t)
-			test.run(t, p, stored)
+			check.run(t, p, stored)
 		})
 	}
 }
 
 // draft begins a file with a content.
-func draft(t *testing.T, p stage.Place, name, content string) stage.Draft {
+func draft(t reporter, p stage.Place, name, content string) stage.Draft {
 	t.Helper()
 	d, err := p.Create(t.Context(), name)
 	if err != nil {
@@ -59,14 +74,14 @@ func draft(t *testing.T, p stage.Place, name, content string) stage.Draft {
 	return d
 }
 
-func write(t *testing.T, p stage.Place, name, content string) {
+func write(t reporter, p stage.Place, name, content string) {
 	t.Helper()
 	if err := p.Publish(t.Context(), draft(t, p, name, content)); err != nil {
 		t.Fatalf("publish %s: %v", name, err)
 	}
 }
 
-func content(t *testing.T, p stage.Place, name string) string {
+func content(t reporter, p stage.Place, name string) string {
 	t.Helper()
 	f, err := p.Open(t.Context(), name)
 	if err != nil {
@@ -81,7 +96,7 @@ func content(t *testing.T, p stage.Place, name string) string {
 }
 
 // names checks what the place lists, and that it agrees with itself.
-func names(t *testing.T, p stage.Place, want ...string) {
+func names(t reporter, p stage.Place, want ...string) {
 	t.Helper()
 	got, err := p.List(t.Context(), "")
 	if err != nil {
@@ -98,7 +113,7 @@ func names(t *testing.T, p stage.Place, want ...string) {
 }
 
 // missing checks that there is no file of a name.
-func missing(t *testing.T, p stage.Place, name string) {
+func missing(t reporter, p stage.Place, name string) {
 	t.Helper()
 	if ok, err := p.Exists(t.Context(), name); ok || err != nil {
 		t.Errorf("%s exists: %v, %v", name, ok, err)
@@ -111,7 +126,7 @@ func missing(t *testing.T, p stage.Place, name string) {
 	}
 }
 
-func comesBack(t *testing.T, p stage.Place, _ func() []string) {
+func comesBack(t reporter, p stage.Place, _ func() []string) {
 	large := strings.Repeat("0123456789abcdef", 1<<17)
 	for name, text := range map[string]string{"empty": "", "one": "x", "large.batch": large} {
 		write(t, p, name, text)
@@ -121,19 +136,19 @@ func comesBack(t *testing.T, p stage.Place, _ func() []string) {
 	}
 	d, err := p.Create(t.Context(), "pieces")
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	for i := range 1000 {
 		if _, err := fmt.Fprintf(d, "%04d", i); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%v", err)
 		}
 	}
 	if err := p.Publish(t.Context(), d); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	f, err := p.Open(t.Context(), "pieces")
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	defer f.Close()
 	if f.Size() != 4000 {
@@ -160,12 +175,12 @@ func comesBack(t *testing.T, p stage.Place, _ func() []string) {
 	}
 }
 
-func unseen(t *testing.T, p stage.Place, _ func() []string) {
+func unseen(t reporter, p stage.Place, _ func() []string) {
 	d := draft(t, p, "a", "new")
 	missing(t, p, "a")
 	names(t, p)
 	if err := p.Publish(t.Context(), d); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	names(t, p, "a")
 	d = draft(t, p, "a", "newer")
@@ -179,13 +194,13 @@ func unseen(t *testing.T, p stage.Place, _ func() []string) {
 }
 
 // together publishes several drafts; a fault of one leaves a beginning of the list at most.
-func together(t *testing.T, p stage.Place, stored func() []string) {
+func together(t reporter, p stage.Place, stored func() []string) {
 	if err := p.Publish(t.Context()); err != nil {
 		t.Errorf("nothing: %v", err)
 	}
 	drafts := []stage.Draft{draft(t, p, "c", "1"), draft(t, p, "a", "2"), draft(t, p, "b", "3")}
 	if err := p.Publish(t.Context(), drafts...); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	names(t, p, "a", "b", "c")
 	if got := content(t, p, "c") + content(t, p, "a") + content(t, p, "b"); got != "123" {
@@ -194,13 +209,13 @@ func together(t *testing.T, p stage.Place, stored func() []string) {
 	drafts = []stage.Draft{draft(t, p, "x", "1"), draft(t, p, "y", "2"), draft(t, p, "z", "3")}
 	drafts[1].Discard()
 	if err := p.Publish(t.Context(), drafts...); err == nil {
-		t.Error("a draft that was given up is published")
+		t.Errorf("a draft that was given up is published")
 	}
 	for _, name := range []string{"y", "z"} {
 		missing(t, p, name)
 	}
 	if err := p.Publish(t.Context(), drafts[2]); err == nil {
-		t.Error("a draft of a Publish that failed is published")
+		t.Errorf("a draft of a Publish that failed is published")
 	}
 	left := slices.DeleteFunc(stored(), func(name string) bool { return slices.Contains([]string{"a", "b", "c", "x"}, name) })
 	if len(left) > 0 {
@@ -208,36 +223,36 @@ func together(t *testing.T, p stage.Place, stored func() []string) {
 	}
 }
 
-func replaced(t *testing.T, p stage.Place, stored func() []string) {
+func replaced(t reporter, p stage.Place, stored func() []string) {
 	old, fresh := strings.Repeat("old", 100_000), strings.Repeat("fresh", 100_000)
 	write(t, p, "a", old)
 	f, err := p.Open(t.Context(), "a")
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	defer f.Close()
 	write(t, p, "a", fresh)
 	if got := content(t, p, "a"); got != fresh {
-		t.Error("the old content is there")
+		t.Errorf("the old content is there")
 	}
 	if err := p.Remove(t.Context(), "a"); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	b := make([]byte, len(old))
 	if _, err := f.ReadAt(b, 0); err == nil && string(b) != old {
-		t.Error("an open file reads what took its place")
+		t.Errorf("an open file reads what took its place")
 	}
 	if len(stored()) != 0 {
 		t.Errorf("left: %v", stored())
 	}
 }
 
-func absent(t *testing.T, p stage.Place, stored func() []string) {
+func absent(t reporter, p stage.Place, stored func() []string) {
 	for _, p := range []stage.Place{p, p.Sub("none"), p.Sub("none").Sub("none")} {
 		missing(t, p, "a")
 		names(t, p)
 		if err := errors.Join(p.Remove(t.Context(), "a"), p.Clean(t.Context())); err != nil {
-			t.Error(err)
+			t.Errorf("%v", err)
 		}
 	}
 	if len(stored()) != 0 {
@@ -245,12 +260,12 @@ func absent(t *testing.T, p stage.Place, stored func() []string) {
 	}
 }
 
-func removed(t *testing.T, p stage.Place, _ func() []string) {
+func removed(t reporter, p stage.Place, _ func() []string) {
 	write(t, p, "a", "1")
 	write(t, p, "b", "2")
 	for range 2 {
 		if err := p.Remove(t.Context(), "a"); err != nil {
-			t.Error(err)
+			t.Errorf("%v", err)
 		}
 	}
 	missing(t, p, "a")
@@ -259,7 +274,7 @@ func removed(t *testing.T, p stage.Place, _ func() []string) {
 	names(t, p, "a", "b")
 }
 
-func namesChecked(t *testing.T, p stage.Place, stored func() []string) {
+func namesChecked(t reporter, p stage.Place, stored func() []string) {
 	long := strings.Repeat("n", 150)
 	write(t, p, long, "1")
 	names(t, p, long)
@@ -292,7 +307,7 @@ func namesChecked(t *testing.T, p stage.Place, stored func() []string) {
 	}
 }
 
-func listed(t *testing.T, p stage.Place, _ func() []string) {
+func listed(t reporter, p stage.Place, _ func() []string) {
 	all := []string{"B.out.0001", "b.out.0001", "b.out.0002", "b.out.0010", "b2.out.0001", "b-1", "b_1", "a", "Z"}
 	for _, name := range all {
 		write(t, p, name, "")
@@ -313,7 +328,7 @@ func listed(t *testing.T, p stage.Place, _ func() []string) {
 	}
 }
 
-func below(t *testing.T, p stage.Place, _ func() []string) {
+func below(t reporter, p stage.Place, _ func() []string) {
 	a, b, aa := p.Sub("a"), p.Sub("b"), p.Sub("a").Sub("a")
 	for text, p := range map[string]stage.Place{"top": p, "in a": a, "in b": b, "in a/a": aa} {
 		write(t, p, "f", text)
@@ -326,7 +341,7 @@ func below(t *testing.T, p stage.Place, _ func() []string) {
 	}
 	missing(t, p, "a") // a place is no file
 	if err := a.Remove(t.Context(), "f"); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	missing(t, a, "f")
 	names(t, a)
@@ -335,16 +350,16 @@ func below(t *testing.T, p stage.Place, _ func() []string) {
 	// Clean looks at its own place only: below it somebody may be writing.
 	d := draft(t, aa, "g", "1")
 	if err := errors.Join(p.Clean(t.Context()), a.Clean(t.Context())); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	if err := aa.Publish(t.Context(), d); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	names(t, aa, "f", "g")
 }
 
 // oneName lets a process that lost its lease, and does not know yet, write beside the one that took over.
-func oneName(t *testing.T, p stage.Place, stored func() []string) {
+func oneName(t reporter, p stage.Place, stored func() []string) {
 	const writers, rounds = 8, 5
 	var wait sync.WaitGroup
 	for w := range writers {
@@ -382,29 +397,29 @@ func oneName(t *testing.T, p stage.Place, stored func() []string) {
 	}
 }
 
-func givenUp(t *testing.T, p stage.Place, stored func() []string) {
+func givenUp(t reporter, p stage.Place, stored func() []string) {
 	d := draft(t, p, "a", "1")
 	d.Discard()
 	d.Discard()
 	if _, err := d.Write([]byte("2")); err == nil {
-		t.Error("a discarded draft is written to")
+		t.Errorf("a discarded draft is written to")
 	}
 	if err := p.Publish(t.Context(), d); err == nil {
-		t.Error("a discarded draft is published")
+		t.Errorf("a discarded draft is published")
 	}
 	if len(stored()) != 0 {
 		t.Errorf("left: %v", stored())
 	}
 	d = draft(t, p, "a", "3")
 	if err := p.Publish(t.Context(), d); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	d.Discard()
 	if _, err := d.Write([]byte("4")); err == nil {
-		t.Error("a published draft is written to")
+		t.Errorf("a published draft is written to")
 	}
 	if err := p.Publish(t.Context(), d); err == nil {
-		t.Error("a draft is published twice")
+		t.Errorf("a draft is published twice")
 	}
 	if got := content(t, p, "a"); got != "3" {
 		t.Errorf("content %q", got)
@@ -412,11 +427,11 @@ func givenUp(t *testing.T, p stage.Place, stored func() []string) {
 }
 
 // killed leaves drafts as they are, as a process does that is killed.
-func killed(t *testing.T, p stage.Place, stored func() []string) {
+func killed(t reporter, p stage.Place, stored func() []string) {
 	write(t, p, "a", "1")
 	left := []stage.Draft{draft(t, p, "a", "2"), draft(t, p, "b", "3"), draft(t, p, "b", "")}
 	if err := p.Clean(t.Context()); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v", err)
 	}
 	if got := stored(); !slices.Equal(got, []string{"a"}) {
 		t.Errorf("stored: %v", got)
@@ -432,10 +447,10 @@ func killed(t *testing.T, p stage.Place, stored func() []string) {
 	names(t, p, "a", "b")
 }
 
-func foreign(t *testing.T, p stage.Place, _ func() []string) {
+func foreign(t reporter, p stage.Place, _ func() []string) {
 	d := draft(t, p.Sub("a"), "f", "1")
 	if err := p.Publish(t.Context(), d); err == nil {
-		t.Error("a draft is published in another place")
+		t.Errorf("a draft is published in another place")
 	}
 	missing(t, p, "f")
 	missing(t, p.Sub("a"), "f")
