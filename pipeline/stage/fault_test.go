@@ -17,7 +17,7 @@ import (
 // Any step of any writer fails, once or for good: under the final names there is the whole old content or the whole new
 // one, and the same work done again succeeds.
 func TestEveryStepMayFail(t *testing.T) {
-	s, merge := newSealing(t, testKeys(t)), secondMerge()
+	s := newSealing(t, testKeys(t))
 	compact := kind{name: "compacting", make: func(t testing.TB, d durable.FS, dir string) error {
 		return CompactSegments(t.Context(), NewDiskOn(d, dir), s, "b")
 	},
@@ -36,14 +36,11 @@ func TestEveryStepMayFail(t *testing.T) {
 	first := map[string]func(t testing.TB, d durable.FS, dir string) error{}
 	all := kinds(s)
 	for _, k := range all {
-		switch k.name {
-		case "state":
-			first[merge.name] = k.make
-		case "segments":
+		if k.name == "segments" {
 			first[compact.name] = k.make
 		}
 	}
-	for _, k := range append(all, merge, compact, plain) {
+	for _, k := range append(all, compact, plain) {
 		for after, name := range []string{"once", "killed", "power loss"} {
 			t.Run(k.name+" "+name, func(t *testing.T) {
 				for at, more := 1, true; more; at++ {
@@ -90,8 +87,7 @@ func failAt(t *testing.T, k kind, before func(testing.TB, durable.FS, string) er
 		}
 		return false, false
 	}
-	// An old state that cannot be removed is in nobody's way; the next merge tries again.
-	if err == nil && d.Fails != "remove" {
+	if err == nil {
 		t.Fatalf("step %d (%s) failed, and nobody said so", at, d.Fails)
 	}
 	if err != nil && !errors.Is(err, syscall.ENOSPC) {
