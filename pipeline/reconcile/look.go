@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
@@ -141,7 +142,7 @@ func (l *look) noteWhole(kind ledger.Kind, code string, got *fhir.Node) error {
 	if l.store.Delivery() == load.DeliverySealed {
 		// The encrypted part is another in every sealing; what is in it has one digest.
 		digest := l.sealed.Digest()
-		form = append(append(make([]byte, 0, len(form)+len(digest)), form...), digest[:]...)
+		form = slices.Concat(form, digest[:])
 	}
 	return l.note(kind, "", code, form, canonical(withoutServerMarks(got)))
 }

@@ -383,6 +383,12 @@ func TestSealed(t *testing.T) {
 	if f := w.compare(Written{Version: "1"}, w.seal(strings.Replace(patient, "Alder", "Elder", 1))); len(f.Discrepancies) != 1 || f.Discrepancies[0].Code != "stale-digest" {
 		t.Errorf("older: %v", brief(f.Discrepancies))
 	}
+	// What is missing is known by all that it was, the encrypted part included, in whichever sealing.
+	delete(store.held, s.ID())
+	missing := func(text string) string { return w.compare(wrote, w.seal(text)).Discrepancies[0].Sent }
+	if missing(patient) != missing(patient) || missing(patient) == missing(strings.Replace(patient, "Alder", "Elder", 1)) {
+		t.Error("the digest of what is missing is not that of its content")
+	}
 	// A number that the server writes otherwise joins to another digest, and is equal by its rule.
 	m := w.load(strings.Replace(medication, `"value":1,`, `"value":1.50,`, 1))
 	store.edit(t, m.ID(), dose("1.5"))

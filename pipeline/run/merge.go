@@ -105,16 +105,15 @@ func (m *merging) batch(ctx context.Context, b ledger.Batch, excluded map[int]ui
 
 // tell says in a change what an outcome says of a resource.
 func (m *merging) tell(p *state.Placement, o outcome, digest [16]byte, batch string, position int) {
+	p.Batch, p.Position, p.Digest, p.Server, p.Version, p.Replaced = batch, int64(position), digest, o.id, o.version, o.replaced
 	switch o.kind {
-	case load.Created, load.Updated, load.InDoubt:
-		p.Written, p.Batch, p.Position, p.Digest = m.run.ID, batch, int64(position), digest
-		p.Server, p.Version, p.Replaced, p.Status = o.id, o.version, o.replaced, state.Stored
-		if o.kind == load.InDoubt {
-			p.Status = state.InDoubt
-		}
-	case load.Unchanged:
+	case load.Created, load.Updated:
+		p.Written, p.Status = m.run.ID, state.Stored
+	case load.InDoubt:
+		p.Written, p.Status = m.run.ID, state.InDoubt
+	case load.Unchanged: // written only if something else was there by what we knew
 		p.Status = state.Stored
 	case load.Rejected:
-		p.Written, p.Batch, p.Position, p.Digest, p.Status = m.run.ID, batch, int64(position), digest, state.Rejected
+		p.Written, p.Status = m.run.ID, state.Rejected
 	}
 }

@@ -12,7 +12,6 @@
 //	ID.out.0001 …   what became of them, in numbered segments                                  [AppendSegment], [Segments]
 //	ID.quarantine   refused rows, encrypted                                                    [Quarantine], [ReadQuarantine]
 //	RUN.excluded    resources that a check over all batches took out again                     [WriteExclusions]
-//	state, state.*  everything this migration has in one target, sorted by type and id         [State]
 //	*.tmp           on a disk: left behind by a process that died, and free to be deleted
 //
 // A batch holds nothing in the clear but its header ([Info]). Ids, digests and places in indexes are pseudonyms: an index

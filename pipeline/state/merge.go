@@ -21,8 +21,9 @@ const sortBudget = 32 << 20
 //
 //   - Written is the run if the run wrote the resource: Digest, Patient, Version, Batch, Position and Server (unless "")
 //     are then those of the change. Otherwise all of them stay, so Batch and Position go on telling where the bytes lie
-//     that were last sent. A resource that the run found unchanged has not been written; but if the state does not have it
-//     as stored with this digest, then whoever sent it died before he could say so, and the run is taken for its writer.
+//     that were last sent. A resource that the run found unchanged has not been written; but if it tells a
+//     Digest, and the state does not have it as stored with this one, then whoever sent it died before he could say so, and the run is taken for its writer.
+//     To take away (Undone, Shredded) is not to write.
 //   - Seen is the run if the source has a record for it. Otherwise Seen stays.
 //   - Wave, Table and Line are taken if it was written or seen.
 //   - Status is taken, with three exceptions. Removed: the placement is forgotten. Kept: it stays as it is, which is for a
@@ -68,7 +69,7 @@ func (s *State) merge(ctx context.Context, run string, scratch *stage.Scratch, c
 	defer w.discard()
 	owners := stage.NewSorter(scratch, sortBudget)
 	err = w.placements(ctx, func(w *placementsWriter) error {
-		return (&merging{State: s, run: run, out: w, owners: owners}).all(changes)
+		return (&merging{state: s, run: run, out: w, owners: owners}).all(changes)
 	})
 	if err == nil {
 		err = w.patients(ctx, s.patients, owners)
@@ -128,7 +129,7 @@ func (w *writing) table(ctx context.Context, name, magic string, fill func(*tabl
 func (w *writing) placements(ctx context.Context, fill func(*placementsWriter) error) (err error) {
 	m := w.manifest
 	m.Placements, m.Digest, m.Count, err = w.table(ctx, fileName(m.Generation), placementsMagic, func(t *tableWriter) error {
-		return fill(&placementsWriter{tableWriter: t})
+		return fill(&placementsWriter{out: t})
 	})
 	return err
 }
@@ -152,7 +153,7 @@ func (w *writing) patients(ctx context.Context, old *table, owners *stage.Sorter
 	}
 	count := int64(0)
 	m.Patients, _, count, err = w.table(ctx, fileName(m.Generation)+patientsSuffix, patientsMagic, func(t *tableWriter) error {
-		return mergePatients(&patientsWriter{tableWriter: t}, old, owners)
+		return mergePatients(&patientsWriter{out: t}, old, owners)
 	})
 	if err == nil && count != m.Count {
 		err = fmt.Errorf("%d placements by patient, and %d in all: the old files do not fit each other", count, m.Count)
@@ -192,7 +193,7 @@ func own(owners *stage.Sorter, op []byte, p *Placement) error {
 
 // merging is one pass over the old placements and the changes.
 type merging struct {
-	*State
+	state  *State
 	run    string
 	out    *placementsWriter
 	owners *stage.Sorter
@@ -210,7 +211,7 @@ func (m *merging) all(changes iter.Seq2[Placement, error]) error {
 		return err
 	}
 	var failed error
-	err := m.read("", func(r *record) bool {
+	err := m.state.read("", func(r *record) bool {
 		failed = m.old(r)
 		return failed == nil
 	})
@@ -242,7 +243,7 @@ func (m *merging) advance() error {
 
 // old carries an old placement over, behind the changes that come before it.
 func (m *merging) old(r *record) error {
-	t := m.State.placements
+	t := m.state.placements
 	for m.more {
 		c := -t.compareTo(r, m.change.Type, &m.change.ID, m.change.Store)
 		if c > 0 {
@@ -263,6 +264,9 @@ func (m *merging) old(r *record) error {
 func (m *merging) put(old *Placement) error {
 	p, ok := m.change.over(old, m.run)
 	had := old != nil
+	if ok && !had && p.Status.There() && p.Digest == [16]byte{} {
+		return errors.New("a change says that a resource is there, and not in which form, and nothing else is known of it")
+	}
 	if had && (!ok || old.Patient != p.Patient) {
 		if err := own(m.owners, taken, old); err != nil {
 			return err

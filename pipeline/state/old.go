@@ -42,7 +42,7 @@ func isOld(f io.ReaderAt) bool {
 // Upgrade writes a state in the old form ([ErrOldForm]) anew; another one it leaves as it is. What the old form did not
 // say stays open: Made and Written are [Earlier], Position is [NoPosition], Server, Replaced and Wave are empty. Nobody
 // may be merging. After an error the old state is still there, unless the very last step failed, as with a merge. scratch
-// is a folder of this machine.
+// is on this machine.
 func (h Home) Upgrade(ctx context.Context, scratch *stage.Scratch) error {
 	if _, err := h.readManifest(ctx); !errors.Is(err, ErrOldForm) {
 		return err

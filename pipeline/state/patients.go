@@ -44,27 +44,27 @@ func parseOwned(b []byte) (o owned, ok bool) {
 
 // patientsWriter writes the file.
 type patientsWriter struct {
-	*tableWriter
+	out  *tableWriter
 	last owned
 }
 
 func (w *patientsWriter) add(o *owned) error {
-	fresh, err := w.begin()
+	fresh, err := w.out.begin()
 	if err != nil {
 		return err
 	}
 	if fresh {
-		w.first = o.appendKey(w.first[:0])
+		w.out.first = o.appendKey(w.out.first[:0])
 	}
 	if !fresh && o.patient == w.last.patient && o.typ == w.last.typ {
-		w.block = append(w.block, 1)
+		w.out.block = append(w.out.block, 1)
 	} else {
-		w.block = append(w.block, 0)
-		w.block = append(w.block, o.patient[:]...)
-		w.block = binary.AppendUvarint(w.block, w.number(o.typ))
+		w.out.block = append(w.out.block, 0)
+		w.out.block = append(w.out.block, o.patient[:]...)
+		w.out.block = binary.AppendUvarint(w.out.block, w.out.number(o.typ))
 	}
-	w.block = append(w.block, o.id[:]...)
-	w.block = binary.AppendUvarint(w.block, w.number(o.store))
+	w.out.block = append(w.out.block, o.id[:]...)
+	w.out.block = binary.AppendUvarint(w.out.block, w.out.number(o.store))
 	w.last = *o
 	return nil
 }

@@ -76,8 +76,9 @@ type Placement struct {
 // over returns what a change that a run made leaves of a placement (nil: there is none); ok is false if nothing is left.
 // The rules are those of [State.Merge]. To apply a change again changes nothing.
 func (c *Placement) over(old *Placement, run string) (p Placement, ok bool) {
-	wrote, saw := c.Written == run, c.Seen == run
-	if saw && c.Status == Stored && (old == nil || !old.Status.There() || old.Status == InDoubt || c.Digest != old.Digest) {
+	wrote, saw := c.Written == run && c.Status != Undone && c.Status != Shredded, c.Seen == run
+	told := c.Digest != [16]byte{}
+	if told && saw && c.Status == Stored && (old == nil || !old.Status.There() || old.Status == InDoubt || c.Digest != old.Digest) {
 		wrote = true
 	}
 	switch {

@@ -73,9 +73,9 @@ func (t *table) compareTo(r *record, typ string, id *stage.ID, store string) int
 // and in order.
 func (t *table) readRecords(payload []byte, do func(*record) bool) bool {
 	c := blockfile.Cursor{B: payload}
-	var last record
+	var r, last record
 	for first := true; c.Off < len(c.B); first = false {
-		r := t.readRecord(&c)
+		r = t.readRecord(&c)
 		if c.Bad || !Status(r.fixed[fixedBytes-1]).onDisk() ||
 			!first && t.compareTo(&last, t.names[r.numbers[0]], (*stage.ID)(r.fixed), t.names[r.numbers[1]]) >= 0 {
 			return false
@@ -131,32 +131,32 @@ func (t *table) lookup(b *heldBlock, typ string, id *stage.ID, store string) (Pl
 
 // placementsWriter writes a file of placements.
 type placementsWriter struct {
-	*tableWriter
+	out   *tableWriter
 	of    *table   // the table that again is about
 	again []uint64 // by number of a name in of: its number here, and 1; 0: it has none yet
 }
 
 func (w *placementsWriter) add(p *Placement) error {
-	fresh, err := w.begin()
+	fresh, err := w.out.begin()
 	if err != nil {
 		return err
 	}
 	if fresh {
-		w.first = appendKey(w.first[:0], p.Type, &p.ID, p.Store)
+		w.out.first = appendKey(w.out.first[:0], p.Type, &p.ID, p.Store)
 	}
-	b := append(w.block, p.ID[:]...)
+	b := append(w.out.block, p.ID[:]...)
 	b = append(b, p.Patient[:]...)
 	b = append(b, p.Digest[:]...)
 	b = append(b, byte(p.Status))
 	texts := p.texts()
 	for _, text := range texts[:named] {
-		b = binary.AppendUvarint(b, w.number(*text))
+		b = binary.AppendUvarint(b, w.out.number(*text))
 	}
 	for _, text := range texts[named:] {
 		b = blockfile.AppendText(b, *text)
 	}
 	b = binary.AppendVarint(b, p.Position)
-	w.block = binary.AppendVarint(b, p.Line)
+	w.out.block = binary.AppendVarint(b, p.Line)
 	return nil
 }
 
@@ -165,20 +165,20 @@ func (w *placementsWriter) copy(t *table, r *record) error {
 	if w.of != t {
 		w.of, w.again = t, make([]uint64, len(t.names))
 	}
-	fresh, err := w.begin()
+	fresh, err := w.out.begin()
 	if err != nil {
 		return err
 	}
 	if fresh {
-		w.first = appendKey(w.first[:0], t.names[r.numbers[0]], (*stage.ID)(r.fixed), t.names[r.numbers[1]])
+		w.out.first = appendKey(w.out.first[:0], t.names[r.numbers[0]], (*stage.ID)(r.fixed), t.names[r.numbers[1]])
 	}
-	b := append(w.block, r.fixed...)
+	b := append(w.out.block, r.fixed...)
 	for _, n := range r.numbers {
 		if w.again[n] == 0 {
-			w.again[n] = w.number(t.names[n]) + 1
+			w.again[n] = w.out.number(t.names[n]) + 1
 		}
 		b = binary.AppendUvarint(b, w.again[n]-1)
 	}
-	w.block = append(b, r.rest...)
+	w.out.block = append(b, r.rest...)
 	return nil
 }
