@@ -119,6 +119,20 @@ func TestForgery(t *testing.T) {
 	}
 }
 
+// A merge names damage also of the file that it keeps.
+func TestMergeReadsWhatItKeeps(t *testing.T) {
+	place := newMemory()
+	h := homeIn(t, place)
+	s := merge(t, open(t, h, Known{}), "run-1", placementsOf("run-1", 0, 2000))
+	name := s.manifest.Patients.Name
+	place.files[name] = slices.Clone(place.files[name])
+	place.files[name][len(place.files[name])/2] ^= 1
+	s = open(t, h, s.Known()) // its ends are whole
+	if _, err := s.Merge(t.Context(), "run-2", nil, sequence(placementsOf("run-2", 0, 2000))); !isDamage(err) {
+		t.Error(err)
+	}
+}
+
 // faultPlace fails at one step, once or for good, before or after the step had its effect.
 type faultPlace struct {
 	*memory

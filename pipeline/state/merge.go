@@ -135,7 +135,7 @@ func (w *writing) placements(ctx context.Context, fill func(*placementsWriter) e
 }
 
 // patients writes the file of patients: the old one (nil: none) with the changes of owners put over it. Without a change
-// the old one stays.
+// the old one stays; it is read all the same, since damage to it is to be found now, and not when a patient is sought.
 func (w *writing) patients(ctx context.Context, old *table, owners *stage.Sorter) (err error) {
 	m := w.manifest
 	if m.Patients.Name != "" {
@@ -148,7 +148,7 @@ func (w *writing) patients(ctx context.Context, old *table, owners *stage.Sorter
 			break
 		}
 		if !changed {
-			return nil
+			return old.scan("", func(int, []byte) error { return nil })
 		}
 	}
 	count := int64(0)
