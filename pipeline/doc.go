@@ -11,6 +11,7 @@
 //	crosscheck.go over all ids of the run: second records, references to nothing; what falls out is excluded by name
 //	load.go       batches → target, level by level; outcomes
 //	merge.go      outcomes → the state of the target
+//	vanish.go     what is in the target and no record makes any more is named, and dealt with as the plan says
 //	verify.go     everything loaded is read back and compared; what is there and not ours to expect is named
 //	account.go    refusals become discrepancies, gates are held against the account
 //

@@ -197,7 +197,8 @@ func (l *Ledger) Reopen(ctx context.Context, run string) error {
 			return err
 		}
 		for _, statement := range []string{
-			"DELETE FROM discrepancies WHERE run = ?",
+			// What vanished was found by holding the source against the state, not by reading back.
+			"DELETE FROM discrepancies WHERE run = ? AND kind NOT IN ('vanished', 'rekeyed')",
 			"DELETE FROM verified_counts WHERE run = ?",
 			"DELETE FROM normalised_counts WHERE run = ?",
 			"DELETE FROM gates WHERE run = ?",

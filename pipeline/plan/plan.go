@@ -37,6 +37,7 @@ type Plan struct {
 	Ledger    string // path of the SQLite file
 	Stage     string // folder
 	Live      time.Time
+	Vanished  string             // what becomes of what the source no longer has: one of the Vanished constants
 	Unused    map[string]string  // tables no mapping reads, with the reason
 	Constants []mapping.Constant // in place of the packs' own
 
@@ -79,10 +80,17 @@ type Limit struct {
 	Share bool
 }
 
+// What a plan may say of resources that are in the target, and that no record of the source makes any more.
+const (
+	VanishedReport = "report" // name them, and leave them as they are
+	VanishedDelete = "delete" // delete them, unless somebody has changed them
+	VanishedMark   = "mark"   // say in them that they were entered in error, or tag them where the type cannot say so
+)
+
 // Deliveries, policies and gates that a plan may name.
 var (
 	deliveries = []string{DeliverIdentified, DeliverSplit, DeliverSealed, DeliverDeidentified}
-	gateNames  = []string{"refused", "rejected", "missing", "different", "unexpected", "in-doubt", "held", "not-compared", "unmapped-codes", "findings"}
+	gateNames  = []string{"refused", "rejected", "missing", "different", "unexpected", "vanished", "in-doubt", "held", "not-compared", "unmapped-codes", "findings"}
 )
 
 var (
@@ -263,6 +271,7 @@ func (r *reader) root(root *yaml.Node) {
 		"stage":         at("stage", func(n *yaml.Node) { p.Stage = r.stage(n) }),
 		"unused-tables": at("unused-tables", r.unused),
 		"live":          at("live", r.live),
+		"vanished":      at("vanished", func(n *yaml.Node) { p.Vanished = r.word(n, "vanished", VanishedReport, VanishedDelete, VanishedMark) }),
 		"constants":     at("constants", r.constants),
 	})
 	for _, name := range []string{"migration", "sources", "mappings", "phi"} {
@@ -275,6 +284,9 @@ func (r *reader) root(root *yaml.Node) {
 	}
 	if p.Stage == "" {
 		p.Stage = filepath.Join(p.Dir, ".chartlift", "stage")
+	}
+	if p.Vanished == "" {
+		p.Vanished = VanishedReport
 	}
 	if len(p.Waves) == 0 {
 		p.Waves = []Wave{{Name: "main"}}

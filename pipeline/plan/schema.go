@@ -116,6 +116,7 @@ func planSchema() mapping.Schema {
 		"ledger":        help(text, "sqlite:PATH"),
 		"stage":         text,
 		"live":          text,
+		"vanished":      help(words(VanishedReport, VanishedDelete, VanishedMark), "What becomes of resources in the target that the source no longer has."),
 		"unused-tables": help(named(text), "Tables, or patterns such as log_*, that no mapping reads, each with a reason."),
 		"constants":     help(object{"type": "object"}, "Values in place of the packs' own constants."),
 	})

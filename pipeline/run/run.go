@@ -251,7 +251,7 @@ func (e *execution) stations(ctx context.Context) error {
 		{"formulas", (&formulas{once: once, ledger: s.Ledger, run: e.run.ID, program: s.Program}).do},
 	}
 	if !e.options.Dry {
-		list = append(list, station{"load", e.load}, station{"verify", func(ctx context.Context) error { return e.verification(once).do(ctx) }})
+		list = append(list, station{"load", e.load}, station{"vanished", func(ctx context.Context) error { return e.vanishing(once).do(ctx) }}, station{"verify", func(ctx context.Context) error { return e.verification(once).do(ctx) }})
 	}
 	list = append(list,
 		station{"backup", (&backups{once: once, separates: s.Plan.Separates(), keys: s.Keys, log: s.Log}).do},
@@ -299,9 +299,9 @@ func (e *execution) Lookup(typ string, id stage.ID, store string) (state.Placeme
 }
 
 // merge brings the state of the target up to date with what the run has loaded.
-func (e *execution) merge(ctx context.Context) (err error) {
-	e.state, err = e.merging(e.run).into(ctx, e.state)
-	e.resolver.state.Store(e.state)
+func (e *execution) merge(ctx context.Context) error {
+	now, err := e.merging(e.run).into(ctx, e.state)
+	e.setState(now)
 	return err
 }
 
@@ -311,6 +311,18 @@ func (e *execution) merging(run ledger.Run) *merging {
 		m.names = []string{load.StoreClinical, load.StoreIdentity}
 	}
 	return m
+}
+
+func (e *execution) vanishing(once *once) *vanishing {
+	s := e.session
+	return &vanishing{once: once, ledger: s.Ledger, run: e.run, staged: s.Staged, program: s.Program, reading: e.reading, stores: e.target.Stores,
+		state: e.state, merging: e.merging(e.run), changed: e.setState, policy: s.Plan.Vanished, progress: s.Progress}
+}
+
+// setState keeps the newest state of the target.
+func (e *execution) setState(now *state.State) {
+	e.state = now
+	e.resolver.state.Store(now)
 }
 
 func (e *execution) verification(once *once) *verification {

@@ -42,6 +42,19 @@ func (w *Waves) Of(m *mapping.Mapping, patient mapping.ID) (string, bool) {
 	return wave, wave != "" && (w.only == "" || w.only == wave)
 }
 
+// Reads tells whether this run reads what belongs to a patient (zero: to none). A patient whom no other wave takes, and one
+// of whom there is no record any more, belong to the wave that takes the rest.
+func (w *Waves) Reads(patient mapping.ID) bool {
+	if patient.IsZero() || w.only == "" {
+		return true
+	}
+	wave := w.rest
+	if i, ok := w.members[patient]; ok {
+		wave = w.list[i]
+	}
+	return wave == w.only
+}
+
 // AssignWaves reads the table of the Patient mapping and asks each wave's formula, or looks into its file of keys.
 func (r *Reading) AssignWaves(ctx context.Context) error {
 	w := &Waves{only: r.options.Wave, members: map[mapping.ID]uint8{}}

@@ -24,8 +24,6 @@ type kind struct {
 	name string
 	make func(t testing.TB, d durable.FS, dir string) error
 	read func(dir string) (string, error)
-	// again makes the files anew where they are (a second try after a crash), or nil for make.
-	again func(t testing.TB, d durable.FS, dir string) error
 }
 
 func kinds(s *sealing) []kind {
@@ -40,7 +38,7 @@ func kinds(s *sealing) []kind {
 	}
 	list := []Exclusion{{"a", 0, 1}, {"a", 7, 2}, {"b", 1 << 20, 255}, {"a", 3, 1}}
 	return []kind{
-		{"batch", batch, func(dir string) (string, error) { return collect(Read(ctx, NewDisk(dir), s, info), sealedText) }, nil},
+		{"batch", batch, func(dir string) (string, error) { return collect(Read(ctx, NewDisk(dir), s, info), sealedText) }},
 		{"index", batch, func(dir string) (string, error) {
 			text, err := collect(Index(ctx, NewDisk(dir), NewScratch(dir), s, []Info{{}, info}), entryText)
 			if err != nil {
@@ -48,7 +46,7 @@ func kinds(s *sealing) []kind {
 			}
 			more, err := collect(IndexOf(ctx, NewDisk(dir), s, info), entryText)
 			return text + more, err
-		}, nil},
+		}},
 		{"segments", func(t testing.TB, d durable.FS, dir string) error {
 			for i := range 3 {
 				if err := AppendSegment(ctx, NewDiskOn(d, dir), s, "b", [][]byte{fmt.Append(nil, "outcome ", i), {}, fmt.Append(nil, "more ", i)}); err != nil {
@@ -56,13 +54,13 @@ func kinds(s *sealing) []kind {
 				}
 			}
 			return nil
-		}, func(dir string) (string, error) { return collect(Segments(ctx, NewDisk(dir), s, "b"), bytesText) }, nil},
+		}, func(dir string) (string, error) { return collect(Segments(ctx, NewDisk(dir), s, "b"), bytesText) }},
 		{"exclusions", func(t testing.TB, d durable.FS, dir string) error {
 			return WriteExclusions(ctx, NewDiskOn(d, dir), s, "run-1", list)
 		}, func(dir string) (string, error) {
 			list, err := ReadExclusions(ctx, NewDisk(dir), s, "run-1")
 			return fmt.Sprint(list), err
-		}, nil},
+		}},
 		{"quarantine", func(t testing.TB, d durable.FS, dir string) error {
 			q := NewQuarantine(NewDiskOn(d, dir), s, "q")
 			for i := range 5 {
@@ -72,7 +70,7 @@ func kinds(s *sealing) []kind {
 				}
 			}
 			return q.Close(ctx)
-		}, func(dir string) (string, error) { return collect(ReadQuarantine(ctx, NewDisk(dir), s, "q"), rowText) }, nil},
+		}, func(dir string) (string, error) { return collect(ReadQuarantine(ctx, NewDisk(dir), s, "q"), rowText) }},
 	}
 }
 

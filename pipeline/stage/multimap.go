@@ -22,7 +22,7 @@ import (
 type Multimap struct {
 	pairs []heldPair
 
-	folder *spill
+	spill  *spill
 	run    spillRun
 	f      *os.File
 	frames []multimapFrame
@@ -55,7 +55,7 @@ func (s *Sorter) Multimap() (m *Multimap, err error) {
 		s.err = errors.New("sort: the records were handed over")
 		return m, nil
 	}
-	m = &Multimap{folder: s.spill}
+	m = &Multimap{spill: s.spill}
 	w, err := s.spill.newRun()
 	if err != nil {
 		return nil, fmt.Errorf("sort: %w", err)
@@ -96,14 +96,14 @@ func (m *Multimap) Len() int64 { return m.n }
 // Close removes the temporary file and frees the memory. No reader may be used after it.
 func (m *Multimap) Close() error {
 	m.pairs = nil
-	if m.folder == nil {
+	if m.spill == nil {
 		return nil
 	}
 	var err error
 	if m.f != nil {
 		err = m.f.Close()
 	}
-	return errors.Join(err, m.folder.close())
+	return errors.Join(err, m.spill.close())
 }
 
 // MultimapReader reads a Multimap. It belongs to one goroutine and keeps the frames read last.
@@ -128,7 +128,7 @@ func (m *Multimap) NewReader() *MultimapReader { return &MultimapReader{m: m} }
 // temporary file ends the sequence with an error.
 func (r *MultimapReader) Find(key []byte) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		if r.m.folder != nil {
+		if r.m.spill != nil {
 			r.findStored(key, yield)
 			return
 		}
@@ -190,7 +190,7 @@ func (r *MultimapReader) frame(i int) ([]Pair, error) {
 
 func (r *MultimapReader) read(i int, slot *keptFrame) error {
 	m := r.m
-	reader := runReader{folder: m.folder, run: m.run, off: m.frames[i].off}
+	reader := runReader{spill: m.spill, run: m.run, off: m.frames[i].off}
 	var head [spillHead]byte
 	if _, err := m.f.ReadAt(head[:], reader.off); err != nil {
 		return err
@@ -205,7 +205,7 @@ func (r *MultimapReader) read(i int, slot *keptFrame) error {
 	if _, err := m.f.ReadAt(r.body[:n], reader.off+spillHead); err != nil {
 		return err
 	}
-	plain, err := m.folder.aead.Open(nil, nil, r.body[:n], spillData(m.run.number, uint64(i), head[:]))
+	plain, err := m.spill.aead.Open(nil, nil, r.body[:n], spillData(m.run.number, uint64(i), head[:]))
 	if err != nil {
 		return reader.damage(errSpill.Error())
 	}

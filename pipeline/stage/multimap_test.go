@@ -35,7 +35,7 @@ func TestMultimapFindsWhatWasAdded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.folder != nil {
+		if m.spill != nil {
 			spilled++
 		}
 		if m.Len() != int64(n) {

@@ -14,9 +14,8 @@ import (
 // once and whole, and never changed after that; another file may take its name. It may be used concurrently. Package
 // placetest holds what every kind of place must do.
 //
-// A name has 1 to 150 letters, digits, '.', '-' and '_', does not begin with '.' and does not end in ".tmp"; another one
-// is an error of every function, also if it is the name of the place itself (see Sub). An error that is said to wrap
-// fs.ErrNotExist does so under [errors.Is].
+// A name has 1 to 150 letters, digits, '.', '-' and '_', does not begin with '.' and does not end in ".tmp" ([CheckName]).
+// Another one is an error of every function; if it was given to Sub, of every function of that place.
 //
 // Every function that may wait for a network takes a context. That of Create also bounds the writing of the draft, and
 // that of Open the reading of the file: io.Writer and io.ReaderAt have no room for one. A disk does not look at it: a
@@ -26,10 +25,10 @@ type Place interface {
 	// Create begins a file, which nobody sees before Publish.
 	Create(ctx context.Context, name string) (Draft, error)
 
-	// Publish makes drafts of this place visible and durable, in the order given: once a file can be seen, also after a
-	// loss of power, so can all before it, whole. It takes the place of a file of the same name in one step. When it
-	// returns without an error all are durable. After an error some of the first may be visible and durable or not, the
-	// others are discarded, and nothing may be tried again with the same drafts.
+	// Publish makes drafts of this place visible, in the order given, and durable: whoever sees a file sees all before it,
+	// whole. It takes the place of a file of the same name in one step. When it returns without an error all are durable;
+	// loss of power before that leaves any of them, each whole or not at all. After an error some of the first may be
+	// visible and durable or not, the others are discarded, and nothing may be tried again with the same drafts.
 	Publish(ctx context.Context, drafts ...Draft) error
 
 	// Open opens a file. Without it the error wraps fs.ErrNotExist. A file that is open when its name is taken or removed

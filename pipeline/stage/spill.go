@@ -83,14 +83,14 @@ type spillRun struct {
 
 // runWriter writes a run.
 type runWriter struct {
-	folder *spill
-	run    spillRun
-	f      durable.File
-	raw    []byte
-	zip    []byte
-	out    []byte
-	frame  uint64
-	size   int64 // of the frames written
+	spill *spill
+	run   spillRun
+	f     durable.File
+	raw   []byte
+	zip   []byte
+	out   []byte
+	frame uint64
+	size  int64 // of the frames written
 }
 
 func (s *spill) newRun() (*runWriter, error) {
@@ -103,7 +103,7 @@ func (s *spill) newRun() (*runWriter, error) {
 	}
 	s.made = append(s.made, path)
 	s.runs++
-	return &runWriter{folder: s, run: spillRun{path, s.runs}, f: f}, nil
+	return &runWriter{spill: s, run: spillRun{path, s.runs}, f: f}, nil
 }
 
 func spillData(run, frame uint64, head []byte) []byte {
@@ -133,14 +133,14 @@ func (w *runWriter) flush(last bool) error {
 	if err != nil {
 		return err
 	}
-	w.out = binary.LittleEndian.AppendUint32(w.out[:0], uint32(len(w.zip)+w.folder.aead.Overhead()))
+	w.out = binary.LittleEndian.AppendUint32(w.out[:0], uint32(len(w.zip)+w.spill.aead.Overhead()))
 	w.out = binary.LittleEndian.AppendUint32(w.out, uint32(len(w.raw)))
 	mark := uint32(0)
 	if last {
 		mark = 1
 	}
 	w.out = binary.LittleEndian.AppendUint32(w.out, mark)
-	w.out = w.folder.aead.Seal(w.out, nil, w.zip, spillData(w.run.number, w.frame, w.out))
+	w.out = w.spill.aead.Seal(w.out, nil, w.zip, spillData(w.run.number, w.frame, w.out))
 	w.frame++
 	w.size += int64(len(w.out))
 	w.raw = w.raw[:0]
@@ -160,23 +160,23 @@ func (w *runWriter) close() (spillRun, error) {
 	return w.run, err
 }
 
-// abort gives the run up; its file is removed with the folder's others.
+// abort gives the run up; its file is removed with the others of its spill.
 func (w *runWriter) abort() { _ = w.f.Close() }
 
 // runReader reads a run. Its pairs are valid until the next call.
 type runReader struct {
-	folder *spill
-	run    spillRun
-	f      *os.File
-	r      *bufio.Reader
-	size   int64
-	off    int64
-	frame  uint64
-	last   bool
-	body   []byte
-	plain  []byte
-	raw    []byte
-	pairs  blockfile.Cursor
+	spill *spill
+	run   spillRun
+	f     *os.File
+	r     *bufio.Reader
+	size  int64
+	off   int64
+	frame uint64
+	last  bool
+	body  []byte
+	plain []byte
+	raw   []byte
+	pairs blockfile.Cursor
 }
 
 func (s *spill) open(run spillRun) (*runReader, error) {
@@ -189,7 +189,7 @@ func (s *spill) open(run spillRun) (*runReader, error) {
 		_ = f.Close()
 		return nil, err
 	}
-	return &runReader{folder: s, run: run, f: f, r: bufio.NewReaderSize(f, 4<<10), size: info.Size()}, nil
+	return &runReader{spill: s, run: run, f: f, r: bufio.NewReaderSize(f, 4<<10), size: info.Size()}, nil
 }
 
 func (r *runReader) close() { _ = r.f.Close() }
@@ -237,7 +237,7 @@ func (r *runReader) readFrame() error {
 		return blockfile.Short(name, r.off, err)
 	}
 	var err error
-	r.plain, err = r.folder.aead.Open(r.plain[:0], nil, r.body[:n], spillData(r.run.number, r.frame, head[:]))
+	r.plain, err = r.spill.aead.Open(r.plain[:0], nil, r.body[:n], spillData(r.run.number, r.frame, head[:]))
 	if err != nil {
 		return r.damage(errSpill.Error())
 	}

@@ -64,7 +64,7 @@ func (s *State) merge(ctx context.Context, run string, scratch *stage.Scratch, c
 			return nil, err
 		}
 	}
-	m := manifest{Generation: now.Generation + 1, Before: now.Digest, Patients: now.Patients, there: true}
+	m := manifest{Generation: now.Generation + 1, Before: now.Digest, Recorded: s.recorded, Patients: now.Patients, there: true}
 	w := writing{home: s.home, manifest: &m}
 	defer w.discard()
 	owners := stage.NewSorter(scratch, sortBudget)
@@ -80,7 +80,11 @@ func (s *State) merge(ctx context.Context, run string, scratch *stage.Scratch, c
 	if err := w.publish(ctx); err != nil {
 		return nil, err
 	}
-	return s.home.open(ctx, m)
+	next, err := s.home.open(ctx, m)
+	if err == nil {
+		next.recorded = s.recorded
+	}
+	return next, err
 }
 
 // writing is the writing of a generation.

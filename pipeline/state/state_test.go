@@ -522,7 +522,7 @@ func TestLost(t *testing.T) {
 	files := []map[string][]byte{{}}
 	for i := 1; i < 4; i++ {
 		run := fmt.Sprint("run-", i)
-		states = append(states, merge(t, states[i-1], run, placementsOf(run, 0, 10*i)))
+		states = append(states, merge(t, open(t, h, states[i-1].Known()), run, placementsOf(run, 0, 10*i)))
 		files = append(files, place.files(t))
 	}
 	for _, c := range []struct {
@@ -563,6 +563,26 @@ func TestLost(t *testing.T) {
 				t.Errorf("ahead: %v", s.Ahead())
 			}
 		})
+	}
+}
+
+// A process that dies after its merge, before it tells the ledger, may do so again and again.
+func TestDeathsInARow(t *testing.T) {
+	h := homeIn(t, newMemory())
+	first := merge(t, open(t, h, Known{}), "run-1", placementsOf("run-1", 0, 10))
+	older := first.Known()
+	known := merge(t, open(t, h, older), "run-2", placementsOf("run-2", 0, 20)).Known()
+	for range 3 {
+		s := open(t, h, known)
+		merge(t, s, "run-3", placementsOf("run-3", 0, 30))
+	}
+	s := open(t, h, known)
+	if !s.Ahead() || s.Generation() != known.Generation+3 || s.Len() != 30 {
+		t.Errorf("generation %d", s.Generation())
+	}
+	var lost *Lost
+	if _, err := h.Open(t.Context(), older); !errors.As(err, &lost) {
+		t.Errorf("a ledger that was put back: %v", err)
 	}
 }
 
