@@ -27,6 +27,7 @@ var kindsOfFiles = []struct {
 	{name: "exclusions", pattern: "stage/run-1/*.excluded", commands: [][]string{{"reconcile"}, {"export", "-o", "OUT"}}},
 	{name: "quarantine", pattern: "stage/run-1/*.quarantine", commands: [][]string{{"reconcile"}}, goneUnseen: true},
 	{name: "state", pattern: "stage/state/*/state.*[0-9]", commands: [][]string{{"run"}, {"reconcile"}}, named: "state"},
+	{name: "state by patient", pattern: "stage/state/*/state.*.patients", commands: [][]string{{"run"}}, named: "state"},
 	{name: "manifest", pattern: "stage/state/*/state", commands: [][]string{{"run"}, {"reconcile"}}},
 	{name: "ledger", pattern: "ledger.db", commands: [][]string{{"status"}, {"run"}, {"reconcile"}, {"report", "-o", "OUT"}}},
 	{name: "keyring", pattern: "../keys/*.keyring", commands: [][]string{{"run"}, {"reconcile"}}},

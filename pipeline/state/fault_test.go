@@ -53,15 +53,16 @@ func TestDamageIsNamed(t *testing.T) {
 	place := newMemory()
 	h := homeIn(t, place)
 	known := merge(t, open(t, h, Known{}), "run-1", placementsOf("run-1", 0, 25)).Known()
-	whole := maps.Clone(place.files)
+	whole := place.files(t)
 	draw := rand.New(rand.NewPCG(1, 2))
 	for name, b := range whole {
 		try := func(what string, content []byte) {
 			t.Helper()
-			place.files = maps.Clone(whole)
-			if place.files[name] = content; content == nil {
-				delete(place.files, name)
+			files := maps.Clone(whole)
+			if files[name] = content; content == nil {
+				delete(files, name)
 			}
+			place.put(t, files)
 			if _, err := text(h, known); !isDamage(err) {
 				t.Errorf("%s: %s: %v", name, what, err)
 			}
@@ -87,9 +88,9 @@ func TestForgery(t *testing.T) {
 	place := newMemory()
 	h := homeIn(t, place)
 	first := merge(t, open(t, h, Known{}), "run-1", placementsOf("run-1", 0, 25))
-	old := maps.Clone(place.files)
+	old := place.files(t)
 	second := merge(t, first, "run-2", placementsOf("run-2", 0, 12))
-	now := maps.Clone(place.files)
+	now := place.files(t)
 
 	// The manifest with another digest in it: nothing in the file is a sum that he could set right.
 	forged := maps.Clone(now)
@@ -98,7 +99,7 @@ func TestForgery(t *testing.T) {
 	swapped := maps.Clone(now)
 	swapped[second.manifest.Placements.Name] = old[first.manifest.Placements.Name]
 	for what, files := range map[string]map[string][]byte{"manifest": forged, "swapped": swapped} {
-		place.files = files
+		place.put(t, files)
 		if _, err := text(h, second.Known()); !isDamage(err) {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -106,16 +107,32 @@ func TestForgery(t *testing.T) {
 	// A file of the same name that was written with the same keys at another time: a merge that died, and was done again.
 	other := newMemory()
 	merge(t, open(t, homeIn(t, other), Known{}), "run-1", placementsOf("run-1", 0, 25))
-	place.files = maps.Clone(old)
+	mixed := maps.Clone(old)
 	name := first.manifest.Placements.Name
-	place.files[name] = other.files[name]
+	mixed[name] = other.files(t)[name]
+	place.put(t, mixed)
 	if _, err := text(h, first.Known()); !isDamage(err) {
 		t.Errorf("of another time: %v", err)
 	}
-	place.files = old
+	place.put(t, old)
 	var lost *Lost
 	if _, err := text(h, second.Known()); !errors.As(err, &lost) {
 		t.Errorf("all of another time: %v", err)
+	}
+}
+
+// A merge names damage also of the file that it keeps.
+func TestMergeReadsWhatItKeeps(t *testing.T) {
+	place := newMemory()
+	h := homeIn(t, place)
+	s := merge(t, open(t, h, Known{}), "run-1", placementsOf("run-1", 0, 2000))
+	name := s.manifest.Patients.Name
+	files := place.files(t)
+	files[name][len(files[name])/2] ^= 1
+	place.put(t, files)
+	s = open(t, h, s.Known()) // its ends are whole
+	if _, err := s.Merge(t.Context(), "run-2", nil, sequence(placementsOf("run-2", 0, 2000))); !isDamage(err) {
+		t.Error(err)
 	}
 }
 

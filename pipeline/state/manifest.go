@@ -28,6 +28,7 @@ type manifest struct {
 	Generation int64  `json:"generation"` // merges up to now; in a manifest of generation 0 no merge has ended yet
 	Digest     string `json:"digest"`
 	Before     string `json:"before,omitempty"` // the digest of the generation before
+	Recorded   Known  `json:"recorded"`         // what the ledger knew when the process that merged opened the state
 	Count      int64  `json:"count"`
 	Placements file   `json:"placements"`
 	Patients   file   `json:"patients"`

@@ -64,7 +64,7 @@ func (s *State) merge(ctx context.Context, run string, scratch *stage.Scratch, c
 			return nil, err
 		}
 	}
-	m := manifest{Generation: now.Generation + 1, Before: now.Digest, Patients: now.Patients, there: true}
+	m := manifest{Generation: now.Generation + 1, Before: now.Digest, Recorded: s.recorded, Patients: now.Patients, there: true}
 	w := writing{home: s.home, manifest: &m}
 	defer w.discard()
 	owners := stage.NewSorter(scratch, sortBudget)
@@ -80,7 +80,11 @@ func (s *State) merge(ctx context.Context, run string, scratch *stage.Scratch, c
 	if err := w.publish(ctx); err != nil {
 		return nil, err
 	}
-	return s.home.open(ctx, m)
+	next, err := s.home.open(ctx, m)
+	if err == nil {
+		next.recorded = s.recorded
+	}
+	return next, err
 }
 
 // writing is the writing of a generation.
@@ -135,7 +139,7 @@ func (w *writing) placements(ctx context.Context, fill func(*placementsWriter) e
 }
 
 // patients writes the file of patients: the old one (nil: none) with the changes of owners put over it. Without a change
-// the old one stays.
+// the old one stays; it is read all the same, since damage to it is to be found now, and not when a patient is sought.
 func (w *writing) patients(ctx context.Context, old *table, owners *stage.Sorter) (err error) {
 	m := w.manifest
 	if m.Patients.Name != "" {
@@ -148,7 +152,7 @@ func (w *writing) patients(ctx context.Context, old *table, owners *stage.Sorter
 			break
 		}
 		if !changed {
-			return nil
+			return old.scan("", func(int, []byte) error { return nil })
 		}
 	}
 	count := int64(0)

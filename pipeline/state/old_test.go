@@ -12,25 +12,33 @@ import (
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
-// oldState is the state in a folder of testdata, which the last version before this one wrote.
-func oldState(t *testing.T, name string) *memory {
+// oldState are the files of a state in a folder of testdata, which the version before this one wrote.
+func oldState(t *testing.T, name string) map[string][]byte {
 	t.Helper()
-	place := newMemory()
 	entries, err := os.ReadDir(filepath.Join("testdata", name))
 	if err != nil {
 		t.Fatal(err)
 	}
+	files := map[string][]byte{}
 	for _, e := range entries {
-		if place.files[e.Name()], err = os.ReadFile(filepath.Join("testdata", name, e.Name())); err != nil {
+		if files[e.Name()], err = os.ReadFile(filepath.Join("testdata", name, e.Name())); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return place
+	return files
+}
+
+// homeOf is a home of files.
+func homeOf(t *testing.T, files map[string][]byte) Home {
+	t.Helper()
+	place := newMemory()
+	place.put(t, files)
+	return homeIn(t, place)
 }
 
 // A state in the form of the version before is refused with a name, and read by Upgrade.
 func TestUpgrade(t *testing.T) {
-	h := homeIn(t, oldState(t, "old"))
+	h := homeOf(t, oldState(t, "old"))
 	if _, err := h.Open(t.Context(), Known{}); !errors.Is(err, ErrOldForm) {
 		t.Fatal(err)
 	}
@@ -67,7 +75,7 @@ func TestUpgrade(t *testing.T) {
 	if diff := cmp.Diff([]string{"state", "state.00000004", "state.00000004.patients"}, names); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
-	h = homeIn(t, oldState(t, "old-empty"))
+	h = homeOf(t, oldState(t, "old-empty"))
 	if err := h.Upgrade(t.Context(), nil); err != nil || open(t, h, Known{}).Len() != 0 {
 		t.Errorf("an empty one: %v", err)
 	}
@@ -81,20 +89,20 @@ func TestUpgrade(t *testing.T) {
 func TestUpgradeNamesDamage(t *testing.T) {
 	for _, name := range []string{"state", "state.00000003"} {
 		for _, at := range []int{1, 60, 200} {
-			place := oldState(t, "old")
-			place.files[name][at] ^= 4
-			h := homeIn(t, place)
+			files := oldState(t, "old")
+			files[name][at] ^= 4
+			h := homeOf(t, files)
 			if err := h.Upgrade(t.Context(), nil); !isDamage(err) {
 				t.Errorf("%s, byte %d: %v", name, at, err)
 			}
-			if len(place.files) != 2 {
-				t.Errorf("%d files", len(place.files))
+			if names, _ := h.Place.List(t.Context(), ""); len(names) != 2 {
+				t.Errorf("files: %v", names)
 			}
 		}
 	}
-	place := oldState(t, "old")
-	delete(place.files, "state.00000003")
-	if err := homeIn(t, place).Upgrade(t.Context(), nil); !isDamage(err) || !errors.Is(err, os.ErrNotExist) {
+	files := oldState(t, "old")
+	delete(files, "state.00000003")
+	if err := homeOf(t, files).Upgrade(t.Context(), nil); !isDamage(err) || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing: %v", err)
 	}
 }

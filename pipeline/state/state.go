@@ -33,8 +33,8 @@ func (h Home) key(file string) (cipher.AEAD, error) {
 
 // Known is what the ledger has recorded of a state after a merge ([State.Known]). Zero: it has recorded none.
 type Known struct {
-	Generation int64
-	Digest     string
+	Generation int64  `json:"generation"`
+	Digest     string `json:"digest"`
 }
 
 // Lost is the error of a state that is not the one which the ledger knows: it is missing, older, or of another history.
@@ -65,6 +65,7 @@ type State struct {
 	home     Home
 	manifest manifest
 	ahead    bool
+	recorded Known // what the ledger knew when this process opened the state
 
 	placements *table // nil if there are none
 	patients   *table
@@ -80,9 +81,9 @@ const heldBlocks = 512
 // Open opens the state of a target. Where there is none, and known is zero, it is empty. What is wrong with the manifest,
 // or with the ends of the files, is a [*stage.Damage] now; what is wrong in between is one when it is read.
 //
-// A state that is not what is known is a [*Lost]. One that is ahead of it by one merge is not: the process that merged
-// died, or has not come to tell the ledger yet. [State.Ahead] says so, and the caller records [State.Known] before it
-// merges again. Where the ledger knows none any state is taken.
+// A state that is not what is known is a [*Lost]. One that is ahead of it by one merge is not, nor by more of which the
+// ledger has not been told at all: the process that merged died, or has not come to tell the ledger yet. [State.Ahead]
+// says so. Where the ledger knows none any state is taken.
 func (h Home) Open(ctx context.Context, known Known) (*State, error) {
 	m, err := h.readManifest(ctx)
 	if err != nil {
@@ -111,7 +112,7 @@ func (h Home) Open(ctx context.Context, known Known) (*State, error) {
 // of marks a state that is ahead of what is known.
 func (s *State) of(known Known) *State {
 	if s != nil {
-		s.ahead = s.manifest.Generation > known.Generation
+		s.ahead, s.recorded = s.manifest.Generation > known.Generation, known
 	}
 	return s
 }
@@ -119,7 +120,8 @@ func (s *State) of(known Known) *State {
 // follows holds a manifest against what the ledger knows.
 func (h Home) follows(m manifest, known Known) error {
 	switch {
-	case known == Known{}, m.known() == known, m.Generation == known.Generation+1 && m.Before == known.Digest:
+	case known == Known{}, m.known() == known, m.there && m.Recorded == known,
+		m.Generation == known.Generation+1 && m.Before == known.Digest:
 		return nil
 	}
 	lost := &Lost{Target: h.Target, Wanted: known}

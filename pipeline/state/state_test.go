@@ -1,12 +1,11 @@
 package state
 
 import (
-	"bytes"
 	"context"
 	"crypto/cipher"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"iter"
 	"maps"
 	"os"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/stage"
+	"github.com/chartlift/chartlift/pipeline/stage/placetest"
 )
 
 var testKeys = sync.OnceValues(func() (*phi.Keyring, error) {
@@ -50,61 +50,44 @@ func keys(t failer) Keys {
 	return k
 }
 
-// memory is a place in memory.
-type memory struct {
-	stage.Place // nil: what is not below is not used
-	mu          sync.Mutex
-	files       map[string][]byte
-}
+// memory is a place in memory whose files can be looked at and put back.
+type memory struct{ stage.Place }
 
-func newMemory() *memory { return &memory{files: map[string][]byte{}} }
+func newMemory() *memory { return &memory{placetest.NewMemory()} }
 
-type memoryDraft struct {
-	bytes.Buffer
-	name string
-}
-
-func (*memoryDraft) Discard() {}
-
-type memoryFile struct{ *bytes.Reader }
-
-func (memoryFile) Close() error { return nil }
-
-func (m *memory) Create(_ context.Context, name string) (stage.Draft, error) {
-	return &memoryDraft{name: name}, stage.CheckName(name)
-}
-
-func (m *memory) Publish(_ context.Context, drafts ...stage.Draft) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, d := range drafts {
-		d := d.(*memoryDraft)
-		m.files[d.name] = bytes.Clone(d.Bytes())
+// files are copies of the files.
+func (m *memory) files(t failer) map[string][]byte {
+	t.Helper()
+	names, err := m.List(context.Background(), "")
+	if err != nil {
+		t.Fatal(err)
 	}
-	return nil
-}
-
-func (m *memory) Open(_ context.Context, name string) (stage.File, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	b, ok := m.files[name]
-	if !ok {
-		return nil, fmt.Errorf("open %s: %w", name, fs.ErrNotExist)
+	files := map[string][]byte{}
+	for _, name := range names {
+		f, err := m.Open(context.Background(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files[name], err = io.ReadAll(io.NewSectionReader(f, 0, f.Size())); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return memoryFile{bytes.NewReader(b)}, nil
+	return files
 }
 
-func (m *memory) List(_ context.Context, prefix string) ([]string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(m.files)), func(name string) bool { return !strings.HasPrefix(name, prefix) }), nil
-}
-
-func (m *memory) Remove(_ context.Context, name string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.files, name)
-	return nil
+// put makes the place one with these files and no others. What is open goes on reading what it was opened on.
+func (m *memory) put(t failer, files map[string][]byte) {
+	t.Helper()
+	m.Place = placetest.NewMemory()
+	for name, content := range files {
+		err := stage.WriteFile(context.Background(), m.Place, name, func(w io.Writer) error {
+			_, err := w.Write(content)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func homeIn(t failer, place stage.Place) Home {
@@ -539,8 +522,8 @@ func TestLost(t *testing.T) {
 	files := []map[string][]byte{{}}
 	for i := 1; i < 4; i++ {
 		run := fmt.Sprint("run-", i)
-		states = append(states, merge(t, states[i-1], run, placementsOf(run, 0, 10*i)))
-		files = append(files, maps.Clone(place.files))
+		states = append(states, merge(t, open(t, h, states[i-1].Known()), run, placementsOf(run, 0, 10*i)))
+		files = append(files, place.files(t))
 	}
 	for _, c := range []struct {
 		name  string
@@ -560,7 +543,7 @@ func TestLost(t *testing.T) {
 		{"after another content", 3, Known{2, states[1].Digest()}, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			place.files = maps.Clone(files[c.files])
+			place.put(t, files[c.files])
 			s, err := h.Open(t.Context(), c.known)
 			var lost *Lost
 			if errors.As(err, &lost) != c.lost || c.lost != (err != nil) {
@@ -580,6 +563,26 @@ func TestLost(t *testing.T) {
 				t.Errorf("ahead: %v", s.Ahead())
 			}
 		})
+	}
+}
+
+// A process that dies after its merge, before it tells the ledger, may do so again and again.
+func TestDeathsInARow(t *testing.T) {
+	h := homeIn(t, newMemory())
+	first := merge(t, open(t, h, Known{}), "run-1", placementsOf("run-1", 0, 10))
+	older := first.Known()
+	known := merge(t, open(t, h, older), "run-2", placementsOf("run-2", 0, 20)).Known()
+	for range 3 {
+		s := open(t, h, known)
+		merge(t, s, "run-3", placementsOf("run-3", 0, 30))
+	}
+	s := open(t, h, known)
+	if !s.Ahead() || s.Generation() != known.Generation+3 || s.Len() != 30 {
+		t.Errorf("generation %d", s.Generation())
+	}
+	var lost *Lost
+	if _, err := h.Open(t.Context(), older); !errors.As(err, &lost) {
+		t.Errorf("a ledger that was put back: %v", err)
 	}
 }
 
