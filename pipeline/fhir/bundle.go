@@ -39,7 +39,7 @@ type Response struct {
 	Location     string  // Patient/x/_history/3
 	ETag         string  // W/"3"
 	LastModified string  // an instant
-	Issues       []Issue // of the outcome, as [ReadOutcome]
+	Issues       []Issue // of the outcome, as [OutcomeIssues] returns them
 }
 
 // Target is what the location names: type, id and version, "" for what it does not.

@@ -75,7 +75,8 @@ func TestFormsAreThePatterns(t *testing.T) {
 					t.Fatalf("%q: valid is %v, the pattern says %v", s, got, matched)
 				}
 			})
-			if counts[true] == 0 || counts[false] == 0 && name != "markdown" {
+			drawn := counts[true] + counts[false] // -short draws too few for both sides to be sure
+			if drawn >= 100 && (counts[true] == 0 || counts[false] == 0 && name != "markdown") {
 				t.Errorf("only one side was tried: %v", counts)
 			}
 		})

@@ -1,11 +1,6 @@
 package report
 
-import (
-	"maps"
-	"slices"
-
-	"github.com/chartlift/chartlift/pipeline/ledger"
-)
+import "github.com/chartlift/chartlift/pipeline/ledger"
 
 // Explanation says in plain words what a code means and what to do about it.
 type Explanation struct {
@@ -32,9 +27,6 @@ func Explained(code string) bool {
 	_, ok := catalogue[code]
 	return ok
 }
-
-// Codes lists the codes of the catalogue, sorted.
-func Codes() []string { return slices.Sorted(maps.Keys(catalogue)) }
 
 const (
 	mendSource  = "Correct the cell in the source, or name the mending in the mapping; then run again."

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/chartlift/chartlift/pipeline/internal/charset"
 	"github.com/chartlift/chartlift/pipeline/internal/packed"
 )
 
@@ -76,9 +75,6 @@ type Field struct {
 	Start  int // the place of its first character in the line, from 1
 	Length int // in characters (code points), not bytes
 }
-
-// Encodings lists the names that Options.Encoding takes. Upper case, blanks, `-` and `_` do not matter in them.
-func Encodings() []string { return charset.Names() }
 
 // Character reads a character of the dialect as a plan writes it: itself, or one of the names tab, space, backslash,
 // \t, none (which is NoQuote).
