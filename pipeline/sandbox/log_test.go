@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // content is everything that a sandbox holds, every version.
@@ -126,7 +127,7 @@ func TestTornAndDamagedStores(t *testing.T) {
 		defer s.Close()
 		return content(t, s), nil
 	}
-	for cut := range whole {
+	for _, cut := range sharedtest.Drawn(t, len(whole), 40) {
 		want := states[0]
 		for i, end := range ends {
 			if int64(cut) >= end {
@@ -138,7 +139,7 @@ func TestTornAndDamagedStores(t *testing.T) {
 		}
 	}
 	last := ends[len(ends)-2]
-	for at := range whole {
+	for _, at := range sharedtest.Drawn(t, len(whole), 40) {
 		flipped := bytes.Clone(whole)
 		flipped[at] ^= 0x10
 		got, err := try(flipped)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 	"pgregory.net/rapid"
 )
 
@@ -155,10 +156,10 @@ func TestDamageIsNamed(t *testing.T) {
 						t.Errorf("%s %s at %d: not noticed", name, what, at)
 					}
 				}
-				for n := range good {
+				for _, n := range sharedtest.Drawn(t, len(good), 60) {
 					try("cut", n, good[:n])
 					for bit := range 8 {
-						if testing.Short() && bit != n%8 {
+						if !sharedtest.Sweeps() && bit != n%8 {
 							continue
 						}
 						bad := append([]byte(nil), good...)

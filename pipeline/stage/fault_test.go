@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // faultDisk fails at one step, and then behaves as one of three disasters does.
@@ -210,13 +213,13 @@ func TestEveryStepMayFail(t *testing.T) {
 	for _, k := range append(all, merge, compact, plain) {
 		for after, name := range []string{"once", "killed", "power loss"} {
 			t.Run(k.name+" "+name, func(t *testing.T) {
-				for at, more := 1, true; more; at++ {
-					if at > 500 {
-						t.Fatal("no end of steps")
-					}
+				steps := stepsOf(t, k, first[k.name])
+				for _, i := range sharedtest.Drawn(t, steps+1, 6) { // the last one is without a fault
 					for undone := 0; ; undone++ {
-						var again bool
-						more, again = failAt(t, k, first[k.name], at, disaster(after), undone)
+						more, again := failAt(t, k, first[k.name], i+1, disaster(after), undone)
+						if more != (i < steps) {
+							t.Errorf("step %d of %d: there was such a step: %t", i+1, steps, more)
+						}
 						if !again {
 							break
 						}
@@ -225,6 +228,22 @@ func TestEveryStepMayFail(t *testing.T) {
 			})
 		}
 	}
+}
+
+// stepsOf counts the steps of making the kind.
+func stepsOf(t *testing.T, k kind, before func(testing.TB, disk, string) error) int {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "new")
+	if before != nil {
+		if err := before(t, osDisk{}, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := &faultDisk{at: math.MaxInt}
+	if err := k.make(t, d, dir); err != nil {
+		t.Fatal(err)
+	}
+	return d.steps
 }
 
 // failAt lets step at fail. It answers whether there was such a step, and whether there is more to be undone.
