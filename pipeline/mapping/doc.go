@@ -223,6 +223,9 @@
 // lookup('list_options', 'list_id', 'sex', 'option_id', SEX).title. Nothing found is empty; several rows where one value
 // is wanted are refused, since none is picked in silence. A blank value finds nothing.
 //
+// The source row that is sealed with a resource holds the joined rows under their name, and under `lookup()` those that
+// its formulas found, by table: all that the resource was made of.
+//
 // Both read the table as it is, without the renaming of its own mapping; a name in a formula over such a row is looked
 // for in the row first, then among the columns of the record. Columns left behind on purpose are listed under `unused:`
 // as table.column, or table.* for all the rest of a table.
