@@ -42,7 +42,7 @@ func TestOutcomeRoundTrip(t *testing.T) {
 		t.Errorf("read (-want +got)\n%s", diff)
 	}
 	if _, err := AppendDocument(nil, func() {}); err == nil {
-		t.Errorf("something that is no document was written")
+		t.Errorf("something that is not a document was written")
 	}
 }
 

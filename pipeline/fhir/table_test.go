@@ -60,7 +60,7 @@ func TestTypes(t *testing.T) {
 		}
 	}
 	if q := Lookup("SimpleQuantity"); q == nil || !q.Is("Quantity") {
-		t.Errorf("SimpleQuantity is no Quantity")
+		t.Errorf("SimpleQuantity is not a Quantity")
 	}
 }
 

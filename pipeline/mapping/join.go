@@ -67,7 +67,7 @@ func (x *With) Key(dst []byte, m *Mapping, r *extract.Record) (key []byte, ok bo
 	return dst, ok
 }
 
-// Finder answers the records of an index under a key, in source order; none is no error. A worker has its own.
+// Finder returns the records of an index under a key, in source order; none is not an error. A worker has its own.
 type Finder interface {
 	Find(x *Index, key []byte) ([]Row, error)
 }
@@ -253,7 +253,7 @@ func withKeys() []keySpec[*withReader] {
 	return []keySpec[*withReader]{
 		{"table", "text", "The table whose rows are the children.", func(r *withReader, v *yaml.Node) { r.with.table = textAt{r.text(v, "table"), v} }},
 		{"on", "reasons", "Columns of the child, each with the column of the record that it must equal.", func(r *withReader, v *yaml.Node) { r.with.on = r.rules(v, "on") }},
-		{"orphans", "text", "Why rows that join nothing are no finding.", func(r *withReader, v *yaml.Node) { r.with.orphans = r.text(v, "orphans") }},
+		{"orphans", "text", "Why rows that join nothing are not a finding.", func(r *withReader, v *yaml.Node) { r.with.orphans = r.text(v, "orphans") }},
 	}
 }
 

@@ -134,7 +134,7 @@ func TestHostile(t *testing.T) {
 // withoutNotes compares issues; what is not checked is another matter.
 var sameIssues = cmpopts.EquateEmpty()
 
-// TestCheckerForgets: a Checker that judged all the examples judges each as a fresh one does, in any order.
+// TestCheckerForgets: a Checker that checked all the examples checks each as a fresh one does, in any order.
 func TestCheckerForgets(t *testing.T) {
 	p, files := usCore(t, "6.1.0")
 	maps.Copy(files, examples(t))
@@ -156,7 +156,7 @@ func TestCheckerForgets(t *testing.T) {
 	}
 }
 
-// TestSharedValidator: goroutines on one Validator, which compiles while they judge, get what one alone gets.
+// TestSharedValidator: goroutines on one Validator, which compiles while they check, get what one alone gets.
 func TestSharedValidator(t *testing.T) {
 	p, files := usCore(t, "6.1.0")
 	alone := validator(p).Checker()

@@ -134,7 +134,7 @@ func (o *Options) complete() []error {
 		case c.r <= 0 || c.r >= utf8.RuneSelf || c.r == '\r' || c.r == '\n':
 			fault("the %s must be one ASCII character and no line end", c.what)
 		case c.r >= '0' && c.r <= '9' || c.r >= 'a' && c.r <= 'z' || c.r >= 'A' && c.r <= 'Z':
-			fault("the %s must be no letter or digit", c.what)
+			fault("the %s must not be a letter or digit", c.what)
 		case taken[c.r] == "quote" && c.what == "escape":
 			fault("quote and escape are the same character; a quote is escaped by doubling it, without this option")
 		case taken[c.r] != "":
