@@ -293,7 +293,9 @@ func TestKilledAtEachPoint(t *testing.T) {
 		t.Skip("about a hundred processes are run and killed")
 	}
 	reference := runUnbroken(t, newRiverside(t))
-	for _, point := range slices.Concat(run.CrashPoints(), again) {
+	points := slices.Concat(run.CrashPoints(), again)
+	for _, i := range sharedtest.Drawn(t, len(points), 16) {
+		point := points[i]
 		t.Run(strings.NewReplacer(": ", "/", " ", "-").Replace(point), func(t *testing.T) {
 			t.Parallel()
 			h := newRiverside(t)
@@ -381,10 +383,13 @@ func (h *hospital) leavesNoHalves() {
 	}
 }
 
-// TestKilledAtRandom kills at random moments: a few runs of the small hospital, or as many as CHARTLIFT_KILLS says of a
-// real export.
+// TestKilledAtRandom kills at random moments: a few runs of the small hospital, more of them in a sweep, or as many as
+// CHARTLIFT_KILLS says of a real export.
 func TestKilledAtRandom(t *testing.T) {
-	n, make := 3, newRiverside
+	n, make := 2, newRiverside
+	if sharedtest.Sweeps() {
+		n = 20
+	}
 	if text := os.Getenv(killsVariable); text != "" {
 		var err error
 		if n, err = strconv.Atoi(text); err != nil {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // A byte flipped or a tail cut in each kind of durable file: the next command that needs it names the file and refuses,
@@ -57,33 +59,33 @@ func TestDamageIsNamed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, d := range damages(int64(len(readFile(t, filepath.Join(h.dir, file))))) {
+			list := damages(int64(len(readFile(t, filepath.Join(h.dir, file)))))
+			for _, i := range sharedtest.Drawn(t, len(list)*len(kind.commands), 4) {
+				d, command := list[i/len(kind.commands)], kind.commands[i%len(kind.commands)]
 				if d.gone && kind.goneUnseen {
 					continue
 				}
-				for _, command := range kind.commands {
-					copied := h.copied(t)
-					d.do(t, filepath.Join(copied.dir, file))
-					args := append(slices.Clone(command), "--quiet")
-					for i, a := range args {
-						if a == "OUT" {
-							args[i] = filepath.Join(copied.dir, "out")
-						}
+				copied := h.copied(t)
+				d.do(t, filepath.Join(copied.dir, file))
+				args := append(slices.Clone(command), "--quiet")
+				for i, a := range args {
+					if a == "OUT" {
+						args[i] = filepath.Join(copied.dir, "out")
 					}
-					code, stdout, stderr := copied.command(args...)
-					name := kind.named
-					if name == "" {
-						name = filepath.Base(file)
-					}
-					if !strings.Contains(stderr, name) {
-						t.Errorf("%s, %s: the message does not name %s: exit %d\n%s", d.name, command[0], name, code, stderr)
-					}
-					if refused := code == exitFailed || code == exitUsage; !refused && !(kind.tornMended && d.torn) {
-						t.Errorf("%s, %s: exit %d\n%s%s", d.name, command[0], code, stdout, stderr)
-					}
-					if left, err := filepath.Glob(filepath.Join(copied.dir, "out", "*")); err != nil || len(left) > 0 && code != exitDone {
-						t.Errorf("%s, %s: files are left of an export that failed: %v %v", d.name, command[0], left, err)
-					}
+				}
+				code, stdout, stderr := copied.command(args...)
+				name := kind.named
+				if name == "" {
+					name = filepath.Base(file)
+				}
+				if !strings.Contains(stderr, name) {
+					t.Errorf("%s, %s: the message does not name %s: exit %d\n%s", d.name, command[0], name, code, stderr)
+				}
+				if refused := code == exitFailed || code == exitUsage; !refused && !(kind.tornMended && d.torn) {
+					t.Errorf("%s, %s: exit %d\n%s%s", d.name, command[0], code, stdout, stderr)
+				}
+				if left, err := filepath.Glob(filepath.Join(copied.dir, "out", "*")); err != nil || len(left) > 0 && code != exitDone {
+					t.Errorf("%s, %s: files are left of an export that failed: %v %v", d.name, command[0], left, err)
 				}
 			}
 		})

@@ -1,8 +1,6 @@
 package report
 
 import (
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/ledger"
@@ -41,9 +39,6 @@ func Explained(code string) bool {
 	return ok
 }
 
-// Codes lists the codes of the catalogue, sorted.
-func Codes() []string { return slices.Sorted(maps.Keys(catalogue)) }
-
 const (
 	mendSource  = "Correct the cell in the source, or name the mending in the mapping; then run again."
 	mendFile    = "Ask for a new export of this file, or correct the named lines; then run again."
@@ -59,7 +54,7 @@ var catalogue = map[string]Explanation{
 	"quote-after-blank":  {"Blank before a quotation mark", "A field begins with blanks and then a quotation mark, so it is unclear whether the field is quoted.", mendFile},
 	"text-after-quote":   {"Text after a closing quotation mark", "There is text between the closing quotation mark of a field and the next delimiter.", mendFile},
 	"unterminated-quote": {"Quotation mark never closed", "A quotation mark opens and never closes, so the rest of the file could be swallowed.", mendFile},
-	"nul-byte":           {"NUL character", "The record contains a NUL character, which is no text. The file is probably damaged.", mendFile},
+	"nul-byte":           {"NUL character", "The record contains a NUL character, which is not text. The file is probably damaged.", mendFile},
 	"invalid-encoding":   {"Wrong character encoding", "The record contains bytes that mean nothing in the declared encoding. They were not replaced by guesswork.", "Declare the right encoding in the plan (`chartlift profile` suggests one), or ask for a new export."},
 	"field-too-long":     {"Field too long", "A field is longer than the limit. Often a quotation mark was lost and the field ran on.", mendFile},
 	"record-too-long":    {"Record too long", "The record is longer than the limit. Often a quotation mark was lost and the record ran on.", mendFile},

@@ -1,6 +1,8 @@
 package report
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,7 +72,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("no words for %s", code)
 		}
 	}
-	for _, code := range Codes() {
+	for _, code := range slices.Sorted(maps.Keys(catalogue)) {
 		e := Explain(code)
 		if e.Title == "" || !strings.HasSuffix(e.Meaning, ".") || e.Action != "" && !strings.HasSuffix(e.Action, ".") {
 			t.Errorf("%s is explained as %+v", code, e)

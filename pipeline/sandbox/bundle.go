@@ -21,7 +21,7 @@ func (s *Server) bundle(body []byte, base string, full, lenient bool, struck map
 		if _, refused := parse(body); refused != nil {
 			return refused
 		}
-		return refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "the body is no Bundle", "Bundle")
+		return refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "the body is not a Bundle", "Bundle")
 	}
 	var typ r4.BundleType
 	switch in.Type {

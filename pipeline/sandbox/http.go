@@ -128,7 +128,7 @@ func (x *exchange) body() ([]byte, *answer) {
 	case "gzip":
 		unpacked, err := gzip.NewReader(io.LimitReader(in, MaxBody))
 		if err != nil {
-			return nil, refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "the body is no gzip")
+			return nil, refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "the body is not gzip")
 		}
 		in = unpacked
 	default:

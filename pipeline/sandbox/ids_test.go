@@ -112,7 +112,7 @@ func TestUndoneIDsAreGivenAgain(t *testing.T) {
 	}
 }
 
-// TestAnUndoneCreateIsFoundOnce: what a transaction entered in the indexes before it failed is no second match.
+// TestAnUndoneCreateIsFoundOnce: what a transaction entered in the indexes before it failed is not a second match.
 func TestAnUndoneCreateIsFoundOnce(t *testing.T) {
 	c := start(t, Options{})
 	observation := func(id string) string {

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/chartlift/chartlift/pipeline/internal/filelock"
 )
 
 // The store's file is a list of records, one for each change that was made whole: a resource, a batch or a transaction.
@@ -147,8 +149,10 @@ func openLog(path string, serverIDs bool, f func(change) error) (l *log, cut int
 			_ = file.Close()
 		}
 	}()
-	if err := lock(file); err != nil {
-		return nil, 0, fmt.Errorf("open the sandbox's store %s: %w", path, err)
+	if held, err := filelock.Try(file); err != nil {
+		return nil, 0, fmt.Errorf("lock the sandbox's store %s: %w", path, err)
+	} else if !held {
+		return nil, 0, fmt.Errorf("open the sandbox's store %s: another sandbox has it open", path)
 	}
 	info, err := file.Stat()
 	if err != nil {

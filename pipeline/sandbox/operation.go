@@ -139,7 +139,7 @@ func (o *operation) prepare() *answer {
 		return nil
 	}
 	if o.body == nil || o.body.Kind != fhir.Object {
-		return refuse(http.StatusBadRequest, r4.IssueTypeStructure, "the body is no resource")
+		return refuse(http.StatusBadRequest, r4.IssueTypeStructure, "the body is not a resource")
 	}
 	if o.body.ResourceType() != o.typ {
 		return refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "the resource's type is not the one of the URL", o.typ)

@@ -347,7 +347,7 @@ func (s *Server) matches(typ string, query url.Values) ([]*resource, *answer) {
 	return found, nil
 }
 
-// search answers one page of a search.
+// search returns one page of a search.
 func (s *Server) search(o *operation) *answer {
 	c, refused := s.parseCriteria(o.typ, o.query, o.lenient)
 	if refused != nil {

@@ -10,9 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/phi"
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestBatchComesBack(t *testing.T) {

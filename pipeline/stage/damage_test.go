@@ -13,10 +13,12 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
 	"github.com/chartlift/chartlift/pipeline/internal/durable"
-	"pgregory.net/rapid"
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // kind is one kind of file: how a folder with it is made, and all that can be read from it.
@@ -117,10 +119,10 @@ func TestDamageIsNamed(t *testing.T) {
 						t.Errorf("%s %s at %d: not noticed", name, what, at)
 					}
 				}
-				for n := range good {
+				for _, n := range sharedtest.Drawn(t, len(good), 60) {
 					try("cut", n, good[:n])
 					for bit := range 8 {
-						if testing.Short() && bit != n%8 {
+						if !sharedtest.Sweeps() && bit != n%8 {
 							continue
 						}
 						bad := append([]byte(nil), good...)

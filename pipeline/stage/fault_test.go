@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/internal/durable"
 	"github.com/chartlift/chartlift/pipeline/internal/durable/faulty"
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // Any step of any writer fails, once or for good: under the final names there is the whole old content or the whole new
@@ -43,13 +45,13 @@ func TestEveryStepMayFail(t *testing.T) {
 	for _, k := range append(all, compact, plain) {
 		for after, name := range []string{"once", "killed", "power loss"} {
 			t.Run(k.name+" "+name, func(t *testing.T) {
-				for at, more := 1, true; more; at++ {
-					if at > 500 {
-						t.Fatal("no end of steps")
-					}
+				steps := stepsOf(t, k, first[k.name])
+				for _, i := range sharedtest.Drawn(t, steps+1, 6) { // the last one is without a fault
 					for undone := 0; ; undone++ {
-						var again bool
-						more, again = failAt(t, k, first[k.name], at, faulty.Disaster(after), undone)
+						more, again := failAt(t, k, first[k.name], i+1, faulty.Disaster(after), undone)
+						if more != (i < steps) {
+							t.Errorf("step %d of %d: there was such a step: %t", i+1, steps, more)
+						}
 						if !again {
 							break
 						}
@@ -58,6 +60,22 @@ func TestEveryStepMayFail(t *testing.T) {
 			})
 		}
 	}
+}
+
+// stepsOf counts the steps of making the kind.
+func stepsOf(t *testing.T, k kind, before func(testing.TB, durable.FS, string) error) int {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "new")
+	if before != nil {
+		if err := before(t, durable.OS{}, dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := &faulty.Disk{At: math.MaxInt}
+	if err := k.make(t, d, dir); err != nil {
+		t.Fatal(err)
+	}
+	return d.Steps
 }
 
 // failAt lets step at fail. It returns whether there was such a step, and whether there is more to be undone.

@@ -8,8 +8,9 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
 )
 
 func TestSegments(t *testing.T) {

@@ -11,8 +11,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/chartlift/chartlift/pipeline/internal/durable/faulty"
 	"pgregory.net/rapid"
+
+	"github.com/chartlift/chartlift/pipeline/internal/durable/faulty"
 )
 
 func pairText(p Pair) string { return fmt.Sprintf("%q=%q", p.Key, p.Value) }

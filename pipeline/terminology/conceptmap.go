@@ -66,7 +66,7 @@
 // g), or a mass where the target is an amount of substance (mg/dL to mmol/L), is a fault: every number would change its
 // meaning. One that measures something else altogether (K/uL for thousands, F for Fahrenheit; UCUM reads kelvin and farad)
 // is the finding `doubtful-unit`. A text in the line's column `comment` says that it is meant so, and ends both. A text
-// that differs from its target in case alone (MG for mg) is no likeness.
+// that differs from its target in case alone (MG for mg) is not a likeness.
 //
 // # ICD-9 to ICD-10 by GEM files
 //
@@ -202,7 +202,7 @@ func asserts(relationship string) bool {
 	return relationship == "narrower" || relationship == "specializes"
 }
 
-// Lookup answers what the map says about a code, which must match exactly. It does not allocate.
+// Lookup returns what the map says about a code, which must match exactly. It does not allocate.
 //
 // ok is false for a code that the map does not list; then Unknown applies. The result is shared: read it only.
 func (m *ConceptMap) Lookup(code string) (e Entry, ok bool) {
@@ -346,7 +346,7 @@ func uriFault(uri string) string {
 	case strings.ContainsAny(uri, " \t\r\n"):
 		return "has white space in it"
 	case !strings.Contains(uri, ":"):
-		return "is no URI"
+		return "is not a URI"
 	}
 	return ""
 }

@@ -129,7 +129,7 @@ func HasError(issues []Issue) bool {
 	return slices.ContainsFunc(issues, func(x Issue) bool { return x.Severity == Error })
 }
 
-// Unchecked is something that could not be judged for want of a definition.
+// Unchecked is something that could not be checked for want of a definition.
 type Unchecked struct {
 	Kind  string // profile, extension, value set, code system, constraint, reference
 	Name  string // URL, or URL#key of a constraint
