@@ -27,6 +27,7 @@ Exit: 0 done, every gate met, nothing to review · 1 failed · 2 wrong usage, pl
 func (a *app) runCommand() *cobra.Command {
 	var o run.Options
 	var repair repairKinds
+	var rebuild bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Extract, map, seal, load, and read everything back",
@@ -43,6 +44,9 @@ left as it is. "chartlift dry-run --repair" says what would be sent.` + "\n" + e
 		Example: "  chartlift run\n  chartlift run --wave pilot\n  chartlift run --repair\n  chartlift run --json > run.json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if rebuild {
+				return a.rebuild(cmd)
+			}
 			if len(repair) > 0 {
 				return a.repair(cmd, repair, false)
 			}
@@ -52,6 +56,7 @@ left as it is. "chartlift dry-run --repair" says what would be sent.` + "\n" + e
 	cmd.Flags().StringVar(&o.Wave, "wave", "", "only the patients of this wave, and what belongs to no patient")
 	cmd.Flags().BoolVar(&o.Rejected, "rejected", false, "also try again what the target rejected")
 	repairFlag(cmd, &repair)
+	cmd.Flags().BoolVar(&rebuild, "rebuild-state", false, "make the record of what is in the target anew, out of what all runs have left, where it is lost")
 	deepFlag(cmd, &o.Deep)
 	cmd.Flags().BoolVar(&o.AcceptChange, "accept-change", false, "end an unfinished run that a change has cut off, and start a new one")
 	cmd.Flags().IntVar(&o.Workers, "workers", 0, "concurrent extractors (default: one per core)")
@@ -118,16 +123,42 @@ func (r *repairKinds) Set(text string) error {
 
 func (r *repairKinds) Type() string { return "KINDS" }
 
-// repair sends again what is missing or different, or says what it would send.
-func (a *app) repair(cmd *cobra.Command, kinds repairKinds, dry bool) error {
+// rebuild makes the state of the target anew.
+func (a *app) rebuild(cmd *cobra.Command) error {
+	if err := alone(cmd, "rebuild-state"); err != nil {
+		return err
+	}
+	s, err := a.open(cmd.Context(), plan.Keys|plan.Write)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	n, err := run.Rebuild(cmd.Context(), s)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "the state of the target is there again: %d resources. `chartlift run` goes on from it\n", n)
+	return nil
+}
+
+// alone refuses other flags beside one that reads no source.
+func alone(cmd *cobra.Command, name string) error {
 	var other []string
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if f.Name != "repair" && cmd.LocalNonPersistentFlags().Lookup(f.Name) != nil {
+		if f.Name != name && cmd.LocalNonPersistentFlags().Lookup(f.Name) != nil {
 			other = append(other, "--"+f.Name)
 		}
 	})
 	if len(other) > 0 {
-		return usagef("--repair goes by itself: it reads no source, so %s has no meaning beside it", strings.Join(other, ", "))
+		return usagef("--%s goes by itself: it reads no source, so %s has no meaning beside it", name, strings.Join(other, ", "))
+	}
+	return nil
+}
+
+// repair sends again what is missing or different, or says what it would send.
+func (a *app) repair(cmd *cobra.Command, kinds repairKinds, dry bool) error {
+	if err := alone(cmd, "repair"); err != nil {
+		return err
 	}
 	s, err := a.open(cmd.Context(), plan.Keys|plan.Write)
 	if err != nil {

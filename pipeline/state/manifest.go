@@ -107,3 +107,13 @@ func (h Home) readManifest(ctx context.Context) (m manifest, err error) {
 	m.there = true
 	return m, nil
 }
+
+// Renew begins a state anew, empty, in the place of one that is lost. Its generations go on from what the ledger knows, so
+// that the ledger takes the next one for newer. Nobody may be merging.
+func (h Home) Renew(ctx context.Context, after Known) (*State, error) {
+	m := manifest{Generation: after.Generation, Digest: emptyDigest()}
+	if err := h.writeManifest(ctx, m); err != nil {
+		return nil, err
+	}
+	return h.Open(ctx, Known{})
+}
