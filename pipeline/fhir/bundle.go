@@ -54,6 +54,9 @@ func (r Response) Version() string {
 	return version
 }
 
+// VersionETag is the ETag of a version, as If-Match has it: W/"3".
+func VersionETag(version string) string { return `W/"` + version + `"` }
+
 // ETagVersion is the version in an ETag of FHIR's: 3 in W/"3". "" for other forms.
 func ETagVersion(etag string) string {
 	v, ok := strings.CutPrefix(strings.TrimPrefix(etag, "W/"), `"`)

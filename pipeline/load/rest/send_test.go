@@ -1,4 +1,4 @@
-package load
+package rest
 
 import (
 	"context"
@@ -15,18 +15,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
 func TestSendAndReadBack(t *testing.T) {
 	b := newBench(t, func(o *Options) { o.BundleSize = 7 })
 	batch := b.sealed(30)
-	outcomes, err := b.target.Send(t.Context(), batch)
+	outcomes, err := b.target.Send(t.Context(), fresh(batch))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, o := range outcomes {
-		if want := (Outcome{Type: "Patient", ID: fmt.Sprintf("p%03d", i), Kind: Created, Version: "1", Status: 201}); o != want {
+		if want := (load.Outcome{Type: "Patient", Ours: fmt.Sprintf("p%03d", i), ID: fmt.Sprintf("p%03d", i), Kind: load.Created, Version: "1", Status: 201}); o != want {
 			t.Fatalf("outcome %d is %+v, want %+v", i, o, want)
 		}
 	}
@@ -41,18 +42,22 @@ func TestSendAndReadBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found[0].Status != Present || found[1].Status != Missing || found[2].Status != Present || found[2].ID != "p004" {
+	if found[0].Status != load.Present || found[1].Status != load.Missing || found[2].Status != load.Present || found[2].ID != "p004" {
 		t.Errorf("found %v", found)
 	}
-	if diff := cmp.Diff(string(whole), string(found[0].Body)); diff != "" {
+	sent, err := fhir.Parse(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(b.versioned(sent, 1).AppendCanonical(nil)), string(found[0].Body)); diff != "" {
 		t.Errorf("what was read back differs (-want +got):\n%s", diff)
 	}
 	text, _ := json.Marshal(found)
 	if all := fmt.Sprintf("%v %+v %#v %s %s", found, found[0], found[0], found, text); strings.Contains(all, secretName) {
 		t.Errorf("a value is printed: %s", all)
 	}
-	outcomes, err = b.target.Send(t.Context(), batch[:2])
-	if err != nil || outcomes[0].Kind != Updated || outcomes[0].Version != "2" {
+	outcomes, err = b.target.Send(t.Context(), fresh(batch[:2]))
+	if err != nil || outcomes[0].Kind != load.Updated || outcomes[0].Version != "2" {
 		t.Errorf("a second time: %+v, %v", outcomes, err)
 	}
 }
@@ -110,27 +115,27 @@ func TestEachEntryIsJudgedByItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Outcome{
-		{Kind: Created, Status: 201, Version: "1"},
-		{Kind: Rejected, Status: 422, Code: "invalid", Path: "Patient.birthDate"},
-		{Kind: Rejected, Status: 412, Code: CodeDuplicate},
-		{Kind: Rejected, Status: 404},
-		{Kind: Created, Status: 201, Version: "1"},
-		{Kind: Created, Status: 201, Version: "1"},
-		{Kind: Rejected, Status: 500, Code: "exception", Path: "Patient.name"},
-		{Kind: Rejected, Status: 201, Code: CodeMismatch},
-		{Kind: Rejected, Status: 409, Code: "conflict"},
-		{Kind: Updated, Status: 200},
-		{Kind: InDoubt, Code: CodeUnread},
-		{Kind: InDoubt, Code: CodeUnread},
-		{Kind: Rejected, Status: 403, Code: "forbidden"},
-		{Kind: Rejected, Status: 413, Code: CodeTooLarge},
-		{Kind: InDoubt, Status: 400, Code: "throttled"},
-		{Kind: Unchanged, Status: 304, Version: "4"},
-		{Kind: Created, Status: 201, Version: "1"},
+	want := []load.Outcome{
+		{Kind: load.Created, Status: 201, Version: "1"},
+		{Kind: load.Rejected, Status: 422, Code: "invalid", Path: "Patient.birthDate"},
+		{Kind: load.Rejected, Status: 412, Code: load.CodeDuplicate},
+		{Kind: load.Rejected, Status: 404},
+		{Kind: load.Created, Status: 201, Version: "1"},
+		{Kind: load.Created, Status: 201, Version: "1"},
+		{Kind: load.Rejected, Status: 500, Code: "exception", Path: "Patient.name"},
+		{Kind: load.Rejected, Status: 201, Code: load.CodeMismatch},
+		{Kind: load.Rejected, Status: 409, Code: "conflict"},
+		{Kind: load.Created, Status: 200, Version: "1"},
+		{Kind: load.InDoubt, Code: load.CodeUnread},
+		{Kind: load.InDoubt, Code: load.CodeUnread},
+		{Kind: load.Rejected, Status: 403, Code: "forbidden"},
+		{Kind: load.Rejected, Status: 413, Code: load.CodeTooLarge},
+		{Kind: load.InDoubt, Status: 400, Code: "throttled"},
+		{Kind: load.Unchanged, Status: 304, Version: "4"},
+		{Kind: load.Created, Status: 201, Version: "1"},
 	}
 	for i := range want {
-		want[i].Type, want[i].ID = "Patient", fmt.Sprintf("p%03d", i)
+		want[i].Type, want[i].Ours, want[i].ID = "Patient", fmt.Sprintf("p%03d", i), fmt.Sprintf("p%03d", i)
 	}
 	if diff := cmp.Diff(want, outcomes); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
@@ -223,7 +228,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 			return answer(w, 200, `{"resourceType":"Bundle"}`)
 		}
 		outcomes, err := b.send(2)
-		if err != nil || kinds(outcomes)["in doubt"] != 2 || outcomes[0].Code != CodeLost {
+		if err != nil || kinds(outcomes)["in doubt"] != 2 || outcomes[0].Code != load.CodeLost {
 			t.Errorf("outcomes %v, %v", outcomes, err)
 		}
 	})
@@ -235,27 +240,28 @@ func TestLostAcknowledgement(t *testing.T) {
 	b := newBench(t, nil)
 	b.broken = func(n int64) bool { return n == 1 }
 	outcomes, err := b.send(5)
-	if err != nil || kinds(outcomes)["updated"] != 5 {
+	if err != nil || kinds(outcomes)["created"] != 5 {
 		t.Fatalf("%v, %v", outcomes, err)
 	}
 	b.writtenOnce()
 }
 
-// TestLostRequest: something else stands there, so the same bytes are sent again.
+// TestLostRequest: the request is lost before the server has seen it. What is there in our last version is written over,
+// the same bytes again; what is there without our knowledge is somebody's.
 func TestLostRequest(t *testing.T) {
-	b := newBench(t, nil)
-	b.before = func(w http.ResponseWriter, _ *http.Request, n int64, _ []entry) bool { return n == 1 && hangUp(t, w) }
-	older, err := fhir.Parse([]byte(strings.Replace(patient(0), "1970", "1971", 1)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.held["Patient/p000"] = older
-	outcomes, err := b.send(1)
-	if err != nil || !outcomes[0].Kind.Stored() || b.puts["Patient/p000"] != 1 {
-		t.Fatalf("%v, %v", outcomes, err)
-	}
-	if b.held["Patient/p000"].Get("birthDate").Str() != "1970-01-02" {
-		t.Error("the older one is still there")
+	for version, want := range map[string]load.Kind{"1": load.Updated, "": load.Edited, "7": load.Edited} {
+		b := newBench(t, nil)
+		b.before = func(w http.ResponseWriter, _ *http.Request, n int64, _ []entry) bool { return n == 1 && hangUp(t, w) }
+		b.edit(strings.Replace(patient(0), "1970", "1971", 1))
+		items := fresh(b.sealed(1))
+		items[0].Version = version
+		outcomes, err := b.target.Send(t.Context(), items)
+		if err != nil || outcomes[0].Kind != want {
+			t.Fatalf("version %q: %v, %v", version, outcomes, err)
+		}
+		if year := b.held["Patient/p000"].Get("birthDate").Str()[:4]; (year == "1970") != (want == load.Updated) {
+			t.Errorf("version %q: %s is there", version, year)
+		}
 	}
 }
 
@@ -265,7 +271,7 @@ func TestLastingLossIsInDoubt(t *testing.T) {
 		return put(entries) && slices.ContainsFunc(entries, func(e entry) bool { return e.id == "p003" }) && hangUp(t, w)
 	}
 	outcomes, err := b.send(8)
-	if err != nil || kinds(outcomes)["created"] != 7 || outcomes[3].Kind != InDoubt || outcomes[3].Code != CodeLost {
+	if err != nil || kinds(outcomes)["created"] != 7 || outcomes[3].Kind != load.InDoubt || outcomes[3].Code != load.CodeLost {
 		t.Fatalf("%v, %v", outcomes, err)
 	}
 }
@@ -273,11 +279,11 @@ func TestLastingLossIsInDoubt(t *testing.T) {
 func TestResumeLooksFirst(t *testing.T) {
 	b := newBench(t, nil)
 	batch := b.sealed(6)
-	if _, err := b.target.Send(t.Context(), batch[:3]); err != nil {
+	if _, err := b.target.Send(t.Context(), fresh(batch[:3])); err != nil {
 		t.Fatal(err)
 	}
-	outcomes, err := b.target.Resume(t.Context(), batch)
-	if err != nil || kinds(outcomes)["created"] != 3 || kinds(outcomes)["updated"] != 3 {
+	outcomes, err := b.target.Resume(t.Context(), fresh(batch))
+	if err != nil || kinds(outcomes)["created"] != 6 {
 		t.Fatalf("%v, %v", outcomes, err)
 	}
 	b.writtenOnce()
@@ -296,7 +302,7 @@ func TestPoison(t *testing.T) {
 			if err != nil || kinds(outcomes)["created"] != 255 {
 				t.Fatalf("%v, %v", kinds(outcomes), err)
 			}
-			if o := outcomes[100]; o.Kind != Rejected || o.Status != status || o.Code != "invalid" || o.Path != "Patient.name" {
+			if o := outcomes[100]; o.Kind != load.Rejected || o.Status != status || o.Code != "invalid" || o.Path != "Patient.name" {
 				t.Errorf("the poisoned one: %+v", o)
 			}
 			if got := b.requests.Load(); got > 60 {
@@ -315,7 +321,7 @@ func TestTooLargeIsSplit(t *testing.T) {
 	if err != nil || kinds(outcomes)["created"]+kinds(outcomes)["rejected"] != 10 {
 		t.Fatalf("%v, %v", kinds(outcomes), err)
 	}
-	if o := outcomes[5]; o.Kind != Rejected || o.Code != CodeTooLarge {
+	if o := outcomes[5]; o.Kind != load.Rejected || o.Code != load.CodeTooLarge {
 		t.Errorf("the one that is too large alone: %+v", o)
 	}
 	b = newBench(t, func(o *Options) { o.BundleBytes = 700 })
@@ -327,7 +333,7 @@ func TestTooLargeIsSplit(t *testing.T) {
 
 func TestZeroValueIsRefused(t *testing.T) {
 	b := newBench(t, nil)
-	if _, err := b.target.Send(t.Context(), make([]phi.Sealed, 1)); !errors.Is(err, ErrNotSealed) {
+	if _, err := b.target.Send(t.Context(), fresh(make([]phi.Sealed, 1))); !errors.Is(err, load.ErrNotSealed) {
 		t.Errorf("the zero value: %v", err)
 	}
 	if outcomes, err := b.target.Send(t.Context(), nil); err != nil || len(outcomes) != 0 || b.requests.Load() != 0 {
@@ -346,7 +352,7 @@ func TestCancelled(t *testing.T) {
 		<-r.Context().Done()
 		return true
 	}
-	outcomes, err := b.target.Send(ctx, b.sealed(10))
+	outcomes, err := b.target.Send(ctx, fresh(b.sealed(10)))
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v", err)
 	}
@@ -375,7 +381,7 @@ func TestSameAsSent(t *testing.T) {
 		if err1 != nil || err2 != nil {
 			t.Fatal(err1, err2)
 		}
-		if SameAsSent(sent, got) != test.want {
+		if load.SameAsSent(sent, got) != test.want {
 			t.Errorf("%s and %s: want %t", test.sent, test.got, test.want)
 		}
 	}

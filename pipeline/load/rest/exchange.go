@@ -1,4 +1,4 @@
-package load
+package rest
 
 import (
 	"bytes"
@@ -22,41 +22,15 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/internal/crash"
+	"github.com/chartlift/chartlift/pipeline/load"
 )
-
-// Error is a request that ended the run. It says what was tried and what came back as status and code, and nothing that
-// a server said: neither its text nor the text of net/http's errors, which quote both.
-type Error struct {
-	Op     string // "send bundle", "read", "metadata"
-	Status int    // HTTP status; 0 without an answer
-	Code   string // IssueType code, or one of the transport codes: refused, reset, timeout, tls, no-such-host, lost-answer
-	Err    error  // ErrUnauthorized, ErrUnsupported, …
-}
-
-// Error returns operation, status and code.
-func (e *Error) Error() string {
-	text := e.Op
-	if e.Status != 0 {
-		text += fmt.Sprintf(": status %d", e.Status)
-	}
-	if e.Code != "" {
-		text += " (" + e.Code + ")"
-	}
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
-}
-
-// Unwrap returns the reason.
-func (e *Error) Unwrap() error { return e.Err }
 
 // connection is one base URL with the means to reach it. Safe for concurrent use.
 type connection struct {
 	base        *url.URL // without trailing slash
 	http        *http.Client
 	credentials *credentials
-	pace        *pace
+	pace        *load.Pace
 	timeout     time.Duration
 	most        int64 // bytes of an answer
 	now         func() time.Time
@@ -78,7 +52,8 @@ func newConnection(o Options) (*connection, error) {
 	}
 	client.CheckRedirect = redirects
 	client.Jar = nil
-	return &connection{base: base, http: &client, credentials: &credentials{env: o.TokenEnv, file: o.TokenFile}, pace: newPace(o),
+	pace := load.NewPace(load.PaceOptions{Parallel: o.Parallel, Patience: o.Patience, MaxWait: o.MaxWait, Now: o.Now, Wait: o.Wait, Random: o.Random})
+	return &connection{base: base, http: &client, credentials: &credentials{env: o.TokenEnv, file: o.TokenFile}, pace: pace,
 		timeout: o.Timeout, most: o.ResponseBytes, now: o.Now, log: o.Logger}, nil
 }
 
@@ -180,7 +155,7 @@ func (r *reply) reason() (code, path string) {
 	if !r.whole() {
 		return r.code, ""
 	}
-	return bodyReason(r.tree())
+	return load.Reason(r.tree())
 }
 
 // whole tells whether an answer arrived completely.
@@ -208,13 +183,13 @@ func (r *reply) throttled() bool {
 // means that the run cannot go on. A 401 is tried once more with fresh credentials.
 func (c *connection) ask(ctx context.Context, op, method, target string, body []byte, header http.Header) (*reply, error) {
 	for refreshed := false; ; {
-		started, err := c.pace.acquire(ctx)
+		started, err := c.pace.Acquire(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", op, err)
 		}
 		token, reading, err := c.credentials.get()
 		if err != nil {
-			c.pace.release(started, abandoned, -1)
+			c.pace.Release(started, load.Abandoned, -1)
 			return nil, err
 		}
 		crash.Request(op, crash.Before)
@@ -223,9 +198,9 @@ func (c *connection) ask(ctx context.Context, op, method, target string, body []
 		r.started = started
 		health, after := r.health(c.now())
 		if ctx.Err() != nil {
-			health = abandoned
+			health = load.Abandoned
 		}
-		c.pace.release(started, health, after)
+		c.pace.Release(started, health, after)
 		c.log.Debug("request", zap.String("operation", op), zap.String("method", method), zap.Int("status", r.status),
 			zap.String("code", r.code), zap.Int("bytes", len(body)), zap.Duration("took", c.now().Sub(started)))
 		switch {
@@ -240,21 +215,21 @@ func (c *connection) ask(ctx context.Context, op, method, target string, body []
 			fallthrough
 		case r.status == http.StatusUnauthorized || r.status == http.StatusForbidden && !r.throttled():
 			code, _ := r.reason()
-			return r, &Error{Op: op, Status: r.status, Code: code, Err: ErrUnauthorized}
+			return r, &load.Error{Op: op, Status: r.status, Code: code, Err: load.ErrUnauthorized}
 		}
 		return r, nil
 	}
 }
 
 // health is what the reply says to the pace.
-func (r *reply) health(now time.Time) (result, time.Duration) {
+func (r *reply) health(now time.Time) (load.Health, time.Duration) {
 	switch {
 	case r.throttled():
-		return throttled, retryAfter(r.header, now)
+		return load.Throttled, load.RetryAfter(r.header, now)
 	case !r.whole() || r.status >= 500 || r.status == http.StatusRequestTimeout:
-		return failed, -1
+		return load.Failed, -1
 	}
-	return healthy, -1
+	return load.Healthy, -1
 }
 
 // once sends the request and reads the answer, and turns every error of the network into a code.
@@ -295,7 +270,7 @@ func (c *connection) once(ctx context.Context, method, target string, body []byt
 	case err != nil:
 		r.code = transportCode(err)
 	case int64(len(r.body)) > c.most:
-		r.code = CodeUnread
+		r.code = load.CodeUnread
 	}
 	if r.code != "" {
 		r.body = nil
@@ -331,5 +306,5 @@ func transportCode(err error) string {
 		errors.As(err, &verify), errors.As(err, &alert):
 		return "tls"
 	}
-	return CodeLost
+	return load.CodeLost
 }

@@ -1,4 +1,4 @@
-package load
+package rest
 
 import (
 	"errors"
@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/load"
 )
 
 func TestCredentials(t *testing.T) {
@@ -48,7 +49,7 @@ func TestCredentials(t *testing.T) {
 			return answer(w, status, issue("security", ""))
 		}
 		outcomes, err = b.send(2)
-		if !errors.Is(err, ErrUnauthorized) || kinds(outcomes)["pending"] != 2 || b.requests.Load() > 2 {
+		if !errors.Is(err, load.ErrUnauthorized) || kinds(outcomes)["pending"] != 2 || b.requests.Load() > 2 {
 			t.Fatalf("%s: %v, %v, %d requests", name, outcomes, err, b.requests.Load())
 		}
 		if text := err.Error(); strings.Contains(text, "new") || strings.Contains(text, secretName) {
@@ -58,10 +59,10 @@ func TestCredentials(t *testing.T) {
 	// Forbidden entry by entry, all of them: the same.
 	b.before = nil
 	b.each = func(entry) string { return refusal(403, "forbidden", "") }
-	if outcomes, err := b.send(2); !errors.Is(err, ErrUnauthorized) || kinds(outcomes)["pending"] != 2 {
+	if outcomes, err := b.send(2); !errors.Is(err, load.ErrUnauthorized) || kinds(outcomes)["pending"] != 2 {
 		t.Errorf("every entry forbidden: %v, %v", outcomes, err)
 	}
-	if _, err := New(Options{Kind: KindFHIR, URL: "http://example.org/fhir", Opener: b.ring, Delivery: DeliveryIdentified, TokenFile: file}); err == nil {
+	if _, err := New(Options{Kind: load.KindFHIR, URL: "http://example.org/fhir", Opener: b.ring, Delivery: load.DeliveryIdentified, TokenFile: file}); err == nil {
 		t.Error("a token is sent unencrypted")
 	}
 }
@@ -83,7 +84,7 @@ func TestRedirects(t *testing.T) {
 		return true
 	}
 	outcomes, err := b.send(1)
-	if !errors.Is(err, ErrUnsupported) || elsewhere.Load() != 0 || outcomes[0].Kind != Pending {
+	if !errors.Is(err, load.ErrUnsupported) || elsewhere.Load() != 0 || outcomes[0].Kind != load.Pending {
 		t.Errorf("a write was redirected: %v, %v, %d", outcomes, err, elsewhere.Load())
 	}
 	if _, err := b.target.Read(t.Context(), "Patient", []string{"p000"}); err != nil {
@@ -121,7 +122,7 @@ func TestReadWithoutBatches(t *testing.T) {
 	if diff := cmp.Diff([]string{"present", "gone", "unknown", "present", "missing"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if found[2].Code != CodeMismatch || found[2].Body != nil {
+	if found[2].Code != load.CodeMismatch || found[2].Body != nil {
 		t.Errorf("somebody else: %q", found[2].Code)
 	}
 }
@@ -132,17 +133,17 @@ func TestPreflight(t *testing.T) {
 	if err != nil || !c.Batch || len(c.Lacking("Patient")) != 0 || len(c.Lacking("Group")) == 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
-	sandbox := newBench(t, func(o *Options) { o.Kind = KindSandbox })
-	if _, err := sandbox.target.Preflight(t.Context()); !errors.Is(err, ErrNotSandbox) {
+	sandbox := newBench(t, func(o *Options) { o.Kind = load.KindSandbox })
+	if _, err := sandbox.target.Preflight(t.Context()); !errors.Is(err, load.ErrNotSandbox) {
 		t.Errorf("a server that is no sandbox: %v", err)
 	}
 	outcomes, err := sandbox.send(1)
-	if !errors.Is(err, ErrNotSandbox) || outcomes[0].Kind != Pending || len(sandbox.puts) != 0 {
+	if !errors.Is(err, load.ErrNotSandbox) || outcomes[0].Kind != load.Pending || len(sandbox.puts) != 0 {
 		t.Errorf("something was sent to a server that is no sandbox: %v, %v", outcomes, err)
 	}
 	for name, body := range map[string]string{"HTML": "<html>", "R5": `{"resourceType":"CapabilityStatement","fhirVersion":"5.0.0"}`, "other": `{"resourceType":"Patient"}`} {
 		b.before = func(w http.ResponseWriter, _ *http.Request, _ int64, _ []entry) bool { return answer(w, 200, body) }
-		if _, err := b.target.Preflight(t.Context()); !errors.Is(err, ErrUnsupported) {
+		if _, err := b.target.Preflight(t.Context()); !errors.Is(err, load.ErrUnsupported) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -193,12 +194,12 @@ func TestList(t *testing.T) {
 			}
 			var got []string
 			var failed error
-			for id, err := range b.target.List(t.Context(), "Patient", "test") {
+			for listed, err := range b.target.List(t.Context(), "Patient", "test") {
 				if err != nil {
 					failed = err
 					break
 				}
-				got = append(got, id)
+				got = append(got, listed.ID)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" || (failed != nil) != test.fails {
 				t.Errorf("error %v (-want +got):\n%s", failed, diff)
@@ -209,7 +210,7 @@ func TestList(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	ring, _ := newKeys(t)
-	good := Options{Kind: KindFHIR, URL: "HTTP://Example.org:80/fhir/", Opener: ring, Delivery: DeliveryIdentified}
+	good := Options{Kind: load.KindFHIR, URL: "HTTP://Example.org:80/fhir/", Opener: ring, Delivery: load.DeliveryIdentified}
 	target, err := New(good)
 	if err != nil {
 		t.Fatal(err)

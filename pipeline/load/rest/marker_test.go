@@ -1,4 +1,4 @@
-package load
+package rest
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/load"
 )
 
 // shelf is a server that keeps what is put, and answers the first requests with faults.
@@ -49,17 +50,17 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func markerStore(t *testing.T, s *shelf) Store {
+func markerStore(t *testing.T, s *shelf) *Store {
 	t.Helper()
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	keys, _ := newKeys(t)
 	c := &clock{}
-	target, err := New(Options{Kind: KindFHIR, URL: server.URL + "/fhir", Opener: keys, Migration: "test", Delivery: DeliveryIdentified, Now: c.now, Wait: c.wait})
+	target, err := New(Options{Kind: load.KindFHIR, URL: server.URL + "/fhir", Opener: keys, Migration: "test", Delivery: load.DeliveryIdentified, Now: c.now, Wait: c.wait})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return target.Stores()[0]
+	return target
 }
 
 func TestMarkerIsWrittenAndRead(t *testing.T) {
@@ -68,7 +69,7 @@ func TestMarkerIsWrittenAndRead(t *testing.T) {
 	if _, marked, err := store.Marker(t.Context()); err != nil || marked {
 		t.Fatalf("an empty target: marked %t, %v", marked, err)
 	}
-	want := Marker{Migration: "test", Ledger: strings.Repeat("ab", 16)}
+	want := load.Marker{Migration: "test", Ledger: strings.Repeat("ab", 16)}
 	s.faults = []int{500, 503}
 	if err := store.SetMarker(t.Context(), want); err != nil {
 		t.Fatal(err)
@@ -88,16 +89,16 @@ func TestMarkerIsWrittenAndRead(t *testing.T) {
 }
 
 func TestMarkersOfTwoMigrationsLieApart(t *testing.T) {
-	if markerID("riverside") == markerID("lakeside") {
+	if load.MarkerID("riverside") == load.MarkerID("lakeside") {
 		t.Error("one id for two")
 	}
 }
 
 func TestWhatIsNoMarkerIsNotTakenForNone(t *testing.T) {
-	path := "/fhir/Basic/" + markerID("test")
+	path := "/fhir/Basic/" + load.MarkerID("test")
 	for _, body := range []string{
-		fmt.Sprintf(`{"resourceType":"Basic","id":%q}`, markerID("test")),
-		fmt.Sprintf(`{"resourceType":"Patient","id":%q}`, markerID("test")),
+		fmt.Sprintf(`{"resourceType":"Basic","id":%q}`, load.MarkerID("test")),
+		fmt.Sprintf(`{"resourceType":"Patient","id":%q}`, load.MarkerID("test")),
 		`<html>`,
 	} {
 		store := markerStore(t, &shelf{held: map[string][]byte{path: []byte(body)}})
@@ -106,10 +107,10 @@ func TestWhatIsNoMarkerIsNotTakenForNone(t *testing.T) {
 		}
 	}
 	store := markerStore(t, &shelf{held: map[string][]byte{}, faults: []int{405, 405}})
-	if _, _, err := store.Marker(t.Context()); !errors.Is(err, ErrUnsupported) {
+	if _, _, err := store.Marker(t.Context()); !errors.Is(err, load.ErrUnsupported) {
 		t.Errorf("a target without Basic: %v", err)
 	}
-	if err := store.SetMarker(t.Context(), Marker{Migration: "test", Ledger: "x"}); !errors.Is(err, ErrUnsupported) {
+	if err := store.SetMarker(t.Context(), load.Marker{Migration: "test", Ledger: "x"}); !errors.Is(err, load.ErrUnsupported) {
 		t.Errorf("a target without Basic: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package load
+package rest
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package load
+package rest
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/load"
 )
 
 // pageSize is what a search asks for on one page; a server may give less.
@@ -27,27 +28,27 @@ func digestOf(text string) (d digest16) {
 	return d
 }
 
-// List yields the ids that carry our tag; see [Target].
-func (t *restTarget) List(ctx context.Context, typ, tag string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
+// List yields what carries our tag; see [load.Lister].
+func (t *Store) List(ctx context.Context, typ, tag string) iter.Seq2[load.Listed, error] {
+	return func(yield func(load.Listed, error) bool) {
 		if !addressable(typ, "x") {
-			yield("", fmt.Errorf("list: no type of R4"))
+			yield(load.Listed{}, fmt.Errorf("list: no type of R4"))
 			return
 		}
-		t.pace.again()
+		t.pace.Again()
 		query := url.Values{"_tag": {fhir.TagSystem + "|" + tag}, "_elements": {"id,meta"}, "_count": {fmt.Sprint(pageSize)}}
 		page := t.address(typ) + "?" + query.Encode()
 		pages, ids := map[digest16]struct{}{}, map[digest16]struct{}{}
 		stale := 0
 		for page != "" {
 			if _, loop := pages[digestOf(page)]; loop {
-				yield("", listError(http.StatusOK, "a page comes twice"))
+				yield(load.Listed{}, listError(http.StatusOK, "a page comes twice"))
 				return
 			}
 			pages[digestOf(page)] = struct{}{}
 			bundle, err := t.page(ctx, page)
 			if err != nil {
-				yield("", err)
+				yield(load.Listed{}, err)
 				return
 			}
 			fresh := 0
@@ -57,11 +58,11 @@ func (t *restTarget) List(ctx context.Context, typ, tag string) iter.Seq2[string
 				}
 				resource := entry.Resource
 				if resource.ResourceType() != typ || !fhir.ValidID(resource.ID()) {
-					yield("", listError(http.StatusOK, "an entry is no "+typ))
+					yield(load.Listed{}, listError(http.StatusOK, "an entry is no "+typ))
 					return
 				}
 				if !tagged(resource, tag) {
-					yield("", listError(http.StatusOK, "an entry lacks the tag that was searched for"))
+					yield(load.Listed{}, listError(http.StatusOK, "an entry lacks the tag that was searched for"))
 					return
 				}
 				d := digestOf(resource.ID())
@@ -70,7 +71,13 @@ func (t *restTarget) List(ctx context.Context, typ, tag string) iter.Seq2[string
 				}
 				ids[d] = struct{}{}
 				fresh++
-				if !yield(strings.Clone(resource.ID()), nil) { // the id alone, not the page it is part of
+				// The ids alone are kept, not the page they are part of.
+				listed := load.Listed{ID: strings.Clone(resource.ID())}
+				listed.Ours = listed.ID
+				if t.givesIDs(typ) {
+					listed.Ours = strings.Clone(load.OurID(resource))
+				}
+				if !yield(listed, nil) {
 					return
 				}
 			}
@@ -78,11 +85,11 @@ func (t *restTarget) List(ctx context.Context, typ, tag string) iter.Seq2[string
 				stale = 0
 			}
 			if page, err = t.nextPage(page, bundle); err != nil {
-				yield("", err)
+				yield(load.Listed{}, err)
 				return
 			}
 			if page != "" && stale >= emptyPages {
-				yield("", listError(http.StatusOK, "pages bring nothing new"))
+				yield(load.Listed{}, listError(http.StatusOK, "pages bring nothing new"))
 				return
 			}
 		}
@@ -90,7 +97,7 @@ func (t *restTarget) List(ctx context.Context, typ, tag string) iter.Seq2[string
 }
 
 func listError(status int, why string) error {
-	return &Error{Op: "list", Status: status, Err: fmt.Errorf("%w: %s", ErrPaging, why)}
+	return &load.Error{Op: "list", Status: status, Err: fmt.Errorf("%w: %s", load.ErrPaging, why)}
 }
 
 // tagged tells whether the resource carries our tag. A server that does not know _tag may ignore it and answer with
@@ -109,8 +116,8 @@ func tagged(resource *fhir.Node, tag string) bool {
 }
 
 // page reads one page of a search.
-func (t *restTarget) page(ctx context.Context, address string) (*fhir.Bundle, error) {
-	last := &Error{Op: "list", Err: ErrPaging}
+func (t *Store) page(ctx context.Context, address string) (*fhir.Bundle, error) {
+	last := &load.Error{Op: "list", Err: load.ErrPaging}
 	for attempt, throttles := 1, 0; attempt <= t.attempts && throttles <= mostThrottles; attempt++ {
 		r, err := t.ask(ctx, "list", http.MethodGet, address, nil, nil)
 		if err != nil {
@@ -126,7 +133,7 @@ func (t *restTarget) page(ctx context.Context, address string) (*fhir.Bundle, er
 			if b := r.bundle("searchset"); b != nil {
 				return b, nil
 			}
-			last.Code = CodeUnread
+			last.Code = load.CodeUnread
 		default:
 			last.Code, _ = r.reason()
 			return nil, last
@@ -137,7 +144,7 @@ func (t *restTarget) page(ctx context.Context, address string) (*fhir.Bundle, er
 
 // nextPage is the address of the next page, "" at the end. It must lie on the same host, because the credentials go
 // with the request.
-func (t *restTarget) nextPage(current string, bundle *fhir.Bundle) (string, error) {
+func (t *Store) nextPage(current string, bundle *fhir.Bundle) (string, error) {
 	link := bundle.Link("next")
 	if link == "" {
 		return "", nil

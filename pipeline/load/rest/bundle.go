@@ -1,11 +1,13 @@
-package load
+package rest
 
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/load"
 )
 
 // key names one resource.
@@ -43,18 +45,18 @@ func readAnswer(entry *fhir.Entry) (a entryAnswer) {
 		return a
 	}
 	a.status, a.version = entry.Response.Status, strings.Clone(entry.Response.Version())
-	a.code, a.path = reason(entry.Response.Issues)
+	a.code, a.path = load.IssueReason(entry.Response.Issues)
 	switch resource := entry.Resource; {
 	case resource == nil:
 	case resource.ResourceType() == "OperationOutcome":
 		if a.code == "" {
-			a.code, a.path = reason(fhir.OutcomeIssues(resource))
+			a.code, a.path = load.IssueReason(fhir.OutcomeIssues(resource))
 		}
 	default:
 		a.resource = resource
 		a.named = key{resource.ResourceType(), resource.ID()}
-		if version := resource.At("meta", "versionId").Str(); fhir.ValidID(version) {
-			a.version = strings.Clone(version)
+		if version := versionOf(resource); version != "" {
+			a.version = version
 		}
 	}
 	if entry.Response.Location != "" {
@@ -84,44 +86,65 @@ const (
 // that name none may belong to any of them, and all of those are in doubt.
 func judge(answers []entryAnswer, sent []*item) []verdict {
 	mixed := false
-	for i, a := range answers {
-		if a.named != (key{}) && a.named != sent[i].key {
-			mixed = mixed || slices.ContainsFunc(sent, func(it *item) bool { return it.key == a.named })
+	for i := range answers {
+		a := &answers[i]
+		if a.named != (key{}) && !sent[i].meant(a, len(sent)) {
+			mixed = mixed || slices.ContainsFunc(sent, func(it *item) bool { return it.meant(a, len(sent)) })
 		}
 	}
 	verdicts := make([]verdict, len(answers))
 	for i := range answers {
-		verdicts[i] = judgeEntry(&answers[i], sent[i], mixed)
+		verdicts[i] = judgeEntry(&answers[i], sent[i], mixed, len(sent))
 	}
 	return verdicts
 }
 
-func judgeEntry(a *entryAnswer, it *item, mixed bool) verdict {
+// meant tells whether an answer speaks of the item, one of so many of a bundle. Where the server gave the id, the id alone
+// does not say: of several it is the tag in the resource that does.
+func (it *item) meant(a *entryAnswer, many int) bool {
+	if it.at.id != "" {
+		return a.named == it.at
+	}
+	return a.named.typ == it.at.typ && (many == 1 && a.resource == nil || load.OurID(a.resource) == it.Sealed.ID())
+}
+
+func judgeEntry(a *entryAnswer, it *item, mixed bool, many int) verdict {
 	o := &it.outcome
 	o.Status, o.Code, o.Path = a.status, a.code, a.path
 	it.definite = false
 	switch {
-	case a.named != (key{}) && a.named != it.key:
-		o.Code = CodeMismatch
+	case a.named != (key{}) && !it.meant(a, many):
+		o.Code = load.CodeMismatch
+		if it.at.id == "" && a.resource == nil && a.named.typ == it.at.typ {
+			o.Code = load.CodeUnread // it names something new, and nobody knows which of several it is
+			return doubt
+		}
 		it.elsewhere = !mixed
 		return doubt
 	case a.named == (key{}) && mixed, a.status == 0, a.status >= 300 && a.status < 400 && a.status != http.StatusNotModified:
-		o.Code = CodeUnread
+		o.Code = load.CodeUnread
 		return doubt
 	case a.status < 200:
-		o.Code = CodeUnread
+		o.Code = load.CodeUnread
 		return doubt
 	case a.status < 300, a.status == http.StatusNotModified:
-		if a.named == (key{}) && a.status != http.StatusNotModified {
-			o.Code = CodeUnread // it says yes, but not to what
+		if a.named == (key{}) && (a.status != http.StatusNotModified || it.at.id == "") || it.at.id == "" && a.status != http.StatusCreated {
+			o.Code = load.CodeUnread // it says yes, but not to what; or that something else was there under our tag
 			return doubt
 		}
-		o.Kind, o.Version, o.Code, o.Path = Updated, a.version, "", ""
+		if it.at.id == "" {
+			it.found(a.named)
+		}
+		o.Kind, o.Version, o.Code, o.Path = load.Updated, a.version, "", ""
 		switch a.status {
 		case http.StatusCreated:
-			o.Kind = Created
+			o.Kind = load.Created
 		case http.StatusNotModified:
-			o.Kind = Unchanged
+			o.Kind = load.Unchanged
+		default:
+			if o.Replaced = it.base; it.base == "" {
+				o.Replaced = versionBefore(a.version)
+			}
 		}
 		return settled
 	case a.status == http.StatusTooManyRequests, a.status == http.StatusServiceUnavailable, a.code == "throttled":
@@ -131,11 +154,24 @@ func judgeEntry(a *entryAnswer, it *item, mixed bool) verdict {
 	case a.status == http.StatusConflict, a.status == http.StatusRequestTimeout, a.status >= 500:
 		it.definite = true
 		return doubt
+	case it.base != "" && (a.status == http.StatusPreconditionFailed || a.status == http.StatusNotFound || a.status == http.StatusGone):
+		// Somebody was there since our last write, or an earlier attempt of ours has arrived: a look will tell.
+		it.definite = true
+		return doubt
 	case a.status == http.StatusPreconditionFailed:
-		o.Code = CodeDuplicate
+		o.Code = load.CodeDuplicate
 	case a.status == http.StatusRequestEntityTooLarge:
-		o.Code = CodeTooLarge
+		o.Code = load.CodeTooLarge
 	}
-	o.Kind = Rejected
+	o.Kind = load.Rejected
 	return settled
+}
+
+// versionBefore is the version before one, where a server counts its versions; "" where that cannot be told.
+func versionBefore(version string) string {
+	n, err := strconv.ParseUint(version, 10, 31)
+	if err != nil || n < 2 {
+		return ""
+	}
+	return strconv.FormatUint(n-1, 10)
 }
