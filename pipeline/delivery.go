@@ -9,6 +9,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/load"
+	"github.com/chartlift/chartlift/pipeline/load/rest"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/reconcile"
 )
@@ -22,29 +23,30 @@ const (
 )
 
 // openTarget makes the target of the plan's delivery and asks what it can do.
-func (s *Session) openTarget(ctx context.Context) (load.Target, error) {
+func (s *Session) openTarget(ctx context.Context) (*target, error) {
 	if s.Plan.Clinical == nil {
 		return nil, usagef("%s: the plan has no targets.clinical", s.Plan.File)
 	}
-	var target load.Target
+	var one server
+	var t *target
 	var err error
 	switch s.Plan.PHI.Delivery {
 	case deliverIdentified:
-		target, err = s.store(s.Plan.Clinical, load.DeliveryIdentified)
+		one, err = s.store(s.Plan.Clinical, load.DeliveryIdentified)
 	case deliverSealed:
-		target, err = s.store(s.Plan.Clinical, load.DeliverySealed)
+		one, err = s.store(s.Plan.Clinical, load.DeliverySealed)
 	case deliverSplit:
 		if s.Plan.Identity == nil {
 			return nil, usagef("%s: delivery split needs targets.identity for the whole resources", s.Plan.File)
 		}
-		var clinical, identity load.Target
+		var clinical, identity server
 		if clinical, err = s.store(s.Plan.Clinical, load.DeliveryClinical); err != nil {
 			return nil, err
 		}
 		if identity, err = s.store(s.Plan.Identity, load.DeliveryIdentity); err != nil {
 			return nil, err
 		}
-		if target, err = load.NewSplit(clinical, identity); err != nil {
+		if t, err = newSplit(clinical, identity); err != nil {
 			err = usageError{err}
 		}
 	default:
@@ -53,15 +55,18 @@ func (s *Session) openTarget(ctx context.Context) (load.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := target.Preflight(ctx); err != nil {
-		return nil, fmt.Errorf("target %s: %w", target.Identity(), err)
+	if t == nil {
+		t = &target{[]server{one}}
 	}
-	return target, nil
+	if err := t.Preflight(ctx); err != nil {
+		return nil, fmt.Errorf("target %s: %w", t.Identity(), err)
+	}
+	return t, nil
 }
 
 // store makes one server of the plan, which gets resources in the form that delivery says.
-func (s *Session) store(t *TargetPlan, delivery string) (load.Target, error) {
-	return load.New(load.Options{
+func (s *Session) store(t *TargetPlan, delivery string) (server, error) {
+	return rest.New(rest.Options{
 		Kind: t.Kind, URL: t.URL, Opener: s.keys, Migration: s.Plan.Migration, Delivery: delivery,
 		TokenEnv: t.TokenEnv, TokenFile: t.TokenFile, BundleSize: t.Bundle, Parallel: t.Parallel, Logger: s.log,
 	})
@@ -160,7 +165,7 @@ func (c *checking) judge(store load.Store, sealed phi.Sealed, o outcome, f load.
 
 // compareForm compares with the form in which the store got the resource.
 func (c *checking) compareForm(store load.Store, sealed phi.Sealed, got *fhir.Node) ([]reconcile.Difference, error) {
-	form, err := store.Form(sealed, nil)
+	form, err := store.Form(load.Item{Sealed: sealed}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/load"
+	"github.com/chartlift/chartlift/pipeline/load/rest"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/sandbox"
 	"github.com/chartlift/chartlift/pipeline/sharedtest"
@@ -48,7 +49,7 @@ func TestExamplesThroughTheSandbox(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			target, err := load.New(load.Options{Kind: load.KindSandbox, URL: web.URL + sandbox.BasePath, Migration: "test", Delivery: load.DeliverySealed})
+			target, err := rest.New(rest.Options{Kind: load.KindSandbox, URL: web.URL + sandbox.BasePath, Migration: "test", Delivery: load.DeliverySealed})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +68,11 @@ func TestExamplesThroughTheSandbox(t *testing.T) {
 					batch, wholes[key] = append(batch, s), n
 				}
 			}
-			outcomes, err := target.Send(t.Context(), batch)
+			var items []load.Item
+			for _, s := range batch {
+				items = append(items, load.Item{Sealed: s})
+			}
+			outcomes, err := target.Send(t.Context(), items)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/stage"
@@ -18,7 +19,7 @@ import (
 // introduction is what a batch introduces.
 type introduction struct {
 	late   map[int]map[string]bool // the ids of late references, by position
-	sealed []phi.Sealed
+	items  []load.Item
 	places []int
 }
 
@@ -39,14 +40,23 @@ func (n *introduction) note(e *stage.Entry) {
 }
 
 // postpone leaves a resource to be sent whole when its batch ends, and introduces it.
-func (s *sending) postpone(ctx context.Context, position int, sealed phi.Sealed) error {
-	s.begin.sealed = append(s.begin.sealed, sealed)
+func (s *sending) postpone(ctx context.Context, position int, item load.Item) error {
+	s.begin.items = append(s.begin.items, item)
 	s.begin.places = append(s.begin.places, position)
 	delete(s.known, position) // what an earlier process knew of it says nothing about its first form
-	if len(s.begin.sealed) < sendResources {
+	if len(s.begin.items) < sendResources {
 		return nil
 	}
 	return s.introduce(ctx)
+}
+
+// first makes the first form of what has late references; nil for what has none.
+func (n *introduction) first(position int) load.Edit {
+	ids := n.late[position]
+	if ids == nil {
+		return nil
+	}
+	return func(_ phi.Sealed, form []byte) ([]byte, error) { return withoutLate(form, ids) }
 }
 
 // errWhole says that a resource cannot do without its late references, which the compiler has ruled out.
@@ -55,22 +65,16 @@ var errWhole = errors.New("a resource is nothing without its late references")
 // introduce sends the first forms of what has gathered.
 func (s *sending) introduce(ctx context.Context) error {
 	n := &s.begin
-	if len(n.sealed) == 0 {
+	if len(n.items) == 0 {
 		return nil
 	}
-	late := map[string]map[string]bool{}
-	for i, sealed := range n.sealed {
-		late[sealed.ID()] = n.late[n.places[i]]
-	}
-	outcomes, err := s.target.Introduce(ctx, n.sealed, func(sealed phi.Sealed, form []byte) ([]byte, error) {
-		return withoutLate(form, late[sealed.ID()])
-	})
+	outcomes, err := s.target.Introduce(ctx, n.items)
 	for i, o := range outcomes {
-		if !o.Kind.Stored() {
+		if !o.There() {
 			s.lost = append(s.lost, s.ids[n.places[i]])
 		}
 	}
-	n.sealed, n.places = n.sealed[:0], n.places[:0]
+	n.items, n.places = n.items[:0], n.places[:0]
 	return err
 }
 

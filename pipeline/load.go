@@ -214,9 +214,10 @@ type sending struct {
 	known   map[int]outcome
 	counts  ledger.Outcomes
 	lost    []stage.ID
-	pending []phi.Sealed
+	pending []load.Item
 	places  []int // positions of pending
 	ids     map[int]stage.ID
+	begins  bool // what has late references is only introduced
 	begin   introduction
 }
 
@@ -227,16 +228,17 @@ func (r *runner) loadBatch(ctx context.Context, b ledger.Batch, begins bool, exc
 	if err != nil {
 		return nil, err
 	}
-	s := &sending{runner: r, info: infoOf(r.run.ID, b), known: known, resume: b.State != ledger.Staged, ids: map[int]stage.ID{}}
+	s := &sending{runner: r, info: infoOf(r.run.ID, b), known: known, resume: b.State != ledger.Staged, begins: begins, ids: map[int]stage.ID{}}
+	if m := r.mapping(b.Mapping); m != nil && m.Late && !begins {
+		s.resume = true // what was introduced is there, and is looked at before it is written over
+	}
 	held := map[int]bool{}
 	for e, err := range stage.IndexOf(r.dir, s.info) {
 		if err != nil {
 			return nil, err
 		}
 		s.ids[e.Position] = e.ID
-		if begins {
-			s.begin.note(e)
-		}
+		s.begin.note(e)
 		if len(failed) > 0 && slices.ContainsFunc(e.Refs, func(ref stage.Ref) bool { return failed[ref.ID] }) {
 			held[e.Position] = true
 		}
@@ -309,19 +311,24 @@ func (s *sending) one(ctx context.Context, position int, sealed phi.Sealed, held
 	if held {
 		return s.settle(ctx, position, outcome{kind: load.Held})
 	}
+	item := load.Item{Sealed: sealed}
+	known, there, err := s.state.Lookup(sealed.Type(), s.ids[position])
+	if err != nil {
+		return err
+	}
+	if there && known.Status == statusLoaded {
+		item.Version = known.Version
+	}
 	if !tried {
-		known, there, err := s.state.Lookup(sealed.Type(), s.ids[position])
-		if err != nil {
-			return err
-		}
 		if there && known.Digest == formDigest(s.run.Pins, sealed.Digest()) && known.Status == statusLoaded {
 			return s.settle(ctx, position, outcome{kind: load.Unchanged, version: known.Version})
 		}
 	}
-	if s.begin.late[position] != nil {
-		return s.postpone(ctx, position, sealed)
+	item.First = s.begin.first(position)
+	if s.begins && item.First != nil {
+		return s.postpone(ctx, position, item)
 	}
-	s.pending = append(s.pending, sealed)
+	s.pending = append(s.pending, item)
 	s.places = append(s.places, position)
 	return s.flushIfFull(ctx)
 }
@@ -330,7 +337,7 @@ func (s *sending) one(ctx context.Context, position int, sealed phi.Sealed, held
 func (s *sending) settle(ctx context.Context, position int, o outcome) error {
 	s.known[position] = o
 	s.places = append(s.places, position)
-	s.pending = append(s.pending, phi.Sealed{})
+	s.pending = append(s.pending, load.Item{})
 	return s.flushIfFull(ctx)
 }
 
@@ -346,11 +353,11 @@ func (s *sending) flush(ctx context.Context) error {
 	if len(s.pending) == 0 {
 		return nil
 	}
-	var send []phi.Sealed
+	var send []load.Item
 	var places []int
-	for i, sealed := range s.pending {
-		if !sealed.IsZero() {
-			send, places = append(send, sealed), append(places, s.places[i])
+	for i, item := range s.pending {
+		if !item.Sealed.IsZero() {
+			send, places = append(send, item), append(places, s.places[i])
 		}
 	}
 	var failure error

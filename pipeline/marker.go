@@ -12,7 +12,7 @@ import (
 // first run leaves a marker in the target that names the migration and the ledger, before it sends anything else.
 
 // checkMarkers refuses a target of which another ledger has marked a server.
-func (s *Session) checkMarkers(ctx context.Context, target load.Target) error {
+func (s *Session) checkMarkers(ctx context.Context, target *target) error {
 	for _, store := range target.Stores() {
 		if _, err := s.checkMarker(ctx, store); err != nil {
 			return err
@@ -36,7 +36,7 @@ func (s *Session) checkMarker(ctx context.Context, target load.Store) (marked bo
 
 // claimTarget marks each server of the target as ours, unless it is already. The marker is read again after it was
 // written, and once more before the first resource is sent, so that two who begin at one time do not both go on.
-func (s *Session) claimTarget(ctx context.Context, target load.Target) error {
+func (s *Session) claimTarget(ctx context.Context, target *target) error {
 	if err := s.checkMarkers(ctx, target); err != nil {
 		return err // before any of several servers is marked
 	}

@@ -16,7 +16,6 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/internal/crash"
 	"github.com/chartlift/chartlift/pipeline/ledger"
-	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/phi"
 	"github.com/chartlift/chartlift/pipeline/reconcile"
@@ -46,7 +45,7 @@ type runner struct {
 	tables  []*tableWork
 	joined  *joined // nil if no mapping reads a table beside its own
 	waves   *waves
-	target  load.Target  // nil in a dry run
+	target  *target      // nil in a dry run
 	state   *stage.State // of the target; empty in a dry run without one
 	watch   time.Time    // start of the time not yet recorded
 

@@ -231,7 +231,7 @@ func (c *checking) compare(ctx context.Context) error {
 // editedSince tells a clinician's edit from damage: another version than ours, made after the moment from which the
 // plan says that people work in the target. Before it nobody should have changed anything, so a change is a difference.
 func (c *checking) editedSince(store load.Store, o outcome, f load.Found, got *fhir.Node) bool {
-	version := load.VersionAt(o.version, store)
+	version := versionAt(o.version, store)
 	if c.Plan.Live.IsZero() || version == "" || f.Version == version {
 		return false
 	}
@@ -259,19 +259,19 @@ func (r *runner) unexpected(ctx context.Context) (ledger.Report, error) {
 			continue
 		}
 		count := ledger.VerifiedCount{Type: typ}
-		for id, err := range r.target.List(ctx, typ, r.Plan.Migration) {
+		for listed, err := range r.target.List(ctx, typ, r.Plan.Migration) {
 			if err != nil {
 				return report, fmt.Errorf("list %s: %w", typ, err)
 			}
 			ours := false
-			if parsed, ok := mapping.ParseID(id); ok {
+			if parsed, ok := mapping.ParseID(listed.Ours); ok {
 				if _, ours, err = r.state.Lookup(typ, stage.ID(parsed)); err != nil {
 					return report, err
 				}
 			}
 			if !ours {
 				count.Unexpected++
-				report.Discrepancies = append(report.Discrepancies, ledger.Discrepancy{Kind: ledger.Unexpected, Type: typ, ID: id, Code: "not-in-state"})
+				report.Discrepancies = append(report.Discrepancies, ledger.Discrepancy{Kind: ledger.Unexpected, Type: typ, ID: listed.ID, Code: "not-in-state"})
 			}
 		}
 		report.Verified = append(report.Verified, count)
