@@ -1,12 +1,16 @@
 package rest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/load"
+	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
 // theirs is a patient as somebody else wrote it.
@@ -264,5 +268,37 @@ func TestServerIDs(t *testing.T) {
 				t.Errorf("over it: %+v, %v, %d are there", again, err, len(b.held))
 			}
 		})
+	}
+}
+
+// TestUnresolvedIsHeld: what refers to something that has no id yet is not sent, and the rest of its batch is.
+func TestUnresolvedIsHeld(t *testing.T) {
+	ids := map[string]string{}
+	b := given(t, ids)
+	n, err := fhir.Parse([]byte(`{"resourceType":"Patient","id":"p900","managingOrganization":{"reference":"Organization/o1"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := b.sealer.SealNode(&phi.Resource{Patient: "p"}, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	items := fresh(append(b.sealed(2), s))
+	for _, send := range []func(context.Context, []load.Item) ([]load.Outcome, error){b.target.Send, b.target.Resume} {
+		outcomes, err := send(t.Context(), items)
+		if err != nil || !outcomes[0].Kind.Stored() || outcomes[2].Kind != load.Held || outcomes[2].Code != load.CodeUnresolved || outcomes[2].Path != "Patient.managingOrganization" {
+			t.Fatalf("%+v, %v", outcomes, err)
+		}
+	}
+	if _, err := b.target.Form(items[2], nil); !errors.Is(err, load.ErrUnresolved) {
+		t.Errorf("its form: %v", err)
+	}
+	ids["Organization/o1"] = "s77"
+	outcomes, err := b.target.Resume(t.Context(), items[2:])
+	if err != nil || outcomes[0].Kind != load.Created {
+		t.Fatalf("%+v, %v", outcomes, err)
+	}
+	if got := b.held["Patient/"+outcomes[0].ID].At("managingOrganization", "reference").Str(); got != "Organization/s77" {
+		t.Errorf("it refers to %s", got)
 	}
 }
