@@ -26,7 +26,7 @@ var exceptions = map[string]string{}
 var edges = map[string][]string{
 	"github.com/jackc/pgx/v5":              {"ledger", "extract/sqldb"},
 	"github.com/xuri/excelize/v2":          {"extract/workbook", "extract/profile", "report"},
-	"github.com/samply/golang-fhir-models": {"fhir", "load", "sandbox", "validate"},
+	"github.com/samply/golang-fhir-models": {"fhir", "load/rest", "sandbox", "validate"},
 	"modernc.org/sqlite":                   {"ledger", "extract/sqldb"},
 	"go.yaml.in/yaml/v4":                   {"internal/document", "mapping", "phi", "plan"},
 	"github.com/spf13/cobra":               {"cmd"},

@@ -27,7 +27,6 @@ var large = map[string]string{
 	"ledger.Ledger":   "one database; callers name the few methods they need as interfaces of their own",
 	"plan.reader":     "one method for each key of the plan",
 	"sandbox.Server":  "one method for each interaction of R4's REST API, over one store",
-	"load.restTarget": "one protocol; it is cut when kinds get packages of their own",
 }
 
 // lent are types of the upper floor that are embedded in others, each with its reason.

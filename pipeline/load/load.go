@@ -170,6 +170,8 @@ var (
 	ErrPaging = errors.New("the pages of the search cannot be followed")
 	// ErrNotSealed: the zero value of phi.Sealed, which holds no resource.
 	ErrNotSealed = errors.New("not a sealed resource")
+	// ErrUnknownJob: the target has no job of that handle.
+	ErrUnknownJob = errors.New("the target does not know the job")
 	// ErrUnresolved: a form has a reference to a resource to which the store has given no id.
 	ErrUnresolved = errors.New("a reference leads to a resource that is not in the store")
 )

@@ -90,7 +90,11 @@ func SetID(resource *fhir.Node, ours, id string) {
 	if id != "" {
 		resource.Set("id", fhir.NewString(id))
 	}
-	tag := fhir.NewObject(fhir.Member{Name: "system", Value: fhir.NewString(fhir.IDTagSystem)}, fhir.Member{Name: "code", Value: fhir.NewString(ours)})
+	addTag(resource, fhir.IDTagSystem, ours)
+}
+
+// addTag adds a meta.tag, in place; false if it is there.
+func addTag(resource *fhir.Node, system, code string) bool {
 	meta := resource.Get("meta")
 	if meta == nil {
 		meta = fhir.NewObject()
@@ -101,7 +105,13 @@ func SetID(resource *fhir.Node, ours, id string) {
 		tags = fhir.NewArray()
 		meta.Set("tag", tags)
 	}
-	tags.Items = append(tags.Items, tag)
+	for _, coding := range tags.Items {
+		if coding.Get("system").Str() == system && coding.Get("code").Str() == code {
+			return false
+		}
+	}
+	tags.Items = append(tags.Items, fhir.NewObject(fhir.Member{Name: "system", Value: fhir.NewString(system)}, fhir.Member{Name: "code", Value: fhir.NewString(code)}))
+	return true
 }
 
 // ResetID is the reverse of [SetID]: the resource is put, in place, under our id, and the tag is taken out.

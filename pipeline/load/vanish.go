@@ -26,7 +26,7 @@ func MarkVanished(resource *fhir.Node) (changed, ok bool) {
 	name, system, concept := vanishedStatus(typ)
 	switch {
 	case name == "":
-		return tagVanished(resource), true
+		return addTag(resource, fhir.TagSystem, VanishedTag), true
 	case !concept:
 		if resource.Get(name).Str() == enteredInError {
 			return false, true
@@ -67,26 +67,4 @@ func vanishedStatus(typ *fhir.Type) (name, system string, concept bool) {
 		}
 	}
 	return name, system, concept
-}
-
-// tagVanished adds the tag; false if it is there.
-func tagVanished(resource *fhir.Node) bool {
-	meta := resource.Get("meta")
-	if meta == nil {
-		meta = fhir.NewObject()
-		resource.Set("meta", meta)
-	}
-	tags := meta.Get("tag")
-	if tags == nil {
-		tags = fhir.NewArray()
-		meta.Set("tag", tags)
-	}
-	for _, coding := range tags.Items {
-		if coding.Get("system").Str() == fhir.TagSystem && coding.Get("code").Str() == VanishedTag {
-			return false
-		}
-	}
-	tags.Items = append(tags.Items, fhir.NewObject(fhir.Member{Name: "system", Value: fhir.NewString(fhir.TagSystem)},
-		fhir.Member{Name: "code", Value: fhir.NewString(VanishedTag)}))
-	return true
 }

@@ -85,6 +85,8 @@ func (t *Store) lookFor(ctx context.Context, items []*item) ([]sighting, error) 
 func (it *item) decide(s sighting) bool {
 	o := &it.outcome
 	present := s.status == load.Present
+	// To write without having seen what is there could overwrite somebody.
+	it.unseen = s.status == load.Unknown && it.base == "" && !it.condition
 	if present {
 		it.found(s.key)
 	}
@@ -104,11 +106,6 @@ func (it *item) decide(s sighting) bool {
 		return false
 	case present:
 		it.edited(s.version, load.CodeChanged)
-	case s.status == load.Unknown && it.base == "" && !it.condition:
-		o.Kind = load.InDoubt // to write without having seen what is there could overwrite somebody
-		if o.Code == "" {
-			o.Code = s.code
-		}
 	case s.status != load.Unknown && it.base != "":
 		it.edited("", load.CodeDeleted)
 	default:

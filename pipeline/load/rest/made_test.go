@@ -6,8 +6,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -73,11 +75,13 @@ func (c *clock) wait(ctx context.Context, d time.Duration) error {
 // entry is one entry of a batch as the made-up server sees it.
 type entry struct {
 	method, typ, id string
+	match           string // the version of If-Match
+	unless          string // the condition of a creation
 	resource        *fhir.Node
 }
 
 // put tells whether a batch begins with a write.
-func put(entries []entry) bool { return len(entries) > 0 && entries[0].method == http.MethodPut }
+func put(entries []entry) bool { return len(entries) > 0 && entries[0].method != http.MethodGet }
 
 // made is a server by hand: it keeps what is put, and a test changes its answers.
 type made struct {
@@ -85,8 +89,11 @@ type made struct {
 	mu sync.Mutex
 
 	held     map[string]*fhir.Node
-	puts     map[string]int // how often each was written
+	puts     map[string]int // how often the store wrote each
+	versions map[string]int // those of the server, by everybody's hand
+	given    bool           // ids are the server's
 	requests atomic.Int64
+	made     atomic.Int64 // ids given
 
 	// before may answer a whole request itself; true: it did. n counts requests from 1.
 	before func(w http.ResponseWriter, r *http.Request, n int64, entries []entry) bool
@@ -111,7 +118,10 @@ func (m *made) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		for _, e := range b.Entries {
 			typ, id, _ := fhir.SplitLocation(e.Request.URL)
-			entries = append(entries, entry{e.Request.Method, typ, id, e.Resource})
+			if typ == "" { // a creation, or a search
+				typ, id, _ = strings.Cut(e.Request.URL, "?")
+			}
+			entries = append(entries, entry{e.Request.Method, typ, id, fhir.ETagVersion(e.Request.IfMatch), e.Request.IfNoneExist, e.Resource})
 		}
 	}
 	if m.before != nil && m.before(w, r, n, entries) {
@@ -119,7 +129,7 @@ func (m *made) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method == http.MethodGet {
 		if path == "/metadata" {
-			answer(w, 200, `{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","software":{"name":"HAPI FHIR Server"},"rest":[{"mode":"server","interaction":[{"code":"batch"}],"resource":[{"type":"Patient","updateCreate":true,"interaction":[{"code":"read"},{"code":"update"},{"code":"search-type"}]}]}]}`)
+			answer(w, 200, `{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","software":{"name":"HAPI FHIR Server"},"rest":[{"mode":"server","interaction":[{"code":"batch"}],"resource":[{"type":"Patient","updateCreate":`+strconv.FormatBool(!m.given)+`,"conditionalCreate":true,"interaction":[{"code":"read"},{"code":"update"},{"code":"create"},{"code":"search-type"}]}]}]}`)
 			return
 		}
 		typ, id, _ := fhir.SplitLocation(path)
@@ -155,10 +165,63 @@ func (m *made) get(key string) (int, string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := m.held[key]
-	if n == nil {
-		return 404, issue("not-found", "")
+	switch {
+	case n != nil:
+		return 200, string(m.versioned(n, m.versions[key]).AppendCanonical(nil))
+	case m.versions[key] > 0:
+		return 410, issue("deleted", "")
 	}
-	return 200, string(n.AppendCanonical(nil))
+	return 404, issue("not-found", "")
+}
+
+// versioned is a resource as the server shows it.
+func (m *made) versioned(n *fhir.Node, version int) *fhir.Node {
+	if version == 0 {
+		return n
+	}
+	n = n.Clone()
+	meta := n.Get("meta")
+	if meta == nil {
+		meta = fhir.NewObject()
+		n.Set("meta", meta)
+	}
+	meta.Set("versionId", fhir.NewString(strconv.Itoa(version)))
+	return n
+}
+
+// edit is somebody else's write, and remove somebody else's deletion.
+func (m *made) edit(text string) {
+	m.t.Helper()
+	n, err := fhir.Parse([]byte(text))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := n.ResourceType() + "/" + n.ID()
+	m.held[key] = n
+	m.versions[key]++
+}
+
+func (m *made) remove(key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.held, key)
+	m.versions[key]++
+}
+
+// tagged finds what carries the tag of a search.
+func (m *made) tagged(typ, query string) (keys []string) {
+	values, _ := url.ParseQuery(query)
+	_, code, _ := strings.Cut(values.Get("_tag"), "|")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key, n := range m.held {
+		if strings.HasPrefix(key, typ+"/") && load.OurID(n) == code {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 func (m *made) do(e entry) string {
@@ -168,12 +231,46 @@ func (m *made) do(e entry) string {
 		}
 	}
 	key := e.typ + "/" + e.id
-	if e.method == http.MethodGet {
+	switch e.method {
+	case http.MethodGet:
+		if strings.HasPrefix(e.id, "_tag=") {
+			var found []string
+			for _, key := range m.tagged(e.typ, e.id) {
+				_, text := m.get(key)
+				found = append(found, `{"resource":`+text+`}`)
+			}
+			return `{"resource":{"resourceType":"Bundle","type":"searchset","entry":[` + strings.Join(found, ",") + `]},"response":{"status":"200"}}`
+		}
 		status, text := m.get(key)
 		if status != 200 {
 			return refusal(status, "not-found", "")
 		}
 		return `{"resource":` + text + `,"response":{"status":"200"}}`
+	case http.MethodPost:
+		if found := m.tagged(e.typ, e.unless); e.unless != "" && len(found) > 0 {
+			return `{"response":{"status":"200","location":"` + found[0] + `/_history/1"}}`
+		}
+		e.id = fmt.Sprintf("s%d", m.made.Add(1))
+		key = e.typ + "/" + e.id
+		e.resource = e.resource.Clone().Set("id", fhir.NewString(e.id))
+		n := m.store(e)
+		_, text := m.get(key)
+		return fmt.Sprintf(`{"resource":%s,"response":{"status":"201","location":"%s/_history/%d"}}`, text, key, n)
+	}
+	if e.match != "" {
+		m.mu.Lock()
+		stale := m.held[key] == nil || strconv.Itoa(m.versions[key]) != e.match
+		m.mu.Unlock()
+		if stale {
+			return refusal(412, "conflict", "")
+		}
+	}
+	if e.method == http.MethodDelete {
+		m.remove(key)
+		return `{"response":{"status":"204"}}`
+	}
+	if m.given && m.held[key] == nil {
+		return refusal(405, "not-supported", "")
 	}
 	n := m.store(e)
 	status := "201 Created"
@@ -183,14 +280,15 @@ func (m *made) do(e entry) string {
 	return accepted(status, key, n)
 }
 
-// store keeps what an entry brings and returns how often it came.
+// store keeps what an entry brings and returns its version.
 func (m *made) store(e entry) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := e.typ + "/" + e.id
 	m.held[key] = e.resource
 	m.puts[key]++
-	return m.puts[key]
+	m.versions[key]++
+	return m.versions[key]
 }
 
 func accepted(status, key string, version int) string {
@@ -227,7 +325,7 @@ type bench struct {
 
 func newBench(t testing.TB, change func(*Options)) *bench {
 	t.Helper()
-	b := &bench{made: &made{t: t, held: map[string]*fhir.Node{}, puts: map[string]int{}},
+	b := &bench{made: &made{t: t, held: map[string]*fhir.Node{}, puts: map[string]int{}, versions: map[string]int{}},
 		clock: &clock{at: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}}
 	b.ring, b.sealer = newKeys(t)
 	server := httptest.NewServer(b.made)

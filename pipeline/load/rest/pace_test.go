@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/chartlift/chartlift/pipeline/load"
 )
 
 // TestRetryAfter: seconds, a date, absent, huge, negative (F07).

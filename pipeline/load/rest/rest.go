@@ -82,6 +82,15 @@ type Store struct {
 	ways      atomic.Pointer[ways] // what Preflight found; nil before
 }
 
+var _ interface {
+	load.Store
+	load.Sender
+	load.Reader
+	load.History
+	load.Lister
+	load.Undoer
+} = (*Store)(nil)
+
 // New makes a store of the kind that the options name. It does not reach out: [Store.Preflight] does.
 func New(o Options) (*Store, error) {
 	switch o.Kind {

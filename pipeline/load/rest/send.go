@@ -31,6 +31,7 @@ type item struct {
 	outcome     load.Outcome
 	failures    int  // times it was in doubt
 	throttles   int  // times it was told to wait
+	unseen      bool // it is not to be sent before a look
 	definite    bool // the last failure was the server's own word about this very resource
 	elsewhere   bool // the server answered with an id that nobody sent
 }
@@ -226,6 +227,14 @@ func (t *Store) deliver(ctx context.Context, items []*item, b *body, resume bool
 	for len(queue) > 0 {
 		group := queue[0]
 		queue = queue[1:]
+		if unseen, seen := partition(group); len(unseen) > 0 {
+			next, err := t.doubtful(ctx, unseen)
+			if err != nil {
+				return err
+			}
+			queue, built = append(append(queue, seen), next...), false
+			continue
+		}
 		if !built {
 			// A group is part of a bundle that had room, so all of it has.
 			var err error
@@ -244,6 +253,18 @@ func (t *Store) deliver(ctx context.Context, items []*item, b *body, resume bool
 		queue = append(queue, next...)
 	}
 	return nil
+}
+
+// partition tells those that are not to be sent before a look from the others.
+func partition(group []*item) (unseen, seen []*item) {
+	for _, it := range group {
+		if it.unseen {
+			unseen = append(unseen, it)
+		} else {
+			seen = append(seen, it)
+		}
+	}
+	return unseen, seen
 }
 
 var (

@@ -194,12 +194,12 @@ func TestList(t *testing.T) {
 			}
 			var got []string
 			var failed error
-			for id, err := range b.target.List(t.Context(), "Patient", "test") {
+			for listed, err := range b.target.List(t.Context(), "Patient", "test") {
 				if err != nil {
 					failed = err
 					break
 				}
-				got = append(got, id)
+				got = append(got, listed.ID)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" || (failed != nil) != test.fails {
 				t.Errorf("error %v (-want +got):\n%s", failed, diff)
