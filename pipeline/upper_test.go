@@ -24,9 +24,9 @@ const mostMethods = 20
 
 // large are types with more methods, each with its reason.
 var large = map[string]string{
-	"ledger.Ledger":   "one database; callers name the few methods they need as interfaces of their own",
-	"plan.reader":     "one method for each key of the plan",
-	"sandbox.Server":  "one method for each interaction of R4's REST API, over one store",
+	"ledger.Ledger":  "one database; callers name the few methods they need as interfaces of their own",
+	"plan.reader":    "one method for each key of the plan",
+	"sandbox.Server": "one method for each interaction of R4's REST API, over one store",
 }
 
 // lent are types of the upper floor that are embedded in others, each with its reason.
