@@ -284,25 +284,8 @@ func (a *app) printSummary(s *ledger.Summary, ended bool) error {
 	if ended && run.NeedsReview(s) {
 		if !a.json {
 			fmt.Fprintln(a.stderr, "there is something to review: `chartlift report -o report` shows it")
-			a.adviseRepair(s)
 		}
 		return errReview
 	}
 	return nil
-}
-
-// adviseRepair names the command that mends what reading back found.
-func (a *app) adviseRepair(s *ledger.Summary) {
-	count := func(kind ledger.Kind) (n int64) {
-		for _, c := range s.Discrepancies[kind] {
-			n += c
-		}
-		return n
-	}
-	if n := count(ledger.Missing); n > 0 {
-		fmt.Fprintf(a.stderr, "%d missing in the target: `chartlift run --repair` sends them again, `chartlift dry-run --repair` says which\n", n)
-	}
-	if count(ledger.Different) > 0 {
-		fmt.Fprintln(a.stderr, "some are not as they were sent: `chartlift run --repair=missing,different` sends again those that nobody has changed")
-	}
 }

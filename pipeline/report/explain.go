@@ -14,16 +14,10 @@ type Explanation struct {
 	Action  string // what to do; empty if nothing is needed
 }
 
-// Explain explains the code of a refusal, a finding, a difference, a target's rejection or a normalisation. A name
-// that a mapping gave to a rule of its own (`refuse:`, `find:`) is not in the catalogue: it speaks for itself.
+// Explain explains the code of a refusal, a finding or a normalisation. A name that a mapping gave to a rule of its own
+// (`refuse:`, `find:`) is not in the catalogue: it speaks for itself.
 func Explain(code string) Explanation {
 	if e, ok := catalogue[code]; ok {
-		return e
-	}
-	if what, byOther := strings.CutSuffix(code, reconcile.ByOther); byOther && Explained(what) {
-		e := catalogue[what]
-		e.Title += ", by somebody else"
-		e.Meaning += " " + catalogue[reconcile.CodeOtherVersion].Meaning
 		return e
 	}
 	return Explanation{
@@ -39,12 +33,37 @@ func Explained(code string) bool {
 	return ok
 }
 
+// ExplainDiscrepancy explains the code of a discrepancy. Only what was refused may have a code that a mapping gave.
+func ExplainDiscrepancy(kind ledger.Kind, code string) Explanation {
+	switch kind {
+	case ledger.Refused:
+		return Explain(code)
+	case ledger.Rekeyed: // the code names the new id
+		return kinds[kind]
+	}
+	what, byOther := strings.CutSuffix(code, reconcile.ByOther)
+	e, ok := noted[what]
+	switch {
+	case !ok:
+		return Explanation{Title: code, Meaning: "A code that this report has no words for."}
+	case byOther:
+		other := noted[reconcile.CodeOtherVersion]
+		return Explanation{e.Title + ", by somebody else", e.Meaning + " " + other.Meaning, other.Action}
+	}
+	return e
+}
+
 const (
-	mendSource  = "Correct the cell in the source, or name the mending in the mapping; then run again."
-	mendFile    = "Ask for a new export of this file, or correct the named lines; then run again."
-	mendMapping = "Ask the migration engineer: the mapping has to say what to do with such records."
-	sealedAgain = "Treat the patient's identity in this resource as unproven; find out who changed it in the target, then load it again."
-	retry       = "Start the run again: what was refused for this reason is tried again."
+	mendSource   = "Correct the cell in the source, or name the mending in the mapping; then run again."
+	mendFile     = "Ask for a new export of this file, or correct the named lines; then run again."
+	mendMapping  = "Ask the migration engineer: the mapping has to say what to do with such records."
+	sealedAgain  = "Treat the patient's identity in this resource as unproven, and find out who changed it in the target. Then `chartlift run --repair=different` sends it again, unless the target holds a version of somebody else's."
+	repairLost   = "`chartlift run --repair` sends it again; `chartlift dry-run --repair` says first what that would send. If it is lost again, ask the target's operator."
+	repairOther  = "Compare it with the legacy record. `chartlift run --repair=different` sends it again, unless somebody has changed it; if it comes back like this again, the target alters it: ask its operator. Do not sign the domain before."
+	vanishedNext = "Find out whether it was deleted in the legacy system or is lacking in the export. If it was deleted, say `vanished: mark` or `vanished: delete` in the plan, then `chartlift run`. If it is lacking, ask for a whole export."
+	signIn       = "Check `auth:` in the plan, then `chartlift run --rejected`."
+	askLog       = "Ask the target's operator for the log of that request."
+	retry        = "`chartlift run --rejected` tries again what was refused for this reason."
 )
 
 var catalogue = map[string]Explanation{
@@ -116,15 +135,35 @@ var catalogue = map[string]Explanation{
 	"nothing-sealed":  {"Nothing is taken out", "The delivery separates patient data, and the policy leaves the names of patients where they are.", "Choose a policy that takes them out, or delivery `identified`."},
 	"backup-stale":    {"Keys without a proven backup", "Patients have keys that the last backup whose restore was proven does not hold. If the key store is lost, their encrypted data is lost with it.", "Make a new backup (`chartlift keys backup`) and prove it (`chartlift keys restore`)."},
 
+	// Equal after a named rule (package reconcile).
+	"server-meta":      {"Version and time of the server", "The server keeps its own version number and time of change. They are not part of the record.", ""},
+	"server-narrative": {"Text made by the server", "The server added a text that it generated from the record.", ""},
+	"time-zone":        {"Same instant, other offset", "The server writes the same instant with another time zone offset.", ""},
+	"second-fraction":  {"Zeros after the seconds", "The server adds or leaves out zeros in the fraction of a second.", ""},
+	"decimal-form":     {"Same number, other form", "The server writes the same number in another way, such as 1.5 for 1.50.", ""},
+	"reference-form":   {"Same reference, other form", "The server writes the same reference with its own address before it.", ""},
+}
+
+// noted explains the codes of discrepancies, but for those of refused records.
+var noted = map[string]Explanation{
 	// What a comparison noticed (package reconcile).
-	"lost":    {"Sent and not there", "The element was sent, and what the target returned does not have it.", ""},
-	"added":   {"There and not sent", "The target returned an element that was not sent.", ""},
-	"changed": {"Another value", "The target returned another value than was sent.", ""},
-	"damaged": {"Cut short", "The target returned only the beginning of the value that was sent.", ""},
+	reconcile.Lost:    {"Sent and not there", "The element was sent, and what the target returned does not have it.", repairOther},
+	reconcile.Added:   {"There and not sent", "The target returned an element that was not sent.", repairOther},
+	reconcile.Changed: {"Another value", "The target returned another value than was sent.", repairOther},
+	reconcile.Damaged: {"Cut short", "The target returned only the beginning of the value that was sent.", repairOther},
+	"missing":         {"Not found", "The target does not know the id under which it took the resource.", repairLost},
+	"gone":            {"Deleted", "The target says that the resource was there and has been deleted.", "Find out whether somebody deleted it on purpose. If not, `chartlift run --repair` sends it again."},
+	"not-in-state":    {"Not loaded by this migration", "It carries the mark of this migration, and no run that the ledger knows of has loaded it: another ledger may have been in use, or somebody copied a resource with its mark.", "Ask who wrote it. If it does not belong there, delete it in the target; then `chartlift reconcile`."},
 
 	// Who changed it, and what that means (package reconcile).
-	reconcile.CodeOtherVersion: {"Changed by somebody else", "The target holds another version than the one that this migration wrote, so somebody or something else changed it. Nothing overwrites it.", "Find out who changed it, and which of the two is right."},
-	reconcile.CodeNotApplied:   {"Change not applied", "Somebody has changed it in the target, so what the source says now was not sent. What they wrote stays.", "See which of the two is right, and enter it in the target."},
+	reconcile.CodeOtherVersion: {"Changed by somebody else", "The target holds another version than the one that this migration wrote, so somebody or something else changed it. Nothing overwrites it.", "Find out who changed it, and which of the two is right; `chartlift explain TABLE:LINE` shows what the source says."},
+	reconcile.CodeNotApplied:   {"Change not applied", "Somebody has changed it in the target, so what the source says now was not sent. What they wrote stays.", "See which of the two is right; `chartlift explain TABLE:LINE` shows what the source says. If the source is, enter it in the target by hand: no run overwrites an edit."},
+
+	// What became of what vanished from the source (package run).
+	"not-in-source":  {"Not in the source any more", "Every record of the source was read, and none of them makes it. Nothing was done about it.", vanishedNext},
+	"unsure":         {"Perhaps not in the source", "It is made by no record that could be read; but records of its table were refused whose key nobody could read, and one of them may be its own. So it is neither deleted nor marked.", "Mend the refused records, then `chartlift run`: it is judged anew."},
+	"not-taken-back": {"Could not be taken back", "The plan says to delete or mark what vanished, and the target would not have it, or nobody knows which version it is.", "Ask the target's operator for the right to delete or change it; the next `chartlift run` tries again. Or take it back by hand."},
+	"edited-since":   {"Changed, and left", "The plan says to delete or mark what vanished, but somebody has changed this one in the target since it was loaded. It stays as they left it.", "Look at it in the target, and decide there: no run deletes or overwrites an edit."},
 
 	// What is wrong with the encrypted part of a resource in the target (delivery sealed).
 	"ciphertext-lost":    {"Encrypted part gone", "The resource was loaded with its patient data encrypted in an extension, and that extension is no longer there.", sealedAgain},
@@ -136,52 +175,74 @@ var catalogue = map[string]Explanation{
 	"other-ciphertext":   {"Another copy of the encrypted part", "The encrypted part has the right content, but is not the one that this run sent.", "Find out who replaced it: the content is right, the way it came there is not known."},
 	"not-joined":         {"Parts do not join", "The clinical part has lost what a piece of the encrypted part belongs into.", sealedAgain},
 
-	// Equal after a named rule (package reconcile).
-	"server-meta":      {"Version and time of the server", "The server keeps its own version number and time of change. They are not part of the record.", ""},
-	"server-narrative": {"Text made by the server", "The server added a text that it generated from the record.", ""},
-	"time-zone":        {"Same instant, other offset", "The server writes the same instant with another time zone offset.", ""},
-	"second-fraction":  {"Zeros after the seconds", "The server adds or leaves out zeros in the fraction of a second.", ""},
-	"decimal-form":     {"Same number, other form", "The server writes the same number in another way, such as 1.5 for 1.50.", ""},
-	"reference-form":   {"Same reference, other form", "The server writes the same reference with its own address before it.", ""},
-
 	// Why a target rejected a resource: package load, and the codes of FHIR's IssueType.
-	"duplicate":     {"The target already has one", "The target says that another resource answers to the same identity.", "Find the other resource in the target before anything is sent again."},
-	"too-costly":    {"Too large for the target", "The resource alone is larger than the target accepts.", "Ask the target's operator for a higher limit, or leave large content out by a named rule."},
-	"lost-answer":   {"Answer lost", "The connection broke before the target had answered, so it is not known whether the resource arrived.", "Start the run again: it looks first and then sends the same bytes."},
-	"unreadable":    {"Answer not understood", "The target answered something that is not a FHIR answer, so nothing is proven.", "Ask the target's operator what stands between: a proxy or gateway often answers in its place."},
-	"other-id":      {"Answer about another resource", "The target answered about another resource than was asked for.", "Do not go on: ask the target's operator."},
-	"invalid":       {"Not valid for the target", "The target says that the content is not valid.", mendMapping},
-	"structure":     {"Structure not accepted", "The target does not accept the structure of the resource.", mendMapping},
-	"required":      {"Element required by the target", "The target requires an element that the resource does not have.", mendMapping},
-	"value":         {"Value not accepted", "The target does not accept the value of an element.", mendMapping},
-	"invariant":     {"Rule of the profile broken", "The target checks a rule that the resource does not satisfy.", mendMapping},
-	"code-invalid":  {"Code not accepted", "The target does not know a code or does not allow it here.", "Check the concept map against the target's terminology, then run again."},
-	"extension":     {"Extension not accepted", "The target does not accept an extension.", mendMapping},
-	"not-found":     {"Not found in the target", "The resource refers to something that the target does not have.", retry},
-	"not-supported": {"Not supported by the target", "The target does not take resources or elements of this kind.", mendMapping},
-	"business-rule": {"Rule of the target broken", "The target has a rule of its own that the resource does not satisfy.", "Ask the target's operator which rule it is."},
-	"conflict":      {"Changed at the same time", "Something else changed the resource in the target at the same time.", "Look at the resource in the target: nobody's edit is overwritten."},
-	"processing":    {"The target could not process it", "The target failed while it processed the resource.", retry},
-	"exception":     {"Fault inside the target", "The target reports a fault of its own.", retry},
-	"throttled":     {"Too fast for the target", "The target asked for a slower pace, also after waiting.", retry},
-	"timeout":       {"The target took too long", "The target gave up because it took too long.", retry},
-	"transient":     {"Passing fault of the target", "The target says that the fault will pass.", retry},
-	"forbidden":     {"Not allowed", "The account that loads has no right to write this resource.", "Ask the target's operator for the right, then start the run again."},
-	"security":      {"Refused for security", "The target refused the resource for reasons of security.", "Ask the target's operator."},
-	"deleted":       {"Deleted in the target", "Somebody deleted the resource in the target.", "Find out who deleted it and why before it is loaded again."},
+	"duplicate":        {"The target already has one", "The target says that another resource answers to the same identity.", "Find the other resource in the target before anything is sent again."},
+	"too-costly":       {"Too large for the target", "The resource alone is larger than the target accepts.", "Ask the target's operator for a higher limit, or leave large content out by a named rule."},
+	"lost-answer":      {"Answer lost", "The connection broke before the target had answered, so it is not known whether the resource arrived.", "`chartlift run`: it looks first, and then sends the same bytes."},
+	"unreadable":       {"Answer not understood", "The target answered something that is not a FHIR answer, so nothing is proven.", "Ask the target's operator what stands between: a proxy or gateway often answers in its place."},
+	"other-id":         {"Answer about another resource", "The target answered about another resource than was asked for.", "Do not go on: ask the target's operator."},
+	"invalid":          {"Not valid for the target", "The target says that the content is not valid.", mendMapping},
+	"structure":        {"Structure not accepted", "The target does not accept the structure of the resource.", mendMapping},
+	"required":         {"Element required by the target", "The target requires an element that the resource does not have.", mendMapping},
+	"value":            {"Value not accepted", "The target does not accept the value of an element.", mendMapping},
+	"invariant":        {"Rule of the profile broken", "The target checks a rule that the resource does not satisfy.", mendMapping},
+	"code-invalid":     {"Code not accepted", "The target does not know a code or does not allow it here.", "Check the concept map against the target's terminology, then run again."},
+	"extension":        {"Extension not accepted", "The target does not accept an extension.", mendMapping},
+	"not-found":        {"Not found in the target", "The resource refers to something that the target does not have.", retry},
+	"not-supported":    {"Not supported by the target", "The target does not take resources or elements of this kind.", mendMapping},
+	"business-rule":    {"Rule of the target broken", "The target has a rule of its own that the resource does not satisfy.", "Ask the target's operator which rule it is."},
+	"conflict":         {"Changed at the same time", "Something else changed the resource in the target at the same time.", "Look at the resource in the target: nobody's edit is overwritten."},
+	"processing":       {"The target could not process it", "The target failed while it processed the resource.", retry},
+	"exception":        {"Fault inside the target", "The target reports a fault of its own.", retry},
+	"throttled":        {"Too fast for the target", "The target asked for a slower pace, also after waiting.", retry},
+	"timeout":          {"The target took too long", "The target gave up because it took too long.", retry},
+	"transient":        {"Passing fault of the target", "The target says that the fault will pass.", retry},
+	"forbidden":        {"Not allowed", "The account that loads has no right to write this resource.", "Ask the target's operator for the right, then `chartlift run --rejected`."},
+	"security":         {"Refused for security", "The target refused the resource for reasons of security.", "Ask the target's operator."},
+	"deleted":          {"Deleted in the target", "Somebody deleted the resource in the target.", "Find out who deleted it and why before it is loaded again."},
+	"unknown":          {"No reason known", "The target gives no reason that FHIR has a word for.", askLog},
+	"too-long":         {"Content too long", "The target does not take an element of this length.", mendMapping},
+	"multiple-matches": {"Several matches", "The target knows several resources that the request could mean.", "Find them in the target before anything is sent again."},
+	"incomplete":       {"Incomplete", "The target could only do a part of what it was asked to do.", retry},
+	"lock-error":       {"Locked", "Something else had a lock on the resource in the target.", retry},
+	"no-store":         {"No room in the target", "The target has no room left for what it was sent.", "Ask the target's operator for room, then `chartlift run --rejected`."},
+	"login":            {"Not signed in", "The target asks for a sign-in that the run does not have.", signIn},
+	"expired":          {"Sign-in expired", "The sign-in of the run is no longer valid.", signIn},
+	"suppressed":       {"Held back by the target", "The target keeps something back for reasons of privacy.", "Ask the target's operator what the account may see and write."},
+	"informational":    {"A remark", "The target made a remark and gave no reason.", askLog},
+	"success":          {"Said to be done", "The target refused the resource and called that a success.", askLog},
+
+	// The same from Google's API, which has words of its own.
+	"aborted":             {"Stopped by the target", "Something else changed the resource at the same time.", retry},
+	"already-exists":      {"The target already has one", "The target says that there is one already.", "Find the other resource in the target before anything is sent again."},
+	"cancelled":           {"Cancelled by the target", "The target cancelled the request.", retry},
+	"data-loss":           {"Loss in the target", "The target says that it lost data for good.", "Do not go on: ask the target's operator."},
+	"deadline-exceeded":   {"The target took too long", "The target gave up because it took too long.", retry},
+	"failed-precondition": {"The target is not ready for it", "Something has to be there or set up in the target first.", "Ask the target's operator, then `chartlift run --rejected`."},
+	"internal":            {"Fault inside the target", "The target reports a fault of its own.", retry},
+	"invalid-argument":    {"Not valid for the target", "The target says that the content is not valid.", mendMapping},
+	"out-of-range":        {"Out of range", "A value lies outside of what the target takes.", mendMapping},
+	"permission-denied":   {"Not allowed", "The account that loads has no right to write this resource.", "Ask the target's operator for the right, then `chartlift run --rejected`."},
+	"resource-exhausted":  {"A limit of the target", "The target has reached a limit of its own, of requests or of room.", "Ask the target's operator for a higher limit, then `chartlift run --rejected`."},
+	"unauthenticated":     {"Not signed in", "The target asks for a sign-in that the run does not have.", signIn},
+	"unavailable":         {"Target not reachable", "The target was not there for a while.", retry},
+	"unimplemented":       {"Not supported by the target", "The target does not take resources or elements of this kind.", mendMapping},
+	"unresolved":          {"Waits for another resource", "It refers to a resource to which the target has given no id.", "Mend what that resource was refused for: this one follows by itself in the next run."},
+	"unmarkable":          {"Cannot be marked", "The type has no place for the mark that says that a record vanished.", "Take it back by hand, or say `vanished: delete` in the plan."},
+	"no-version":          {"Version not known", "Nobody knows whether the resource is still as this migration wrote it, so it is left alone.", "Look at it in the target, and decide there."},
 }
 
 var kinds = map[ledger.Kind]Explanation{
-	ledger.Missing:     {"Missing", "It was loaded, and reading back does not find it.", "Treat it as not migrated. Run again; if it goes missing again, ask the target's operator."},
-	ledger.Unexpected:  {"Unexpected", "The target holds it under this migration's mark, and this migration did not put it there, or no longer knows it.", "Find out where it comes from, and decide whether it belongs in the patient's record."},
-	ledger.Different:   {"Different", "It arrived, and what the target now holds is not what was sent.", "Compare it with the legacy record. If the target altered it, ask its operator; do not sign the domain before."},
-	ledger.Vanished:    {"Vanished", "An earlier run loaded it, and no record of the legacy export makes it any more. The target still holds it.", "Find out whether the record was deleted in the legacy system or is lacking in the export. An allergy or a drug that was taken off must not stay."},
+	ledger.Missing:     {"Missing", "It was loaded, and reading back does not find it.", "Treat it as not migrated. " + repairLost},
+	ledger.Unexpected:  {"Unexpected", "The target holds it under this migration's mark, and this migration did not put it there, or no longer knows it.", "Find out where it comes from, and decide whether it belongs in the patient's record. If not, delete it in the target; then `chartlift reconcile`."},
+	ledger.Different:   {"Different", "It arrived, and what the target now holds is not what was sent.", repairOther},
+	ledger.Vanished:    {"Vanished", "An earlier run loaded it, and no record of the legacy export makes it any more. The target still holds it.", vanishedNext + " An allergy or a drug that was taken off must not stay."},
 	ledger.Refused:     {"Refused", "The legacy record could not be turned into a resource, so it was not sent.", "Mend it as said for its reason, or accept in writing that it stays behind."},
-	ledger.Rejected:    {"Rejected", "The target would not take it.", "Mend the cause, then run with `--rejected`."},
+	ledger.Rejected:    {"Rejected", "The target would not take it.", "Mend the cause, then `chartlift run --rejected`."},
 	ledger.Orphan:      {"Orphan", "It refers to something that does not exist.", "Mend or load what it refers to."},
 	ledger.Duplicate:   {"Duplicate", "There are two where there must be one.", "Find out which of them is right, and which has to go."},
-	ledger.Rekeyed:     {"Rekeyed", "One record vanished from the source and a nearly equal one appeared: probably the same under a new key.", "Confirm that they are the same, so that the record is not there twice."},
-	ledger.EditedSince: {"Edited since", "Somebody changed it in the target after it was loaded. That edit was left alone.", "Nothing is wrong by itself: see whether the edit and the legacy record agree."},
+	ledger.Rekeyed:     {"Rekeyed", "It vanished from the source, and a nearly equal resource of the same patient appeared: probably the same record under a corrected key. The target holds both.", "Confirm that they are the same. Then `vanished: mark` or `vanished: delete` in the plan takes the old one back in the next `chartlift run`."},
+	ledger.EditedSince: {"Edited since", "Somebody changed it in the target after it was loaded. That edit was left alone.", "Nothing is wrong by itself: see whether the edit and the legacy record agree. No run overwrites it."},
 }
 
 // ExplainKind explains a kind of discrepancy.
@@ -217,12 +278,16 @@ var words = []word{
 	{"Made", "Resources that the mapping wrote."},
 	{"Loaded", "Written to the target in this run."},
 	{"Unchanged", "Was in the target already, with the same content."},
+	{"Not applied", "Counted as unchanged: the source says something new, and somebody has changed the resource in the target. Their edit stays."},
+	{"Vanished", "An earlier run loaded it, and no record of the source makes it any more. It stands beside the sum of what was made."},
+	{"Rekeyed", "Vanished, and nearly equal to a new resource of the same patient: probably the same record under a corrected key."},
 	{"Merged", "Equal to another record with the same key, so one resource stands for both."},
 	{"Rejected", "The target would not take it."},
 	{"In doubt", "Sent, and the answer was lost: it may or may not be there. The next start looks first."},
 	{"Held", "Not sent, because something it refers to is not there."},
 	{"Pending", "Not sent yet. In a rehearsal nothing is sent, so everything is pending."},
 	{"Matched", "Read back from the target and equal to what was sent, element by element."},
+	{"Edited since", "Somebody changed it in the target after it was loaded. Nothing overwrites an edit."},
 	{"Not compared", "Loaded, and not read back. It never counts as a match."},
 	{"Finding, notice", "A remark that did not stop the record. A finding asks for a decision, a notice does not."},
 	{"Gate", "A limit that was agreed before the run. One that is not met means: do not go live."},
