@@ -61,6 +61,9 @@ const (
 	repairLost   = "`chartlift run --repair` sends it again; `chartlift dry-run --repair` says first what that would send. If it is lost again, ask the target's operator."
 	repairOther  = "Compare it with the legacy record. `chartlift run --repair=different` sends it again, unless somebody has changed it; if it comes back like this again, the target alters it: ask its operator. Do not sign the domain before."
 	vanishedNext = "Find out whether it was deleted in the legacy system or is lacking in the export. If it was deleted, say `vanished: mark` or `vanished: delete` in the plan, then `chartlift run`. If it is lacking, ask for a whole export."
+	seeCheck     = "`chartlift check` shows the place and what is meant."
+	seeSheets    = "Look at the sheet; `chartlift help sources` says how the plan names what is to be read."
+	wholeExport  = "Make sure that the export is whole; if it is not, ask for another one."
 	signIn       = "Check `auth:` in the plan, then `chartlift run --rejected`."
 	askLog       = "Ask the target's operator for the log of that request."
 	retry        = "`chartlift run --rejected` tries again what was refused for this reason."
@@ -78,6 +81,19 @@ var catalogue = map[string]Explanation{
 	"field-too-long":     {"Field too long", "A field is longer than the limit. Often a quotation mark was lost and the field ran on.", mendFile},
 	"record-too-long":    {"Record too long", "The record is longer than the limit. Often a quotation mark was lost and the record ran on.", mendFile},
 	"too-many-columns":   {"Too many columns", "The row has more cells than the limit allows.", mendFile},
+
+	"sql-expression":       {"Value that must be computed", "A value in the SQL dump is no literal: only a database could say what it is.", mendFile},
+	"sql-statement":        {"Rows that are not written down", "A statement of the SQL dump adds rows that do not stand in it, or only under a condition.", mendFile},
+	"sql-truncated":        {"SQL dump cut short", "The SQL dump, or a statement of it, ends in the middle of a record or before the next.", mendFile},
+	"bytes-in-text":        {"Bytes in place of text", "The value is written as bytes, and its column does not hold bytes. What text they stand for was not guessed.", mendFile},
+	"unknown-escape":       {"Escape of unclear meaning", "A backslash stands before a character that needs none. Programs differ in what that means, and none was guessed.", mendFile},
+	"short-line":           {"Line too short", "A line of fixed width ends before its last column does.", mendFile},
+	"long-line":            {"Line too long", "A line of fixed width goes on behind its last column.", mendFile},
+	"text-between-columns": {"Text between columns", "A line of fixed width holds text at a place that belongs to no column.", mendFile},
+	"error-cell":           {"Cell with an error", "The cell of the workbook holds an error such as #N/A or #REF!.", mendFile},
+	"stale-formula":        {"Formula without a result", "The cell holds a formula, and no result is stored. Nothing is computed here.", "Open the workbook in Excel, save it, and run again."},
+	"malformed-cell":       {"Malformed cell", "What the workbook stores is not a value of the type that the cell has.", mendFile},
+	"doubled-cell":         {"Two cells in one place", "The row of the workbook has two cells at the same place.", mendFile},
 
 	// Refused while mapping (package mapping).
 	"required-empty":     {"Required information is absent", "FHIR requires an element, and the record has nothing to put there.", mendSource},
@@ -128,6 +144,46 @@ var catalogue = map[string]Explanation{
 	"narrower-map":       {"Translations that say more than the source", "A concept map has targets that are more specific than what the source says.", "Have a clinician look through these lines of the concept map: each can be wrong for a patient."},
 	"choice-map":         {"Codes with several translations to choose from", "A concept map has codes with several targets, of which one would have to be chosen. None is picked by guesswork.", "Decide with a clinician which target is meant, line by line."},
 	"missing-column":     {"Column not in this export", "The mapping knows a column that this export does not have.", "Make sure that the export is complete; if it never has the column, name it under `optional:`."},
+
+	// What `chartlift check` says of plan and mappings, too.
+	"literal":         {"Text that looks like a formula", "The mapping writes a text into every resource, and the text looks like a formula.", "Write `=` before it, or put it in quotes if the text itself is meant."},
+	"blank":           {"Formula that may never give anything", "A formula of the mapping does not do what its author most likely meant.", seeCheck},
+	"not-checked":     {"Profile not at hand", "What was made claims a profile whose definition is not at hand, so it is judged by FHIR R4 alone.", "Name the package that defines the profile under `guides:` in the plan."},
+	"clinical-key":    {"Key that may be corrected", "A key column also feeds an element. If somebody corrects that value later, the record gets a new id, and the old one vanishes.", "Choose a key that nobody corrects, if there is one."},
+	"drop-required":   {"Reference that cannot be left out", "The mapping allows to leave a reference out that FHIR requires. Where its target is missing the record is refused.", ""},
+	"unused-constant": {"Constant not used", "No formula uses a constant that the mapping or the pack names.", seeCheck},
+	"unused-fragment": {"Fragment not used", "No mapping includes a fragment of the pack.", seeCheck},
+	"absent-table":    {"No such table", "The mapping reads a table that this export does not have. The mapping is left out, or the table is empty to it.", wholeExport},
+	"absent-target":   {"References to an absent table", "The mapping refers to what is made of a table that this export does not have.", wholeExport},
+	"absent-column":   {"No such column", "The mapping lists a column as unused that the table does not have.", seeCheck},
+	"unknown-column":  {"No such column", "The mapping lists a column as unused that the table does not have.", seeCheck},
+	"used-column":     {"Unused, and read", "The mapping lists a column as unused and reads it.", "Take it out of `unused:`."},
+	"circle":          {"Mappings that refer to each other", "One of them is written first without its reference, and as a whole when what it refers to is there.", ""},
+	"never-joined":    {"Rows that joined no record", "The rows belong to no record that a mapping makes, so nothing was made of them.", "Find out what they belong to, and whether it is lacking in the export."},
+	"looked-up":       {"A table to look things up in", "Nothing is made of its rows: formulas look in it for what others mean.", ""},
+
+	// What a workbook or a database says about itself.
+	"database":                {"A remark of the database", "The database holds something that reading does not show.", seeCheck},
+	"empty-sheet":             {"Empty sheet", "The sheet holds nothing, so it is not a table.", ""},
+	"sheet-not-read":          {"Sheet not read", "The plan names sheets, and this one not.", seeSheets},
+	"sheet-not-there":         {"Sheet not there", "The plan names a sheet that the workbook does not have.", seeSheets},
+	"sheet-is-no-table":       {"Sheet without a header", "The sheet has no usable header, so it was not read.", seeSheets},
+	"hidden-sheet":            {"Hidden sheet", "The sheet is hidden, and was read all the same.", ""},
+	"hidden-rows":             {"Hidden rows", "Rows are hidden or filtered away, and were read all the same.", ""},
+	"hidden-column":           {"Hidden column", "The column is hidden, and was read all the same.", ""},
+	"row-ceiling":             {"Sheet that is full", "The sheet ends on the last row that its format has, so records may have been cut off.", wholeExport},
+	"above-header":            {"Rows above the header", "Something stands above the header or between its rows, and was not read.", seeSheets},
+	"footer":                  {"Rows taken for totals", "Rows at the end were taken for totals or printing lines, and not read.", seeSheets},
+	"end":                     {"Rows behind the end", "Rows stand behind the end that the plan names, and were not read.", seeSheets},
+	"end-not-found":           {"End not found", "No row is the end that the plan names.", seeSheets},
+	"rows-after-blank-row":    {"Rows after a blank row", "Records stand behind a blank row, and were read.", ""},
+	"formulas-without-values": {"Column of formulas without results", "The column holds formulas and not one stored result, so it was left out.", "Open the workbook in Excel, save it, and run again."},
+	"rows-of-formulas":        {"Rows of formulas without results", "Rows hold nothing but formulas without results, so they are no records.", ""},
+	"formula-results":         {"Results of formulas", "Cells were read as the result of their formula was last stored.", ""},
+	"merged-cells":            {"Merged cells", "Cells are merged among the records: the value stands in the first of them.", seeSheets},
+	"filled-down":             {"Filled down", "Blank cells took the value above, as the plan says.", ""},
+	"digits-beyond-15":        {"Numbers longer than Excel keeps", "Whole numbers have more digits than Excel keeps, so identifiers among them may be wrong.", "Ask for an export that writes them as text."},
+	"rows-without-values":     {"Rows without a value", "Rows of an unpivoted sheet hold no value, so they make no record.", ""},
 
 	// Notices about policy, delivery and keys.
 	"no-as-of":        {"No day to count ages at", "The policy cuts birth dates down by age, and the plan names no day for it, so birth dates are taken out as a whole.", "Name the day in the plan: `phi: {as-of: …}`."},

@@ -39,7 +39,7 @@ func TestEveryCodeOfADiscrepancyIsExplained(t *testing.T) {
 	add(ledger.Different, texts(t, "reconcile", "faults"), 8)
 	add(ledger.EditedSince, texts(t, "reconcile", "Code[A-Z].*"), 2)
 	add(ledger.Vanished, texts(t, "run", "code[A-Z].*"), 4)
-	add(ledger.Unexpected, literals(t, "run"), 1)
+	add(ledger.Unexpected, literals(t, "run", "Discrepancy", "Code"), 1)
 	for _, code := range codes[ledger.Different] {
 		codes[ledger.Different] = append(codes[ledger.Different], code+reconcile.ByOther)
 	}
@@ -60,6 +60,31 @@ func TestEveryCodeOfADiscrepancyIsExplained(t *testing.T) {
 		e := ExplainDiscrepancy(ledger.Different, code)
 		if repairs := strings.Contains(e.Action, "--repair"); repairs == strings.HasSuffix(code, reconcile.ByOther) && code != "other-ciphertext" {
 			t.Errorf("%s: %q; a repair sends again what nobody has changed, and only that", code, e.Action)
+		}
+	}
+}
+
+// So do the rules of refusals and findings that are the program's own.
+func TestEveryRuleOfTheProgramIsExplained(t *testing.T) {
+	var rules []string
+	add := func(found []string, least int) {
+		t.Helper()
+		if len(found) < least {
+			t.Errorf("found %q in the source, and there are at least %d", found, least)
+		}
+		rules = append(rules, found...)
+	}
+	add(texts(t, "extract", "Rule[A-Z].*"), 18)
+	add(texts(t, "extract/workbook", "(Rule|Notice)[A-Z].*"), 24)
+	add(texts(t, "mapping", "(Find|Rule)[A-Z].*"), 11)
+	add(texts(t, "plan", "find[A-Z].*"), 3)
+	add(texts(t, "run", "(find|skipped)[A-Z].*"), 3)
+	add(literals(t, "mapping", "Notice", "Rule"), 2)
+	add(literals(t, "plan", "Notice", "Rule"), 1)
+	add(remarks(t, "mapping"), 12)
+	for _, rule := range rules {
+		if e := Explain(rule); e.Title == rule || strings.Contains(e.Meaning, "the mapping itself defines") {
+			t.Errorf("%s is explained as %+v", rule, e)
 		}
 	}
 }
@@ -129,27 +154,52 @@ func texts(t *testing.T, pkg, name string) (out []string) {
 	return out
 }
 
-// literals are the codes that a package writes as text into discrepancies.
-func literals(t *testing.T, pkg string) (out []string) {
+// literals are the texts that a package writes into one field of values of a type.
+func literals(t *testing.T, pkg, typ, field string) (out []string) {
 	t.Helper()
 	for _, f := range sources(t, pkg) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			c, ok := n.(*ast.CompositeLit)
-			if !ok {
-				return true
-			}
-			if typ, ok := c.Type.(*ast.SelectorExpr); !ok || typ.Sel.Name != "Discrepancy" {
+			if !ok || nameOf(c.Type) != typ {
 				return true
 			}
 			for _, e := range c.Elts {
-				if field, ok := e.(*ast.KeyValueExpr); ok && field.Key.(*ast.Ident).Name == "Code" {
-					out = append(out, quoted(t, field.Value)...)
+				if pair, ok := e.(*ast.KeyValueExpr); ok && nameOf(pair.Key) == field {
+					out = append(out, quoted(t, pair.Value)...)
 				}
 			}
 			return true
 		})
 	}
 	return out
+}
+
+// remarks are the rules that a package's compiler is told in calls of notice (after the severity) and remark.
+func remarks(t *testing.T, pkg string) (out []string) {
+	t.Helper()
+	at := map[string]int{"notice": 1, "remark": 0}
+	for _, f := range sources(t, pkg) {
+		ast.Inspect(f, func(n ast.Node) bool {
+			if c, ok := n.(*ast.CallExpr); ok {
+				if i, ok := at[nameOf(c.Fun)]; ok && i < len(c.Args) {
+					out = append(out, quoted(t, c.Args[i])...)
+				}
+			}
+			return true
+		})
+	}
+	return out
+}
+
+// nameOf is the name that an expression ends in.
+func nameOf(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		return e.Sel.Name
+	}
+	return ""
 }
 
 // quoted are the string literals within an expression.
