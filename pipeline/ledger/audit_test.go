@@ -131,7 +131,7 @@ func TestAuditRecordsWhatHappened(t *testing.T) {
 		got = append(got, r.Action+" | "+r.Detail)
 	}
 	want := []string{
-		"ledger schema | from 0 to 3",
+		"ledger schema | from 0 to 4",
 		"run begun | run-1, target http://127.0.0.1/fhir",
 		"run interrupted | run-1: signal",
 		"run resumed | run-1, target http://127.0.0.1/fhir",

@@ -12,10 +12,11 @@ type BatchState string
 
 // The states of a batch. A batch goes from loaded back to loading when what was rejected or in doubt is tried again.
 const (
-	Staged   BatchState = "staged"
-	Loading  BatchState = "loading" // its first byte may have been sent
-	Loaded   BatchState = "loaded"  // every resource has an outcome, in doubt included
-	Verified BatchState = "verified"
+	Staged    BatchState = "staged"
+	Loading   BatchState = "loading"   // its first byte may have been sent
+	Submitted BatchState = "submitted" // a server has taken it as part of a job and will say later what came of it
+	Loaded    BatchState = "loaded"    // every resource has an outcome, in doubt included
+	Verified  BatchState = "verified"
 )
 
 // Batch is a durable file of sealed resources of one wave and level.
@@ -33,6 +34,9 @@ type Batch struct {
 // Outcomes count the resources of a batch by what the target said. Those without an outcome follow from the count.
 type Outcomes struct {
 	Loaded, Unchanged, Rejected, InDoubt, Held int64
+	// NotApplied are those of Unchanged that were left because somebody has edited them in the target: our change is
+	// not there.
+	NotApplied int64
 }
 
 // Sum is the number of resources that have an outcome.
@@ -64,13 +68,13 @@ type BatchFilter struct {
 	Rejected bool
 }
 
-const batchColumns = "id, mapping, type, tbl, wave, level, count, excluded, bytes, sha256, state, loaded, unchanged, rejected, in_doubt, held"
+const batchColumns = "id, mapping, type, tbl, wave, level, count, excluded, bytes, sha256, state, loaded, unchanged, rejected, in_doubt, held, not_applied"
 
 func scanBatch(row scanner) (Batch, error) {
 	var b Batch
 	o := &b.Outcome
 	err := row.Scan(&b.ID, &b.Mapping, &b.Type, &b.Table, &b.Wave, &b.Level, &b.Count, &b.Excluded, &b.Bytes, &b.SHA256, &b.State,
-		&o.Loaded, &o.Unchanged, &o.Rejected, &o.InDoubt, &o.Held)
+		&o.Loaded, &o.Unchanged, &o.Rejected, &o.InDoubt, &o.Held, &o.NotApplied)
 	return b, err
 }
 
@@ -99,8 +103,8 @@ func (r *Report) recordExclusions(ctx context.Context, tx *sql.Tx, run int64) er
 
 func (r *Report) recordOutcomes(ctx context.Context, tx *sql.Tx, run int64) error {
 	for _, o := range r.Outcomes {
-		done, err := tx.ExecContext(ctx, "UPDATE batches SET state = ?, loaded = ?, unchanged = ?, rejected = ?, in_doubt = ?, held = ? WHERE run = ? AND id = ?",
-			o.State, o.Loaded, o.Unchanged, o.Rejected, o.InDoubt, o.Held, run, o.Batch)
+		done, err := tx.ExecContext(ctx, "UPDATE batches SET state = ?, loaded = ?, unchanged = ?, rejected = ?, in_doubt = ?, held = ?, not_applied = ? WHERE run = ? AND id = ?",
+			o.State, o.Loaded, o.Unchanged, o.Rejected, o.InDoubt, o.Held, o.NotApplied, run, o.Batch)
 		if err != nil {
 			return err
 		}
@@ -143,7 +147,7 @@ func (l *Ledger) Batches(ctx context.Context, run string, filter BatchFilter) ([
 		where, args = where+" AND level = ?", append(args, *filter.Level)
 	}
 	if filter.Open {
-		where += " AND (state IN ('staged', 'loading') OR in_doubt + held > 0"
+		where += " AND (state IN ('staged', 'loading', 'submitted') OR in_doubt + held > 0"
 		if filter.Rejected {
 			where += " OR rejected > 0"
 		}

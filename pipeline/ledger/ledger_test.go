@@ -348,3 +348,34 @@ func tamper(t *testing.T, path string, statements ...string) {
 		t.Fatal(err)
 	}
 }
+
+// A repair is resumed by the same repair only, and does not run beside another run of its wave.
+func TestRepairIsARunOfItsOwn(t *testing.T) {
+	l := fresh(t)
+	run, err := l.BeginRun(t.Context(), RunSpec{Kind: Real, Repair: []Kind{Missing, Different, Missing}})
+	must(t, err)
+	if diff := cmp.Diff([]Kind{Different, Missing}, run.Repair); diff != "" {
+		t.Error(diff)
+	}
+	for name, test := range map[string]struct {
+		kinds []Kind
+		found bool
+	}{"the same": {[]Kind{Different, Missing}, true}, "one of them": {[]Kind{Missing}, false}, "a usual run": {nil, false}} {
+		if _, ok, err := l.Resumable(t.Context(), Real, "", test.kinds...); ok != test.found || err != nil {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
+	}
+	if _, err := l.BeginRun(t.Context(), RunSpec{Kind: Real}); !errors.Is(err, ErrUnfinished) || !strings.Contains(err.Error(), "a repair of different,missing") {
+		t.Errorf("a usual run beside it: %v", err)
+	}
+	must(t, l.SetState(t.Context(), run.ID, Finished, 0, ""))
+	if usual := begin(t, l); usual.Repair != nil {
+		t.Errorf("a usual run repairs %v", usual.Repair)
+	}
+	if _, ok, err := l.Resumable(t.Context(), Real, ""); !ok || err != nil {
+		t.Errorf("the usual run is not found: %v", err)
+	}
+	if _, err := l.BeginRun(t.Context(), RunSpec{Kind: Dry, Repair: []Kind{EditedSince}}); err == nil {
+		t.Error("a repair of edits began")
+	}
+}

@@ -25,6 +25,8 @@ type Report struct {
 	Mappings []RecordCount
 	// Resources count what was made, per type.
 	Resources []ResourceCount
+	// States replace what is known of the targets' states.
+	States []TargetState
 	// Verified counts what was found in the target, per type.
 	Verified []VerifiedCount
 	// Normalised counts resources that were equal only after a named rule of the comparison, by that rule.
@@ -51,10 +53,15 @@ type RecordCount struct {
 	Joined, NeverJoined int64 // mappings only
 }
 
-// ResourceCount counts the resources of a type that mapping made. Merged ones are among the made and in no batch.
+// ResourceCount counts the resources of a type that mapping made, and those that it makes no more. Merged ones are
+// among the made and in no batch.
 type ResourceCount struct {
 	Type         string
 	Made, Merged int64
+	// Vanished are in the state of the target, and no record of this run makes them.
+	Vanished int64
+	// Rekeyed are those of Vanished whose content came back under a new key.
+	Rekeyed int64
 }
 
 // VerifiedCount counts resources of a type by what reading back said. Unexpected ones are ours by their mark but not
@@ -78,7 +85,7 @@ func (l *Ledger) Record(ctx context.Context, run string, report Report) error {
 // record writes the parts, batches before their exclusions and outcomes.
 func (r *Report) record(ctx context.Context, tx *sql.Tx, run int64) error {
 	for _, write := range []func(context.Context, *sql.Tx, int64) error{
-		r.recordBatches, r.recordExclusions, r.recordOutcomes, r.recordCounts, r.recordRefusals, r.recordFindings, r.recordDiscrepancies, r.recordFormulas,
+		r.recordBatches, r.recordExclusions, r.recordOutcomes, r.recordCounts, r.recordStates, r.recordRefusals, r.recordFindings, r.recordDiscrepancies, r.recordFormulas,
 	} {
 		if err := write(ctx, tx, run); err != nil {
 			return err
@@ -135,7 +142,7 @@ func (r *Report) recordCounts(ctx context.Context, tx *sql.Tx, run int64) error 
 		if _, err := tx.ExecContext(ctx, "INSERT INTO resource_counts (run, type, made, merged) VALUES (?, ?, 0, 0) ON CONFLICT DO NOTHING", run, c.Type); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE resource_counts SET made = made + ?, merged = merged + ? WHERE run = ? AND type = ?", c.Made, c.Merged, run, c.Type); err != nil {
+		if _, err := tx.ExecContext(ctx, "UPDATE resource_counts SET made = made + ?, merged = merged + ?, vanished = vanished + ?, rekeyed = rekeyed + ? WHERE run = ? AND type = ?", c.Made, c.Merged, c.Vanished, c.Rekeyed, run, c.Type); err != nil {
 			return err
 		}
 	}

@@ -46,6 +46,8 @@ type Run struct {
 	Kind   RunKind
 	Wave   string // the one wave that was asked for; empty: all
 	Target string // the target's identity, without credentials; empty in a dry run
+	// Repair are the kinds of discrepancy that the run sends again, sorted; empty: it is not a repair.
+	Repair []Kind
 	State  State
 	Reason string // why it failed or stopped, without patient data
 	// Resumes counts the starts after the first.
@@ -65,6 +67,7 @@ type RunSpec struct {
 	Kind   RunKind
 	Wave   string
 	Target string
+	Repair []Kind // for a repair: the kinds of discrepancy that it sends again, Missing and Different
 	Pins   map[string]string
 }
 
@@ -111,21 +114,45 @@ func short(value string) string {
 	return value
 }
 
-const runColumns = "seq, id, kind, wave, target, state, reason, resumes, elapsed, reconciled, began, coalesce(ended, '')"
+const runColumns = "seq, id, kind, wave, target, repair, state, reason, resumes, elapsed, reconciled, began, coalesce(ended, '')"
 
 type scanner interface{ Scan(dest ...any) error }
 
 func scanRun(row scanner) (Run, error) {
 	var r Run
-	err := row.Scan(&r.Seq, &r.ID, &r.Kind, &r.Wave, &r.Target, &r.State, &r.Reason, &r.Resumes, &r.Elapsed, &r.Reconciled, &r.Began, &r.Ended)
+	var repair string
+	err := row.Scan(&r.Seq, &r.ID, &r.Kind, &r.Wave, &r.Target, &repair, &r.State, &r.Reason, &r.Resumes, &r.Elapsed, &r.Reconciled, &r.Began, &r.Ended)
+	for kind := range strings.SplitSeq(repair, ",") {
+		if kind != "" {
+			r.Repair = append(r.Repair, Kind(kind))
+		}
+	}
 	return r, err
+}
+
+// joinKinds is the text in which the kinds of a repair are stored: sorted, each once.
+func joinKinds(kinds []Kind) string {
+	var names []string
+	for _, kind := range kinds {
+		names = append(names, string(kind))
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ",")
 }
 
 // BeginRun begins a run and pins it. Errors: ErrUnfinished if a run of this kind and wave has not ended.
 func (l *Ledger) BeginRun(ctx context.Context, spec RunSpec) (run Run, err error) {
 	err = l.write(ctx, "begin run", func(tx *sql.Tx) error {
-		var unfinished string
-		err := tx.QueryRowContext(ctx, "SELECT id FROM runs WHERE kind = ? AND wave = ? AND state IN ('running', 'interrupted', 'partial')", spec.Kind, spec.Wave).Scan(&unfinished)
+		for _, kind := range spec.Repair {
+			if kind != Missing && kind != Different {
+				return fmt.Errorf("a repair cannot send again what is %s", kind)
+			}
+		}
+		var unfinished, repair string
+		err := tx.QueryRowContext(ctx, "SELECT id, repair FROM runs WHERE kind = ? AND wave = ? AND state IN ('running', 'interrupted', 'partial')", spec.Kind, spec.Wave).Scan(&unfinished, &repair)
+		if err == nil && repair != "" {
+			return fmt.Errorf("%w: %s, a repair of %s", ErrUnfinished, unfinished, repair)
+		}
 		if err == nil {
 			return fmt.Errorf("%w: %s", ErrUnfinished, unfinished)
 		}
@@ -138,8 +165,8 @@ func (l *Ledger) BeginRun(ctx context.Context, spec RunSpec) (run Run, err error
 		}
 		seq := last.Int64 + 1
 		id := fmt.Sprintf("%s-%d", spec.Kind, seq)
-		if _, err := tx.ExecContext(ctx, "INSERT INTO runs (seq, id, kind, wave, target, state, began) VALUES (?, ?, ?, ?, ?, 'running', ?)",
-			seq, id, spec.Kind, spec.Wave, spec.Target, l.stamp()); err != nil {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO runs (seq, id, kind, wave, target, repair, state, began) VALUES (?, ?, ?, ?, ?, ?, 'running', ?)",
+			seq, id, spec.Kind, spec.Wave, spec.Target, joinKinds(spec.Repair), l.stamp()); err != nil {
 			return err
 		}
 		for _, name := range slices.Sorted(maps.Keys(spec.Pins)) {
@@ -147,7 +174,7 @@ func (l *Ledger) BeginRun(ctx context.Context, spec RunSpec) (run Run, err error
 				return err
 			}
 		}
-		if err := l.audit(ctx, tx, "run begun", describe(id, spec.Wave, spec.Target)); err != nil {
+		if err := l.audit(ctx, tx, "run begun", describe(id, spec.Wave, spec.Target, spec.Repair)); err != nil {
 			return err
 		}
 		run, err = scanRun(tx.QueryRowContext(ctx, "SELECT "+runColumns+" FROM runs WHERE seq = ?", seq))
@@ -161,7 +188,7 @@ func (l *Ledger) BeginRun(ctx context.Context, spec RunSpec) (run Run, err error
 }
 
 // describe writes the detail of an audit record about a run.
-func describe(id, wave, target string) string {
+func describe(id, wave, target string, repair []Kind) string {
 	parts := []string{id}
 	if wave != "" {
 		parts = append(parts, "wave "+wave)
@@ -169,13 +196,17 @@ func describe(id, wave, target string) string {
 	if target != "" {
 		parts = append(parts, "target "+target)
 	}
+	if len(repair) > 0 {
+		parts = append(parts, "repair of "+strings.ReplaceAll(joinKinds(repair), ",", " and "))
+	}
 	return strings.Join(parts, ", ")
 }
 
-// Resumable finds the unfinished run of a kind and wave, with its pins; false if there is none. A run that is
-// `running` here belongs to a process that died, because the caller holds the lock.
-func (l *Ledger) Resumable(ctx context.Context, kind RunKind, wave string) (Run, bool, error) {
-	return l.findRun(ctx, "WHERE kind = ? AND wave = ? AND state IN ('running', 'interrupted', 'partial')", kind, wave)
+// Resumable finds the unfinished run of a kind and wave, with its pins; false if there is none. With repair it finds a
+// repair of just those kinds, without it none that is a repair. A run that is `running` here belongs to a process that
+// died, because the caller holds the lock.
+func (l *Ledger) Resumable(ctx context.Context, kind RunKind, wave string, repair ...Kind) (Run, bool, error) {
+	return l.findRun(ctx, "WHERE kind = ? AND wave = ? AND repair = ? AND state IN ('running', 'interrupted', 'partial')", kind, wave, joinKinds(repair))
 }
 
 // Run finds a run by its id, with its pins. Errors: ErrNoRun.
@@ -250,7 +281,7 @@ func (l *Ledger) Resume(ctx context.Context, id string, pins map[string]string) 
 		if _, err := tx.ExecContext(ctx, "UPDATE tasks SET state = 'pending', owner = '', reason = '' WHERE run = ? AND (state = 'failed' OR state = 'running' AND owner <> ?)", run.Seq, l.owner); err != nil {
 			return err
 		}
-		return l.audit(ctx, tx, "run resumed", describe(id, run.Wave, run.Target))
+		return l.audit(ctx, tx, "run resumed", describe(id, run.Wave, run.Target, run.Repair))
 	})
 	if err != nil {
 		return Run{}, err

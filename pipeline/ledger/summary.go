@@ -75,6 +75,12 @@ type ResourceRow struct {
 	InDoubt   int64 `json:"inDoubt"`
 	Held      int64 `json:"held"`
 	Pending   int64 `json:"pending"`
+	// Vanished stand beside the sum: they are in the state, and no record of this run makes them. Rekeyed are those of
+	// them that look like another one's old self.
+	Vanished int64 `json:"vanished"`
+	Rekeyed  int64 `json:"rekeyed"`
+	// NotApplied are those of Unchanged that keep somebody's edit in place of our change.
+	NotApplied int64 `json:"notApplied"`
 }
 
 // VerifiedRow accounts for the resources of a type in the target:
@@ -203,12 +209,12 @@ func (s *Summary) readResources(ctx context.Context, tx *sql.Tx, run int64) erro
 	err := each(ctx, tx, func(rows *sql.Rows) error {
 		var name string
 		var r ResourceRow
-		if err := rows.Scan(&name, &r.Made, &r.Merged); err != nil {
+		if err := rows.Scan(&name, &r.Made, &r.Merged, &r.Vanished, &r.Rekeyed); err != nil {
 			return err
 		}
 		s.Resources[name] = r
 		return nil
-	}, "SELECT type, made, merged FROM resource_counts WHERE run = ?", run)
+	}, "SELECT type, made, merged, vanished, rekeyed FROM resource_counts WHERE run = ?", run)
 	if err != nil {
 		return err
 	}
@@ -216,19 +222,20 @@ func (s *Summary) readResources(ctx context.Context, tx *sql.Tx, run int64) erro
 	// sent it may have died before it wrote down the answer.
 	return each(ctx, tx, func(rows *sql.Rows) error {
 		var name string
-		var loaded, unchanged, rejected, inDoubt, held, open, started, batches, bytes int64
-		if err := rows.Scan(&name, &loaded, &unchanged, &rejected, &inDoubt, &held, &open, &started, &batches, &bytes); err != nil {
+		var loaded, unchanged, rejected, inDoubt, held, notApplied, open, started, batches, bytes int64
+		if err := rows.Scan(&name, &loaded, &unchanged, &rejected, &inDoubt, &held, &notApplied, &open, &started, &batches, &bytes); err != nil {
 			return err
 		}
 		r := s.Resources[name]
 		r.Loaded, r.Unchanged, r.Rejected, r.InDoubt, r.Held, r.Pending = loaded, unchanged, rejected, inDoubt+started, held, open
+		r.NotApplied = notApplied
 		s.Resources[name] = r
 		s.Batches += batches
 		s.Bytes += bytes
 		return nil
-	}, `SELECT type, sum(loaded), sum(unchanged), sum(rejected), sum(in_doubt), sum(held),
+	}, `SELECT type, sum(loaded), sum(unchanged), sum(rejected), sum(in_doubt), sum(held), sum(not_applied),
 		sum(CASE WHEN state = 'staged' THEN count - excluded - held ELSE 0 END),
-		sum(CASE WHEN state = 'loading' THEN count - excluded - loaded - unchanged - rejected - in_doubt - held ELSE 0 END),
+		sum(CASE WHEN state IN ('loading', 'submitted') THEN count - excluded - loaded - unchanged - rejected - in_doubt - held ELSE 0 END),
 		count(*), sum(bytes) FROM batches WHERE run = ? GROUP BY type`, run)
 }
 

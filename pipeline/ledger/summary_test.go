@@ -31,11 +31,11 @@ func sample(t *testing.T) (*Ledger, Run) {
 			{Mapping: "condition", Table: "conditions", Read: 120, Mapped: 101, OtherWave: 19},
 			{Mapping: "patient", Table: "empty"}, {Mapping: "condition", Table: "patients", Read: 50, Joined: 30, NeverJoined: 20},
 		},
-		Resources: []ResourceCount{{Type: "Patient", Made: 58}, {Type: "Condition", Made: 101, Merged: 1}},
+		Resources: []ResourceCount{{Type: "Patient", Made: 58}, {Type: "Condition", Made: 101, Merged: 1, Vanished: 3, Rekeyed: 1}, {Type: "Procedure", Vanished: 1}},
 		Refusals:  []Refusal{{Table: "patients", Line: 7, Column: "BIRTHDATE", Rule: "bad-date", Mapping: "patient"}},
 		Formulas:  []Formula{{Mapping: "patient", Path: "name", Place: "patient.yaml:9:3", Reads: 58, Writes: 57, Empties: 1}},
 	}))
-	for id, o := range map[string]Outcomes{"p": {Loaded: 57, Rejected: 1}, "c": {Loaded: 90, Unchanged: 8, Held: 2}} {
+	for id, o := range map[string]Outcomes{"p": {Loaded: 57, Rejected: 1}, "c": {Loaded: 90, Unchanged: 8, Held: 2, NotApplied: 1}} {
 		must(t, l.StartBatch(t.Context(), id))
 		must(t, l.Record(t.Context(), run.ID, Report{Outcomes: []BatchOutcome{{Batch: id, State: Loaded, Outcomes: o}}}))
 	}
@@ -51,6 +51,7 @@ func verify(t *testing.T, l *Ledger, run Run) {
 		Verified: []VerifiedCount{{Type: "Patient", Matched: 55, Missing: 1, EditedSince: 1, Unexpected: 1}, {Type: "Condition", Matched: 96, Different: 1, NotCompared: 1}},
 		Discrepancies: []Discrepancy{
 			{Kind: Different, Type: "Condition", ID: "c1", Path: "code", Code: "changed", Table: "conditions", Line: 3},
+			{Kind: Vanished, Type: "Procedure", ID: "v1"},
 			{Kind: Missing, Type: "Patient", ID: "p1"}, {Kind: EditedSince, Type: "Patient", ID: "p2"}, {Kind: Unexpected, Type: "Patient", ID: "p3"},
 			{Kind: Refused, Type: "Observation", Table: "observations", Line: 9, Code: "bad-number"},
 		},
@@ -139,9 +140,9 @@ func TestVerificationIsForgottenAndClosed(t *testing.T) {
 func TestDiscrepancyKeys(t *testing.T) {
 	l := fresh(t)
 	run := begin(t, l)
-	d := Discrepancy{Kind: Different, Type: "Patient", ID: "p1", Path: "birthDate", Values: "aa"}
+	d := Discrepancy{Kind: Different, Type: "Patient", ID: "p1", Path: "birthDate", Sent: "5e", Found: "aa"}
 	other := d
-	other.Values = "bb"
+	other.Found = "bb"
 	split := d
 	split.ID, split.Path = "p1b", "irthDate"
 	place := Discrepancy{Kind: Refused, Type: "Patient", Table: "patients", Line: 7, Code: "bad-date"}
@@ -151,6 +152,9 @@ func TestDiscrepancyKeys(t *testing.T) {
 	var keys []string
 	for d, err := range l.Discrepancies(t.Context(), run.ID) {
 		must(t, err)
+		if d.ID == "p1" && (d.Sent != "5e" || d.Found == "") {
+			t.Errorf("the digests are not kept: %+v", d)
+		}
 		if d.Domain != Identity || d.Severity() != High {
 			t.Errorf("got %+v", d)
 		}
@@ -159,7 +163,7 @@ func TestDiscrepancyKeys(t *testing.T) {
 	if len(keys) != 5 {
 		t.Errorf("%d discrepancies, want 5: the same twice is one, others are their own", len(keys))
 	}
-	if d.key() != (Discrepancy{Kind: Different, Type: "Patient", ID: "p1", Path: "birthDate", Values: "aa", Table: "patients", Line: 4}).key() {
+	if d.key() != (Discrepancy{Kind: Different, Type: "Patient", ID: "p1", Path: "birthDate", Sent: "5e", Found: "aa", Table: "patients", Line: 4}).key() {
 		t.Error("the key of a resource hangs on the line it came from")
 	}
 	err := l.Record(t.Context(), run.ID, Report{Discrepancies: []Discrepancy{{Kind: Missing, Type: "Patient"}}})
@@ -214,6 +218,8 @@ func TestBalanceFindsEachFault(t *testing.T) {
 		"loaded and not read back":   {func(s *Summary) { v := s.Verified["Patient"]; v.Matched--; s.Verified["Patient"] = v }, "type Patient in the target: loaded + unchanged is 57"},
 		"a type was not read back":   {func(s *Summary) { delete(s.Verified, "Condition") }, "type Condition in the target: loaded + unchanged is 98"},
 		"read back and never loaded": {func(s *Summary) { s.Verified["Device"] = VerifiedRow{Matched: 1} }, "type Device in the target: loaded + unchanged is 0"},
+		"more was left than stood":   {func(s *Summary) { r := s.Resources["Condition"]; r.NotApplied = 9; s.Resources["Condition"] = r }, "type Condition: not applied is 9"},
+		"more rekeyed than vanished": {func(s *Summary) { r := s.Resources["Condition"]; r.Rekeyed = 4; s.Resources["Condition"] = r }, "type Condition: rekeyed is 4"},
 		"a formula lost a value":     {func(s *Summary) { s.Formulas[0].Writes-- }, "formula of name in mapping patient: read is 58"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -168,6 +168,7 @@ var kinds = map[ledger.Kind]Explanation{
 	ledger.Missing:     {"Missing", "It was loaded, and reading back does not find it.", "Treat it as not migrated. Run again; if it goes missing again, ask the target's operator."},
 	ledger.Unexpected:  {"Unexpected", "The target holds it under this migration's mark, and this migration did not put it there, or no longer knows it.", "Find out where it comes from, and decide whether it belongs in the patient's record."},
 	ledger.Different:   {"Different", "It arrived, and what the target now holds is not what was sent.", "Compare it with the legacy record. If the target altered it, ask its operator; do not sign the domain before."},
+	ledger.Vanished:    {"Vanished", "An earlier run loaded it, and no record of the legacy export makes it any more. The target still holds it.", "Find out whether the record was deleted in the legacy system or is lacking in the export. An allergy or a drug that was taken off must not stay."},
 	ledger.Refused:     {"Refused", "The legacy record could not be turned into a resource, so it was not sent.", "Mend it as said for its reason, or accept in writing that it stays behind."},
 	ledger.Rejected:    {"Rejected", "The target would not take it.", "Mend the cause, then run with `--rejected`."},
 	ledger.Orphan:      {"Orphan", "It refers to something that does not exist.", "Mend or load what it refers to."},
