@@ -27,7 +27,12 @@ func (s *Session) Report(ctx context.Context, run, dir string, formats []string)
 	if err != nil {
 		return nil, err
 	}
-	data, err := report.Load(ctx, s.Ledger, found.ID)
+	snapshot, err := s.Ledger.Snapshot(ctx) // sums and lists of one moment, while a run goes on
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = snapshot.Close() }() // it only read
+	data, err := report.Load(ctx, snapshot, found.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +64,7 @@ func InitKeys(planFile string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := phi.InitKeys(plan.PHI.Keys, plan.Migration, plan.Stage, filepath.Dir(plan.Ledger)); err != nil {
+	if err := phi.InitKeys(plan.PHI.Keys, plan.Migration, plan.Stage, plan.ledgerDir()); err != nil {
 		return "", usageError{err}
 	}
 	return plan.PHI.Keys, nil

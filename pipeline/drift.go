@@ -22,7 +22,7 @@ func (s *Session) SaveBaseline(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(filepath.Dir(s.Plan.Ledger), baselineName)
+	path := filepath.Join(s.Plan.ledgerDir(), baselineName)
 	return path, p.Baseline(s.Plan.Migration, s.keys.Fingerprint()).Write(path)
 }
 
@@ -30,7 +30,7 @@ func (s *Session) SaveBaseline(ctx context.Context) (string, error) {
 // the keys. ErrUsage if there is no such baseline, or it is another migration's.
 func (s *Session) Drift(ctx context.Context, file string) ([]profile.Drift, error) {
 	if file == "" {
-		file = filepath.Join(filepath.Dir(s.Plan.Ledger), baselineName)
+		file = filepath.Join(s.Plan.ledgerDir(), baselineName)
 	}
 	old, err := profile.ReadBaseline(file)
 	switch {

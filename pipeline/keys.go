@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -28,7 +27,7 @@ func BackupKeys(ctx context.Context, planFile, file string, o Options) (b KeyBac
 		return b, err
 	}
 	b.File = file
-	b.Backup, err = phi.WriteBackup(plan.PHI.Keys, plan.Migration, file, nowOf(o), plan.Stage, filepath.Dir(plan.Ledger))
+	b.Backup, err = phi.WriteBackup(plan.PHI.Keys, plan.Migration, file, nowOf(o), plan.Stage, plan.ledgerDir())
 	if err != nil {
 		return b, usageError{err}
 	}
@@ -70,7 +69,7 @@ func RestoreKeys(ctx context.Context, planFile string, o RestoreOptions) (r KeyR
 	}
 	restored, err := phi.RestoreKeys(phi.RestoreOptions{
 		Migration: plan.Migration, Backup: o.File, KEK: kek, Keys: plan.PHI.Keys, Into: o.Into,
-		Forbidden: []string{plan.Stage, filepath.Dir(plan.Ledger)},
+		Forbidden: []string{plan.Stage, plan.ledgerDir()},
 	})
 	if err != nil {
 		return r, usageError{err}

@@ -29,7 +29,7 @@ func (s *Session) checkMarker(ctx context.Context, target load.Store) (marked bo
 	}
 	if marked && (found.Migration != s.Plan.Migration || found.Ledger != s.Ledger.ID()) {
 		return true, usagef("target %s is loaded from another ledger: its marker names migration %q and ledger %s, this ledger (%s) is %s; "+
-			"use that ledger, or load into an empty target", target.Identity(), found.Migration, found.Ledger, relative(s.Plan.Dir, s.Plan.Ledger), s.Ledger.ID())
+			"use that ledger, or load into an empty target", target.Identity(), found.Migration, found.Ledger, s.Plan.ledgerPlace(), s.Ledger.ID())
 	}
 	return marked, nil
 }

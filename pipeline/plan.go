@@ -33,7 +33,7 @@ type Plan struct {
 	Identity  *TargetPlan
 	Waves     []WavePlan
 	Gates     []Limit
-	Ledger    string // path of the SQLite file
+	Ledger    string // sqlite: and an absolute path, or postgres://…, which is a secret
 	Stage     string // folder
 	Live      time.Time
 	Unused    map[string]string  // tables no mapping reads, with the reason
@@ -234,7 +234,7 @@ func (r *planReader) plan_(root *yaml.Node) {
 		}
 	}
 	if p.Ledger == "" {
-		p.Ledger = filepath.Join(p.Dir, ".chartlift", "ledger.db")
+		p.Ledger = sqliteScheme + filepath.Join(p.Dir, ".chartlift", "ledger.db")
 	}
 	if p.Stage == "" {
 		p.Stage = filepath.Join(p.Dir, ".chartlift", "stage")
@@ -419,11 +419,37 @@ func (r *planReader) gates(n *yaml.Node) {
 
 func (r *planReader) ledger(n *yaml.Node) string {
 	text := r.text(n, "ledger")
-	path, ok := strings.CutPrefix(text, "sqlite:")
-	if !ok || path == "" {
-		r.fault(n, "such as sqlite:.chartlift/ledger.db", "the ledger must be sqlite:PATH; postgres:// is not there yet")
+	if strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://") {
+		if passwordForm.MatchString(n.Value) {
+			r.fault(n, "write ${LEDGER_DSN} and set it in the environment", "a secret is never written in the plan")
+		}
+		return text
 	}
-	return r.path(path)
+	path, ok := strings.CutPrefix(text, sqliteScheme)
+	if !ok || path == "" {
+		r.fault(n, "such as sqlite:.chartlift/ledger.db", "the ledger must be sqlite:PATH or postgres://…")
+	}
+	return sqliteScheme + r.path(path)
+}
+
+// sqliteScheme stands before the path of a ledger in a file.
+const sqliteScheme = "sqlite:"
+
+// ledgerDir is where files lie that go with the ledger: its own folder, or, for one on a server, where it would lie by
+// default.
+func (p *Plan) ledgerDir() string {
+	if path, ok := strings.CutPrefix(p.Ledger, sqliteScheme); ok {
+		return filepath.Dir(path)
+	}
+	return filepath.Join(p.Dir, ".chartlift")
+}
+
+// ledgerPlace says to people where the ledger is, without its secret.
+func (p *Plan) ledgerPlace() string {
+	if path, ok := strings.CutPrefix(p.Ledger, sqliteScheme); ok {
+		return relative(p.Dir, path)
+	}
+	return "the PostgreSQL database that the plan names"
 }
 
 func (r *planReader) stage(n *yaml.Node) string {

@@ -106,7 +106,7 @@ func parseSources(path, dir string, data []byte) (*Plan, error) {
 	if root == nil {
 		return nil, append(faults, document.Fault{File: path, Message: "the plan is empty", Hint: "`chartlift help plan` shows one"})
 	}
-	p := &Plan{File: path, Dir: dir, nodes: map[string]*yaml.Node{}, Ledger: filepath.Join(dir, ".chartlift", "ledger.db")}
+	p := &Plan{File: path, Dir: dir, nodes: map[string]*yaml.Node{}, Ledger: sqliteScheme + filepath.Join(dir, ".chartlift", "ledger.db")}
 	r := &planReader{plan: p, faults: faults}
 	found := false
 	for _, pair := range document.Pairs(root) {
@@ -132,8 +132,15 @@ func parseSources(path, dir string, data []byte) (*Plan, error) {
 // auditShown records that values are shown. Only a ledger that is there takes an entry: to look into a source is no
 // reason to begin a migration.
 func auditShown(ctx context.Context, plan *Plan, act, operator string, now func() time.Time) (bool, error) {
-	if _, err := os.Stat(plan.Ledger); errors.Is(err, fs.ErrNotExist) {
+	v, err := ledger.View(ctx, plan.Ledger, plan.Migration)
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
+	}
+	if err == nil { // what else is wrong with it, opening it says
+		err = v.Close()
+		if err != nil {
+			return false, err
+		}
 	}
 	l, err := ledger.Open(ctx, plan.Ledger, ledger.Options{Migration: plan.Migration, Operator: operator, Now: now})
 	if err != nil {

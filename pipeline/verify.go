@@ -75,7 +75,7 @@ func (s *Session) Reconcile(ctx context.Context, id string) (*ledger.Summary, er
 // runOf finds a run by id, or the latest one of a kind (any kind if empty).
 func (s *Session) runOf(ctx context.Context, id string, kind ledger.RunKind) (ledger.Run, error) {
 	if s.Ledger == nil {
-		return ledger.Run{}, usagef("nothing has run yet: there is no ledger at %s", relative(s.Plan.Dir, s.Plan.Ledger))
+		return ledger.Run{}, usagef("nothing has run yet: there is no ledger at %s", s.Plan.ledgerPlace())
 	}
 	if id == "" {
 		run, ok, err := s.Ledger.Latest(ctx, kind)
