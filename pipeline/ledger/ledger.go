@@ -88,7 +88,7 @@ type Ledger struct {
 	engine   engine
 	id       string
 	operator string
-	owner    string // names this process's session; new for each Open, so that the dead are told apart
+	owner    string // names this process's session; new for each Open, so that the dead are told apart; empty in a view
 	now      func() time.Time
 	writer   *sql.DB // nil when opened by View
 	readers  *sql.DB // nil in a snapshot
@@ -220,7 +220,7 @@ func (l *Ledger) Close() error {
 		errs = append(errs, kept(l.writer.Close())) // with SQLite this moves the log into the main file
 		l.writer = nil
 	}
-	if l.engine != nil {
+	if l.engine != nil && l.owner != "" {
 		errs = append(errs, l.engine.end(wrote && errors.Join(errs...) == nil))
 	}
 	return during("close ledger", errors.Join(errs...))

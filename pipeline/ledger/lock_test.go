@@ -108,12 +108,19 @@ func TestLockOfAnotherProcessEndsWithIt(t *testing.T) {
 func TestLockWithinAProcess(t *testing.T) {
 	onBoth(t, func(t *testing.T, at place) {
 		l := at.open(t)
+		run := begin(t, l)
+		if _, err := l.Summary(t.Context(), run.ID); err != nil { // a snapshot that ends frees nothing
+			t.Fatal(err)
+		}
 		if _, err := Open(t.Context(), at.source, Options{Migration: "riverside", Operator: "kim"}); !errors.Is(err, ErrLocked) {
 			t.Fatalf("got %v, want ErrLocked", err)
 		}
 		must(t, l.Append(t.Context(), "note", "still ours"))
 		must(t, l.Close())
 		must(t, l.Close()) // a second time does nothing
+		if _, err := os.Stat(at.path + sealSuffix); at.path != "" && err != nil {
+			t.Errorf("a ledger closed in good order has no sum: %v", err)
+		}
 		at.open(t)
 	})
 }
