@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 	if source := os.Getenv(holderEnv); source != "" {
 		os.Exit(hold(source))
 	}
+	if source := os.Getenv(workEnv); source != "" {
+		os.Exit(work(source))
+	}
 	os.Exit(m.Run())
 }
 
