@@ -12,8 +12,8 @@ test: ## all tests that need Go alone; then, without the long ones, once more un
 	RAPID_CHECKS=500 go test -race -short -timeout 60m ./pipeline/... # -short draws a fifth, so the usual 100
 
 test-services: ## what needs real PostgreSQL, MariaDB and HL7's Java validator (Debian; installs them, and steps down from root)
-	scripts/services/with go test -timeout 30m ./pipeline/extract/sqldb
-	scripts/services/with go test -timeout 30m ./cmd/chartlift -run 'Live|EveryDialectAndEngine'
+	scripts/services/with go test -timeout 30m ./pipeline/extract/sqldb ./pipeline/ledger
+	scripts/services/with go test -timeout 30m ./cmd/chartlift -run 'Live|EveryDialectAndEngine|Ledger'
 	scripts/services/validator/with go test -timeout 30m ./cmd/chartlift -run SecondOpinion
 
 FUZZ ?= 60s
