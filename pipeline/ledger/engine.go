@@ -32,7 +32,8 @@ type engine interface {
 	version(ctx context.Context, q handle) (int, error)
 	// setVersion records the number of the schema.
 	setVersion(ctx context.Context, tx handle, number int) error
-	// dead deletes the sessions of processes that can no longer be writing, before a new one of this role begins.
+	// dead is a statement that deletes sessions of processes that are dead, before one of this role begins; empty if
+	// there is nothing to do.
 	dead(role role) string
 	// renews says that sessions must be renewed, because nothing else tells that a process has died.
 	renews() bool

@@ -15,6 +15,9 @@
 //	err = l.StartBatch(ctx, batch.ID)                      // before its first byte is sent
 //	err = l.Finish(ctx, task, ledger.Report{Outcomes: …})  // what the target said, per batch
 //	err = l.Record(ctx, run.ID, report)                    // the same without a task
+//	job, err := l.AddJob(ctx, ledger.Job{Run: run.ID, Store: …, Handle: …, Batch: …})  // a target works on started batches
+//	jobs, err := l.Jobs(ctx, run.ID, ledger.JobSubmitted)  // also after a crash: ask the target by their handles
+//	err = l.FinishJob(ctx, job, ledger.Report{Outcomes: …})
 //	err = l.Reopen(ctx, run.ID)                            // before reading back anew: forgets the last verification
 //	err = l.CloseVerification(ctx, run.ID, gates)          // every type was read back; the gates as they stand
 //	err = l.SetState(ctx, run.ID, ledger.Finished, elapsed, "")
@@ -162,7 +165,7 @@ func (l *Ledger) begin(ctx context.Context, op string, o Options) error {
 }
 
 // View opens an existing ledger for reading, beside processes that write it. The schema must be exactly this program's.
-// Errors: ErrNewer, ErrForeign, fs.ErrNotExist.
+// Errors: ErrNewer, ErrForeign, ErrDamaged, fs.ErrNotExist.
 func View(ctx context.Context, source, migration string) (l *Ledger, err error) {
 	l = &Ledger{now: time.Now}
 	defer func() {

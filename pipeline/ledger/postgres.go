@@ -94,7 +94,10 @@ func (e *postgresEngine) exclusively(table string) string {
 
 // dead is an operator whose lease has ended; those of workers end when somebody needs their tasks.
 func (e *postgresEngine) dead(role role) string {
-	return "DELETE FROM sessions WHERE role = '" + string(role) + "' AND role = 'operator' AND expires < {now}"
+	if role != operatorRole {
+		return ""
+	}
+	return "DELETE FROM sessions WHERE role = 'operator' AND expires < {now}"
 }
 
 func (e *postgresEngine) connect(connections int, settings map[string]string) *sql.DB {
@@ -111,8 +114,8 @@ func (e *postgresEngine) connect(connections int, settings map[string]string) *s
 func (e *postgresEngine) begin(_ context.Context, _ string, lease time.Duration) (*sql.DB, error) {
 	return e.connect(writers, map[string]string{
 		"synchronous_commit": "on", // a commit is durable, whatever the server's default is
-		// A process that stops in the middle of a transaction must not keep its locks for longer than its lease.
-		"idle_in_transaction_session_timeout": strconv.FormatInt(max(lease.Milliseconds(), 1), 10),
+		// A process that stops in the middle of a transaction must not keep its locks until the leases of others have ended.
+		"idle_in_transaction_session_timeout": strconv.FormatInt(max(lease.Milliseconds()/2, 1), 10),
 	}), nil
 }
 

@@ -41,16 +41,17 @@ func (l *Ledger) join(ctx context.Context, tx handle, role role, lease time.Dura
 		host = "unknown host"
 	}
 	holder := printable(fmt.Sprintf("%s %s, process %d on %s", role, l.operator, os.Getpid(), host))
-	var other string
-	var left int64
-	err = tx.row(ctx, "SELECT holder, expires - {now} FROM sessions WHERE role = ? AND role = 'operator'", role).Scan(&other, &left)
-	if err == nil {
-		return &LockedError{Holder: other, Left: time.Duration(left) * time.Millisecond}
+	if role == operatorRole {
+		var other string
+		var left int64
+		err := tx.row(ctx, "SELECT holder, expires - {now} FROM sessions WHERE role = 'operator'").Scan(&other, &left)
+		if err == nil {
+			return &LockedError{Holder: other, Left: time.Duration(left) * time.Millisecond}
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
 	}
-	if !errors.Is(err, sql.ErrNoRows) {
-		return err
-	}
-	// Of two that come to this point at one time the second breaks the rule that there is one operator.
 	_, err = tx.exec(ctx, "INSERT INTO sessions (owner, role, holder, expires) VALUES (?, ?, ?, {now} + ?)", l.owner, role, holder, lease.Milliseconds())
 	return err
 }

@@ -1,5 +1,5 @@
--- Who writes, and until when: a task whose owner has no session is free. Whatever else may be true on SQLite, where one
--- process writes and a file lock says so, the statements are those of PostgreSQL.
+-- Who writes: a task whose owner has no session is free. A file lock says that one process writes, so there is one row, and
+-- it does not expire; the table is there because the statements are those of PostgreSQL, where several do.
 CREATE TABLE sessions (
     owner   TEXT PRIMARY KEY CONSTRAINT session_owner CHECK (owner <> ''),
     role    TEXT NOT NULL CONSTRAINT session_role CHECK (role IN ('operator', 'worker')),
