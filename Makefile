@@ -18,8 +18,8 @@ test-sweeps: ## every kill point, every damaged byte, every step that can fail, 
 	RAPID_CHECKS=500 go test -json -race -short -timeout 60m ./pipeline/... | $(REPORT) # -short draws a fifth, so the usual 100
 
 test-services: ## what needs real PostgreSQL, MariaDB and HL7's Java validator (Debian; installs them, and steps down from root)
-	scripts/services/with go test -json -timeout 30m ./pipeline/extract/sqldb | $(REPORT)
-	scripts/services/with go test -json -timeout 30m ./cmd/chartlift -run 'Live|EveryDialectAndEngine' | $(REPORT)
+	scripts/services/with go test -json -timeout 30m ./pipeline/extract/sqldb ./pipeline/ledger | $(REPORT)
+	scripts/services/with go test -json -timeout 30m ./cmd/chartlift -run 'Live|EveryDialectAndEngine|Ledger' | $(REPORT)
 	scripts/services/validator/with go test -json -timeout 30m ./cmd/chartlift -run SecondOpinion | $(REPORT)
 
 FUZZ ?= 60s

@@ -5,12 +5,15 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 )
 
 // LockedError says who holds the ledger. It wraps ErrLocked.
 type LockedError struct {
-	// Path is the lock file.
+	// Path is the lock file, with SQLite.
 	Path string
+	// Left is what is left of the holder's lease, with PostgreSQL; a holder that lives prolongs it.
+	Left time.Duration
 	// Holder is what the holder wrote of itself, as far as it could be read: operator and process id.
 	Holder string
 }
@@ -20,6 +23,9 @@ func (e *LockedError) Error() string {
 	holder := e.Holder
 	if holder == "" {
 		holder = "unknown"
+	}
+	if e.Path == "" {
+		return fmt.Sprintf("%v (%s): wait for it to end or stop it; if it died, its lease ends in %v", ErrLocked, holder, e.Left.Round(time.Second))
 	}
 	return fmt.Sprintf("%v (%s): wait for it to end or stop it; the lock at %s frees itself", ErrLocked, holder, e.Path)
 }
@@ -84,10 +90,15 @@ func readHolder(file *os.File) string {
 	if err != nil {
 		return ""
 	}
+	return printable(string(text))
+}
+
+// printable takes out everything but printable characters.
+func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
 			return -1
 		}
 		return r
-	}, string(text))
+	}, text)
 }
