@@ -146,12 +146,9 @@ func TestWriterBesideALongReader(t *testing.T) {
 		l := at.open(t)
 		run := begin(t, l)
 		must(t, l.Record(t.Context(), run.ID, Report{Refusals: make3Refusals()}))
-		start := time.Now()
+		// A write that waits for the reader fails: it gives up before the stream ends.
 		for range l.Refusals(t.Context(), run.ID) { // the stream stays open while the ledger is written
 			must(t, l.Append(t.Context(), "note", "while reading"))
-		}
-		if d := time.Since(start); d > busy/2 {
-			t.Errorf("writing waited %v for a reader", d)
 		}
 	})
 }

@@ -129,12 +129,11 @@ func TestNobodyAnswers(t *testing.T) {
 		<-r.Context().Done()
 		return true
 	}
-	begin := time.Now()
 	outcomes, err := b.send(2)
 	if !errors.Is(err, load.ErrUnavailable) || kinds(outcomes)["in doubt"] != 2 {
 		t.Errorf("%v, %v", outcomes, err)
 	}
-	if took := time.Since(begin); took > 20*time.Second {
-		t.Errorf("took %s", took)
+	if n := b.requests.Load(); n > 100 { // each waits for its deadline
+		t.Errorf("%d requests in a minute of patience", n)
 	}
 }
