@@ -233,9 +233,6 @@ func (l *Ledger) Close() error {
 // second ledger for the same migration is noticed.
 func (l *Ledger) ID() string { return l.id }
 
-// Operator is the name that the audit log records.
-func (l *Ledger) Operator() string { return l.operator }
-
 func randomName() (string, error) {
 	var b [16]byte
 	if _, err := rand.Read(b[:]); err != nil {

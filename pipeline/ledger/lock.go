@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/chartlift/chartlift/pipeline/internal/filelock"
 )
 
 // LockedError says who holds the ledger. It wraps ErrLocked.
@@ -46,7 +48,7 @@ func lockFile(path, operator string) (*fileLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock ledger: %w", err)
 	}
-	held, err := tryLock(file)
+	held, err := filelock.Try(file)
 	if err != nil || !held {
 		holder := readHolder(file)
 		closeErr := file.Close()

@@ -234,7 +234,7 @@ func (l *loading) there(typ string, id stage.ID, known outcomes, position int) (
 		if o.kind == load.Edited {
 			return false, nil // it was deleted
 		}
-		if p, before, err := l.placed.Lookup(typ, id, store.Name()); err != nil || !before || !p.Status.There() {
+		if p, before, err := l.placed.Lookup(typ, id, store.Name()); err != nil || !before || !surely(p) {
 			return false, err
 		}
 	}
@@ -300,6 +300,9 @@ func (l *loading) loadBatch(ctx context.Context, b ledger.Batch, begins bool, ex
 	}
 	if begins {
 		return ledger.Report{}, lost, nil
+	}
+	if err := stage.CompactSegments(ctx, l.staged.Place, l.staged.Keys, b.ID); err != nil {
+		return ledger.Report{}, nil, err
 	}
 	l.progress.Add(b.Count)
 	return ledger.Report{Outcomes: []ledger.BatchOutcome{{Batch: b.ID, State: ledger.Loaded, Outcomes: s.known.counts()}}}, lost, nil
