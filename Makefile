@@ -44,6 +44,7 @@ demo: build ## a made-up hospital from export to signed-off report, in seconds
 bench: build ## the engine beside the yardstick, interleaved, one core; formulas and validation beside other engines (fetches them)
 	go run ./scripts/bench
 	go run ./scripts/bench -readers
+	CHARTLIFT_STATE=10000000 go test -run MergeOfMillions -v -timeout 30m ./pipeline/state # a million changes merged into a state of ten millions
 	go run -C scripts/rivals -mod=mod . formulas # its go.mod follows ours
 	go run -C scripts/rivals -mod=mod . validate -rounds 5
 
