@@ -29,7 +29,6 @@ type batches interface {
 	batchList
 	claims
 	StartBatch(ctx context.Context, batch string) error
-	Record(ctx context.Context, run string, report ledger.Report) error
 	Reopen(ctx context.Context, run string) error
 }
 
