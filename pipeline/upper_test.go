@@ -24,18 +24,16 @@ const mostMethods = 20
 
 // large are types with more methods, each with its reason.
 var large = map[string]string{
-	"ledger.Ledger":   "one database; callers name the few methods they need as interfaces of their own",
-	"plan.reader":     "one method for each key of the plan",
-	"load/rest.Store": "one protocol; to be cut",
-	"sandbox.Server":  "one method for each interaction of R4's REST API, over one store",
+	"ledger.Ledger":  "one database; callers name the few methods they need as interfaces of their own",
+	"plan.reader":    "one method for each key of the plan",
+	"sandbox.Server": "one method for each interaction of R4's REST API, over one store",
 }
 
 // lent are types of the upper floor that are embedded in others, each with its reason.
 var lent = map[string]string{
-	"load/rest.connection": "what every request of a target goes through",
-	"ledger.TableRow":      "the sums of a row",
-	"sandbox.Server":       "an interaction inside a Bundle is one of the server",
-	"sandbox.version":      "a version with its number",
+	"ledger.TableRow": "the sums of a row",
+	"sandbox.Server":  "an interaction inside a Bundle is one of the server",
+	"sandbox.version": "a version with its number",
 }
 
 // overgrown lists the types of parsed files that have too many methods or are embedded in another type of their package.
