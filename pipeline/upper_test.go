@@ -24,16 +24,13 @@ const mostMethods = 20
 
 // large are types with more methods, each with its reason.
 var large = map[string]string{
-	"ledger.Ledger":  "one database; callers name the few methods they need as interfaces of their own",
-	"plan.reader":    "one method for each key of the plan",
-	"sandbox.Server": "one method for each interaction of R4's REST API, over one store",
+	"ledger.Ledger": "one database; callers name the few methods they need as interfaces of their own",
+	"plan.reader":   "one method for each key of the plan",
 }
 
 // lent are types of the upper floor that are embedded in others, each with its reason.
 var lent = map[string]string{
 	"ledger.TableRow": "the sums of a row",
-	"sandbox.Server":  "an interaction inside a Bundle is one of the server",
-	"sandbox.version": "a version with its number",
 }
 
 // overgrown lists the types of parsed files that have too many methods or are embedded in another type of their package.
