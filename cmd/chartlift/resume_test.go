@@ -18,7 +18,7 @@ import (
 func TestASecondOperatorIsRefused(t *testing.T) {
 	h := newRiverside(t)
 	h.mustRun(exitDone, exitDone, "keys", "init")
-	l, err := ledger.Open(t.Context(), filepath.Join(h.dir, ".chartlift", "ledger.db"), ledger.Options{Migration: "riverside-demo", Operator: "jo"})
+	l, err := ledger.Open(t.Context(), "sqlite:"+filepath.Join(h.dir, ".chartlift", "ledger.db"), ledger.Options{Migration: "riverside-demo", Operator: "jo"})
 	if err != nil {
 		t.Fatal(err)
 	}

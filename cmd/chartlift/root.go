@@ -134,7 +134,7 @@ Then: "chartlift help start".`,
 	flags.StringVar(&a.logLevel, "log-level", "warn", "what is logged to stderr: debug, info, warn, error")
 	root.AddCommand(
 		a.demoCommand(), a.initCommand(), a.profileCommand(), a.checkCommand(), a.testCommand(), a.explainCommand(), a.evalCommand(), a.validateCommand(), a.dryRunCommand(), a.runCommand(),
-		a.statusCommand(), a.reconcileCommand(), a.reportCommand(), a.exportCommand(), a.keysCommand(), a.sandboxCommand(),
+		a.statusCommand(), a.reconcileCommand(), a.reportCommand(), a.exportCommand(), a.keysCommand(), a.auditCommand(), a.sandboxCommand(),
 		a.terminologyCommand(), a.schemaCommand(),
 	)
 	a.addTopics(root)
@@ -204,6 +204,13 @@ func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.stdout)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// printLine writes one document on one line.
+func (a *app) printLine(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }
 

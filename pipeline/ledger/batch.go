@@ -78,7 +78,7 @@ func scanBatch(row scanner) (Batch, error) {
 	return b, err
 }
 
-func (r *Report) recordBatches(ctx context.Context, tx *sql.Tx, run int64) error {
+func (r *Report) recordBatches(ctx context.Context, tx handle, run int64) error {
 	rows := newInserter("INSERT INTO batches (run, id, mapping, type, tbl, wave, level, count, bytes, sha256) VALUES", 10, "")
 	for _, b := range r.Batches {
 		if err := rows.add(ctx, tx, run, b.ID, b.Mapping, b.Type, b.Table, b.Wave, b.Level, b.Count, b.Bytes, b.SHA256); err != nil {
@@ -88,28 +88,22 @@ func (r *Report) recordBatches(ctx context.Context, tx *sql.Tx, run int64) error
 	return rows.flush(ctx, tx)
 }
 
-func (r *Report) recordExclusions(ctx context.Context, tx *sql.Tx, run int64) error {
+func (r *Report) recordExclusions(ctx context.Context, tx handle, run int64) error {
 	for _, e := range r.Excluded {
-		done, err := tx.ExecContext(ctx, "UPDATE batches SET excluded = excluded + ? WHERE run = ? AND id = ?", e.Count, run, e.Batch)
-		if err != nil {
+		fault := fmt.Errorf("batch %s is not in this run", e.Batch)
+		if err := tx.one(ctx, fault, "UPDATE batches SET excluded = excluded + ? WHERE run = ? AND id = ?", e.Count, run, e.Batch); err != nil {
 			return err
-		}
-		if n, err := done.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(fmt.Errorf("batch %s is not in this run", e.Batch), err)
 		}
 	}
 	return nil
 }
 
-func (r *Report) recordOutcomes(ctx context.Context, tx *sql.Tx, run int64) error {
+func (r *Report) recordOutcomes(ctx context.Context, tx handle, run int64) error {
 	for _, o := range r.Outcomes {
-		done, err := tx.ExecContext(ctx, "UPDATE batches SET state = ?, loaded = ?, unchanged = ?, rejected = ?, in_doubt = ?, held = ?, not_applied = ? WHERE run = ? AND id = ?",
-			o.State, o.Loaded, o.Unchanged, o.Rejected, o.InDoubt, o.Held, o.NotApplied, run, o.Batch)
-		if err != nil {
+		fault := fmt.Errorf("batch %s is not in this run", o.Batch)
+		if err := tx.one(ctx, fault, "UPDATE batches SET state = ?, loaded = ?, unchanged = ?, rejected = ?, in_doubt = ?, held = ?, not_applied = ? WHERE run = ? AND id = ?",
+			o.State, o.Loaded, o.Unchanged, o.Rejected, o.InDoubt, o.Held, o.NotApplied, run, o.Batch); err != nil {
 			return err
-		}
-		if n, err := done.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(fmt.Errorf("batch %s is not in this run", o.Batch), err)
 		}
 	}
 	return nil
@@ -118,15 +112,8 @@ func (r *Report) recordOutcomes(ctx context.Context, tx *sql.Tx, run int64) erro
 // StartBatch marks a batch as loading, durably. Call it before the first byte is sent: from then on whatever has no
 // outcome is in doubt. It may be called again for a batch that is tried again.
 func (l *Ledger) StartBatch(ctx context.Context, id string) error {
-	return l.write(ctx, "start batch", func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, "UPDATE batches SET state = 'loading' WHERE id = ?", id)
-		if err != nil {
-			return err
-		}
-		if n, err := done.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(fmt.Errorf("there is no batch %s", id), err)
-		}
-		return nil
+	return l.write(ctx, "start batch", func(tx handle) error {
+		return tx.one(ctx, fmt.Errorf("there is no batch %s", id), "UPDATE batches SET state = 'loading' WHERE id = ?", id)
 	})
 }
 
@@ -134,7 +121,7 @@ func (l *Ledger) StartBatch(ctx context.Context, id string) error {
 func (l *Ledger) Batches(ctx context.Context, run string, filter BatchFilter) ([]Batch, error) {
 	seq, err := seqOf(ctx, l.reader, run)
 	if err != nil {
-		return nil, scrub("list batches", err)
+		return nil, during("list batches", err)
 	}
 	where, args := " WHERE run = ?", []any{seq}
 	if filter.State != "" {
@@ -153,18 +140,18 @@ func (l *Ledger) Batches(ctx context.Context, run string, filter BatchFilter) ([
 		}
 		where += ")"
 	}
-	return collect(ctx, l, "list batches", func(rows *sql.Rows) (Batch, error) { return scanBatch(rows) },
+	return collect(ctx, l, "list batches", scanBatch,
 		"SELECT "+batchColumns+" FROM batches"+where+" ORDER BY seq", args...)
 }
 
 // Batch finds a batch by its id, and the id of its run; false if there is none.
 func (l *Ledger) Batch(ctx context.Context, id string) (batch Batch, run string, ok bool, err error) {
-	err = l.reader.QueryRowContext(ctx, "SELECT runs.id FROM batches JOIN runs ON runs.seq = batches.run WHERE batches.id = ?", id).Scan(&run)
+	err = l.reader.row(ctx, "SELECT runs.id FROM batches JOIN runs ON runs.seq = batches.run WHERE batches.id = ?", id).Scan(&run)
 	if err == nil {
-		batch, err = scanBatch(l.reader.QueryRowContext(ctx, "SELECT "+batchColumns+" FROM batches WHERE id = ?", id))
+		batch, err = scanBatch(l.reader.row(ctx, "SELECT "+batchColumns+" FROM batches WHERE id = ?", id))
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return Batch{}, "", false, nil
 	}
-	return batch, run, err == nil, scrub("find batch", err)
+	return batch, run, err == nil, during("find batch", err)
 }

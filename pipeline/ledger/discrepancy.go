@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 	"iter"
 	"strconv"
@@ -163,7 +162,7 @@ func (d Discrepancy) key() string {
 }
 
 // recordDiscrepancies writes them; the same discrepancy found twice is one.
-func (r *Report) recordDiscrepancies(ctx context.Context, tx *sql.Tx, run int64) error {
+func (r *Report) recordDiscrepancies(ctx context.Context, tx handle, run int64) error {
 	rows := newInserter("INSERT INTO discrepancies (run, key, kind, domain, type, resource, path, tbl, line, code, sent, found) VALUES", 12, "ON CONFLICT (run, key) DO NOTHING")
 	for _, d := range r.Discrepancies {
 		domain := d.Domain
@@ -179,7 +178,7 @@ func (r *Report) recordDiscrepancies(ctx context.Context, tx *sql.Tx, run int64)
 
 // Discrepancies yields the discrepancies of a run, the gravest domain first, then by kind, type, id and path.
 func (l *Ledger) Discrepancies(ctx context.Context, run string) iter.Seq2[Discrepancy, error] {
-	scan := func(rows *sql.Rows) (Discrepancy, error) {
+	scan := func(rows scanner) (Discrepancy, error) {
 		var d Discrepancy
 		err := rows.Scan(&d.Key, &d.Kind, &d.Domain, &d.Type, &d.ID, &d.Path, &d.Table, &d.Line, &d.Code, &d.Sent, &d.Found)
 		return d, err
@@ -191,8 +190,8 @@ func (l *Ledger) Discrepancies(ctx context.Context, run string) iter.Seq2[Discre
 // Reopen forgets the last verification of a run: discrepancies, verified counts, gates and verify tasks, so that
 // reading back starts anew. What was loaded stays as it is.
 func (l *Ledger) Reopen(ctx context.Context, run string) error {
-	return l.write(ctx, "reopen verification", func(tx *sql.Tx) error {
-		seq, err := seqOf(ctx, tx, run)
+	return l.write(ctx, "reopen verification", func(tx handle) error {
+		seq, err := lockRun(ctx, tx, run)
 		if err != nil {
 			return err
 		}
@@ -204,9 +203,9 @@ func (l *Ledger) Reopen(ctx context.Context, run string) error {
 			"DELETE FROM gates WHERE run = ?",
 			"DELETE FROM tasks WHERE run = ? AND kind = 'verify'",
 			"UPDATE batches SET state = 'loaded' WHERE run = ? AND state = 'verified'",
-			"UPDATE runs SET reconciled = 0 WHERE seq = ?",
+			"UPDATE runs SET reconciled = FALSE WHERE seq = ?",
 		} {
-			if _, err := tx.ExecContext(ctx, statement, seq); err != nil {
+			if _, err := tx.exec(ctx, statement, seq); err != nil {
 				return err
 			}
 		}
@@ -217,12 +216,12 @@ func (l *Ledger) Reopen(ctx context.Context, run string) error {
 // CloseVerification records that everything the run loaded was read back or counted as not compared, with the gates
 // as they stand. From then on Balance holds the verified counts against the loaded ones.
 func (l *Ledger) CloseVerification(ctx context.Context, run string, gates []Gate) error {
-	return l.write(ctx, "close verification", func(tx *sql.Tx) error {
-		seq, err := seqOf(ctx, tx, run)
+	return l.write(ctx, "close verification", func(tx handle) error {
+		seq, err := lockRun(ctx, tx, run)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE runs SET reconciled = 1 WHERE seq = ?", seq); err != nil {
+		if _, err := tx.exec(ctx, "UPDATE runs SET reconciled = TRUE WHERE seq = ?", seq); err != nil {
 			return err
 		}
 		if err := setGates(ctx, tx, seq, gates); err != nil {

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -115,23 +114,6 @@ func seal(path string) error {
 		return err
 	}); err != nil {
 		return fmt.Errorf("close ledger: %w", err)
-	}
-	return nil
-}
-
-// integrity asks SQLite whether the file fits together.
-func (l *Ledger) integrity(ctx context.Context) error {
-	var answer string
-	if err := l.writer.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&answer); err != nil {
-		err = scrub("open ledger", err)
-		var cause *SQLError
-		if errors.As(err, &cause) && cause.Damaged() {
-			return fmt.Errorf("%s: %w: %w", filepath.Base(l.path), err, ErrDamaged)
-		}
-		return err
-	}
-	if answer != "ok" {
-		return damaged(l.path, "its pages do not fit together")
 	}
 	return nil
 }

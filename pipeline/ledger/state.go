@@ -29,29 +29,26 @@ func (l *Ledger) SetStateOf(ctx context.Context, run, target string, generation 
 // StateOf returns what is known of a target's state; false if no run has recorded one.
 func (l *Ledger) StateOf(ctx context.Context, target string) (TargetState, bool, error) {
 	s := TargetState{Target: target}
-	err := l.reader.QueryRowContext(ctx, `SELECT runs.id, states.generation, states.digest, states.entries
+	err := l.reader.row(ctx, `SELECT runs.id, states.generation, states.digest, states.entries
 		FROM states JOIN runs ON runs.seq = states.run WHERE states.target = ?`, target).Scan(&s.Run, &s.Generation, &s.Digest, &s.Entries)
 	if errors.Is(err, sql.ErrNoRows) {
 		return TargetState{}, false, nil
 	}
 	if err != nil {
-		return TargetState{}, false, scrub("read state of target", err)
+		return TargetState{}, false, during("read state of target", err)
 	}
 	return s, true, nil
 }
 
-func (r *Report) recordStates(ctx context.Context, tx *sql.Tx, run int64) error {
+func (r *Report) recordStates(ctx context.Context, tx handle, run int64) error {
 	for _, s := range r.States {
-		done, err := tx.ExecContext(ctx, `INSERT INTO states (target, run, generation, digest, entries) VALUES (?, ?, ?, ?, ?)
+		fault := fmt.Errorf("generation %d of %s: %w", s.Generation, s.Target, ErrOlderState)
+		if err := tx.one(ctx, fault, `INSERT INTO states (target, run, generation, digest, entries) VALUES (?, ?, ?, ?, ?)
 			ON CONFLICT (target) DO UPDATE SET run = excluded.run, generation = excluded.generation, digest = excluded.digest, entries = excluded.entries
 			WHERE states.generation < excluded.generation
 			OR states.generation = excluded.generation AND states.digest = excluded.digest AND states.entries = excluded.entries`,
-			s.Target, run, s.Generation, s.Digest, s.Entries)
-		if err != nil {
+			s.Target, run, s.Generation, s.Digest, s.Entries); err != nil {
 			return err
-		}
-		if n, err := done.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(fmt.Errorf("generation %d of %s: %w", s.Generation, s.Target, ErrOlderState), err)
 		}
 	}
 	return nil

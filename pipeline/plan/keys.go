@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/chartlift/chartlift/pipeline/ledger"
@@ -25,7 +24,7 @@ func BackupKeys(ctx context.Context, planFile, file string, o Options) (b KeyBac
 		return b, err
 	}
 	b.File = file
-	b.Backup, err = phi.WriteBackup(plan.PHI.Keys, plan.Migration, file, nowOf(o), plan.Stage, filepath.Dir(plan.Ledger))
+	b.Backup, err = phi.WriteBackup(plan.PHI.Keys, plan.Migration, file, nowOf(o), plan.Stage, plan.LedgerDir())
 	if err != nil {
 		return b, Usage(err)
 	}
@@ -67,7 +66,7 @@ func RestoreKeys(ctx context.Context, planFile string, o RestoreOptions) (r KeyR
 	}
 	restored, err := phi.RestoreKeys(phi.RestoreOptions{
 		Migration: plan.Migration, Backup: o.File, KEK: kek, Keys: plan.PHI.Keys, Into: o.Into,
-		Forbidden: []string{plan.Stage, filepath.Dir(plan.Ledger)},
+		Forbidden: []string{plan.Stage, plan.LedgerDir()},
 	})
 	if err != nil {
 		return r, Usage(err)
@@ -116,7 +115,7 @@ func InitKeys(planFile string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := phi.InitKeys(plan.PHI.Keys, plan.Migration, plan.Stage, filepath.Dir(plan.Ledger)); err != nil {
+	if err := phi.InitKeys(plan.PHI.Keys, plan.Migration, plan.Stage, plan.LedgerDir()); err != nil {
 		return "", Usage(err)
 	}
 	return plan.PHI.Keys, nil

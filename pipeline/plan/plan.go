@@ -34,7 +34,7 @@ type Plan struct {
 	Identity  *Target
 	Waves     []Wave
 	Gates     []Limit
-	Ledger    string // path of the SQLite file
+	Ledger    string // sqlite: and an absolute path, or postgres://…, which is a secret
 	Stage     string // folder
 	Live      time.Time
 	Vanished  string             // what becomes of what the source no longer has: one of the Vanished constants
@@ -280,7 +280,7 @@ func (r *reader) root(root *yaml.Node) {
 		}
 	}
 	if p.Ledger == "" {
-		p.Ledger = filepath.Join(p.Dir, ".chartlift", "ledger.db")
+		p.Ledger = sqliteScheme + filepath.Join(p.Dir, ".chartlift", "ledger.db")
 	}
 	if p.Stage == "" {
 		p.Stage = filepath.Join(p.Dir, ".chartlift", "stage")
@@ -468,11 +468,37 @@ func (r *reader) gates(n *yaml.Node) {
 
 func (r *reader) ledger(n *yaml.Node) string {
 	text := r.text(n, "ledger")
-	path, ok := strings.CutPrefix(text, "sqlite:")
-	if !ok || path == "" {
-		r.fault(n, "such as sqlite:.chartlift/ledger.db", "the ledger must be sqlite:PATH; postgres:// is not there yet")
+	if strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://") {
+		if passwordForm.MatchString(n.Value) {
+			r.fault(n, "write ${LEDGER_DSN} and set it in the environment", "a secret is never written in the plan")
+		}
+		return text
 	}
-	return r.path(path)
+	path, ok := strings.CutPrefix(text, sqliteScheme)
+	if !ok || path == "" {
+		r.fault(n, "such as sqlite:.chartlift/ledger.db", "the ledger must be sqlite:PATH or postgres://…")
+	}
+	return sqliteScheme + r.path(path)
+}
+
+// sqliteScheme stands before the path of a ledger in a file.
+const sqliteScheme = "sqlite:"
+
+// LedgerDir is where files lie that go with the ledger: its own folder, or, for one on a server, where it would lie by
+// default.
+func (p *Plan) LedgerDir() string {
+	if path, ok := strings.CutPrefix(p.Ledger, sqliteScheme); ok {
+		return filepath.Dir(path)
+	}
+	return filepath.Join(p.Dir, ".chartlift")
+}
+
+// LedgerPlace says to people where the ledger is, without its secret.
+func (p *Plan) LedgerPlace() string {
+	if path, ok := strings.CutPrefix(p.Ledger, sqliteScheme); ok {
+		return Relative(p.Dir, path)
+	}
+	return "the PostgreSQL database that the plan names"
 }
 
 func (r *reader) stage(n *yaml.Node) string {

@@ -399,7 +399,7 @@ func ParseSources(path, dir string, data []byte) (*Plan, error) {
 	if root == nil {
 		return nil, append(faults, document.Fault{File: path, Message: "the plan is empty", Hint: "`chartlift help plan` shows one"})
 	}
-	p := &Plan{File: path, Dir: dir, nodes: map[string]*yaml.Node{}, Ledger: filepath.Join(dir, ".chartlift", "ledger.db")}
+	p := &Plan{File: path, Dir: dir, nodes: map[string]*yaml.Node{}, Ledger: sqliteScheme + filepath.Join(dir, ".chartlift", "ledger.db")}
 	r := &reader{plan: p, faults: faults}
 	found := false
 	for _, pair := range document.Pairs(root) {

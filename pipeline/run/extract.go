@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/sourcegraph/conc/pool"
@@ -52,28 +51,19 @@ func (s *extraction) do(ctx context.Context) error {
 	for range min(s.workers, len(tasks)) {
 		p.Go(func(ctx context.Context) error {
 			x := s.making.maker()
-			for {
-				task, ok, err := s.ledger.Claim(ctx, s.run, ledger.TaskFilter{Kind: ledger.Extract})
-				if err != nil || !ok {
-					return err
-				}
+			return claimAll(ctx, s.ledger, s.run, ledger.TaskFilter{Kind: ledger.Extract}, func(ctx context.Context, task ledger.Task) (ledger.Report, error) {
 				find := shards[task.Subject]
-				if find == nil { // a task of another station
-					if err := s.ledger.Release(ctx, task); err != nil {
-						return err
-					}
-					return fmt.Errorf("%s is a task of this run, but not in the source", task.Subject)
+				if find == nil {
+					return ledger.Report{}, fmt.Errorf("%s is a task of this run, but not in the source", task.Subject)
 				}
 				w, shard := find()
 				report, err := x.shard(ctx, w, shard)
 				if err != nil {
-					return errors.Join(fmt.Errorf("%s: %w", task.Subject, err), s.ledger.Release(context.WithoutCancel(ctx), task))
-				}
-				if err := s.ledger.Finish(ctx, task, report); err != nil {
-					return err
+					return report, fmt.Errorf("%s: %w", task.Subject, err)
 				}
 				s.progress.Add(shard.Bytes)
-			}
+				return report, nil
+			})
 		})
 	}
 	err := p.Wait()

@@ -11,7 +11,7 @@ import (
 // Find finds a run by id, or the latest one of a kind (any kind if empty).
 func Find(ctx context.Context, s *plan.Session, id string, kind ledger.RunKind) (ledger.Run, error) {
 	if s.Ledger == nil {
-		return ledger.Run{}, plan.Usagef("nothing has run yet: there is no ledger at %s", plan.Relative(s.Plan.Dir, s.Plan.Ledger))
+		return ledger.Run{}, plan.Usagef("nothing has run yet: there is no ledger at %s", s.Plan.LedgerPlace())
 	}
 	if id == "" {
 		run, ok, err := s.Ledger.Latest(ctx, kind)

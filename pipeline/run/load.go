@@ -2,11 +2,12 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/sourcegraph/conc/pool"
 
-	"github.com/chartlift/chartlift/pipeline/internal/crash"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/mapping"
@@ -26,8 +27,8 @@ const (
 // batches is what loading needs of the ledger.
 type batches interface {
 	batchList
+	claims
 	StartBatch(ctx context.Context, batch string) error
-	Record(ctx context.Context, run string, report ledger.Report) error
 	Reopen(ctx context.Context, run string) error
 }
 
@@ -97,10 +98,11 @@ func (l *loading) do(ctx context.Context) error {
 	}
 	for level := 0; level <= deepest; level++ {
 		for _, step := range []struct {
+			name    string
 			batches []ledger.Batch
 			begins  bool
-		}{{begun[level], true}, {whole[level], false}, {ended[level], false}} {
-			if err := l.loadStep(ctx, step.batches, step.begins, out, failed); err != nil {
+		}{{"begin", begun[level], true}, {"whole", whole[level], false}, {"end", ended[level], false}} {
+			if err := l.loadStep(ctx, fmt.Sprintf("%s %d", step.name, level), step.batches, step.begins, out, failed); err != nil {
 				return err
 			}
 		}
@@ -113,22 +115,49 @@ func (l *loading) do(ctx context.Context) error {
 	return nil
 }
 
-// loadStep loads some batches side by side, and adds to failed what is not in the target.
-func (l *loading) loadStep(ctx context.Context, batches []ledger.Batch, begins bool, out Exclusions, failed map[stage.ID]bool) error {
-	p := pool.NewWithResults[[]stage.ID]().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(loaders)
+// loadStep loads some batches side by side, and adds to failed what is not in the target. A batch is a task that somebody
+// claims: this process's loaders today, those of several machines one day.
+func (l *loading) loadStep(ctx context.Context, step string, batches []ledger.Batch, begins bool, out Exclusions, failed map[stage.ID]bool) error {
+	byTask := map[string]ledger.Batch{}
+	var tasks []ledger.Task
 	for _, b := range batches {
-		p.Go(func(ctx context.Context) ([]stage.ID, error) { return l.loadBatch(ctx, b, begins, out[b.ID], failed) })
+		subject := l.subject(step, b)
+		byTask[subject] = b
+		tasks = append(tasks, ledger.Task{Kind: ledger.Load, Subject: subject, Wave: step})
 	}
-	lost, err := p.Wait()
-	if err != nil {
+	if err := l.ledger.AddTasks(ctx, l.run.ID, tasks); err != nil {
 		return err
 	}
-	for _, ids := range lost {
-		for _, id := range ids {
-			failed[id] = true
-		}
+	var mu sync.Mutex
+	var lost []stage.ID
+	p := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError()
+	for range min(loaders, len(tasks)) {
+		p.Go(func(ctx context.Context) error {
+			return claimAll(ctx, l.ledger, l.run.ID, ledger.TaskFilter{Kind: ledger.Load, Wave: &step}, func(ctx context.Context, t ledger.Task) (ledger.Report, error) {
+				b, ok := byTask[t.Subject]
+				if !ok { // of an earlier attempt, whose batches this one has for its own
+					return ledger.Report{}, nil
+				}
+				report, ids, err := l.loadBatch(ctx, b, begins, out[b.ID], failed)
+				mu.Lock()
+				defer mu.Unlock()
+				lost = append(lost, ids...)
+				return report, err
+			})
+		})
+	}
+	if err := p.Wait(); err != nil {
+		return err
+	}
+	for _, id := range lost {
+		failed[id] = true
 	}
 	return nil
+}
+
+// subject names the task of loading a batch in this attempt: what was in doubt is loaded again by the next.
+func (l *loading) subject(step string, b ledger.Batch) string {
+	return fmt.Sprintf("%s %s %d", step, b.ID, l.run.Resumes)
 }
 
 // reopen forgets what an earlier process of this run has verified, if something is left to load: a batch that is loaded
@@ -204,19 +233,19 @@ func (l *loading) there(typ string, id stage.ID, known outcomes, position int) (
 		if o.kind == load.Edited {
 			return false, nil // it was deleted
 		}
-		if p, before, err := l.placed.Lookup(typ, id, store.Name()); err != nil || !before || !p.Status.There() {
+		if p, before, err := l.placed.Lookup(typ, id, store.Name()); err != nil || !before || !surely(p) {
 			return false, err
 		}
 	}
 	return some, nil
 }
 
-// loadBatch sends what is left of a batch and returns the ids that are not in the target. begins: what has late references
+// loadBatch sends what is left of a batch and returns what the ledger is to record, and the ids that are not in the target. begins: what has late references
 // is only introduced, and the batch is not done with it.
-func (l *loading) loadBatch(ctx context.Context, b ledger.Batch, begins bool, excluded map[int]uint8, failed map[stage.ID]bool) ([]stage.ID, error) {
+func (l *loading) loadBatch(ctx context.Context, b ledger.Batch, begins bool, excluded map[int]uint8, failed map[stage.ID]bool) (ledger.Report, []stage.ID, error) {
 	known, err := outcomesOf(ctx, l.staged, b)
 	if err != nil {
-		return nil, err
+		return ledger.Report{}, nil, err
 	}
 	m := l.program.Mapping(b.Mapping)
 	s := &sending{loading: l, info: infoOf(l.run.ID, b), known: known, begins: begins, ids: map[int]stage.ID{},
@@ -225,7 +254,7 @@ func (l *loading) loadBatch(ctx context.Context, b ledger.Batch, begins bool, ex
 	held := map[int]bool{}
 	for e, err := range stage.IndexOf(ctx, l.staged.Place, l.staged.Keys, s.info) {
 		if err != nil {
-			return nil, err
+			return ledger.Report{}, nil, err
 		}
 		s.ids[e.Position] = e.ID
 		s.begin.note(e)
@@ -234,26 +263,26 @@ func (l *loading) loadBatch(ctx context.Context, b ledger.Batch, begins bool, ex
 		}
 	}
 	if err := l.ledger.StartBatch(ctx, b.ID); err != nil {
-		return nil, err
+		return ledger.Report{}, nil, err
 	}
 	position := -1
 	for sealed, err := range stage.Read(ctx, l.staged.Place, l.staged.Keys, s.info) {
 		if err != nil {
-			return nil, err
+			return ledger.Report{}, nil, err
 		}
 		position++
 		if _, out := excluded[position]; out {
 			continue
 		}
 		if err := s.one(ctx, position, sealed, held[position]); err != nil {
-			return nil, err
+			return ledger.Report{}, nil, err
 		}
 	}
 	if err := s.flush(ctx); err != nil {
-		return nil, err
+		return ledger.Report{}, nil, err
 	}
 	if err := s.introduce(ctx); err != nil {
-		return nil, err
+		return ledger.Report{}, nil, err
 	}
 	lost := s.lost
 	for at := range s.known {
@@ -262,20 +291,18 @@ func (l *loading) loadBatch(ctx context.Context, b ledger.Batch, begins bool, ex
 		}
 		there, err := l.there(s.info.Type, s.ids[at.position], s.known, at.position)
 		if err != nil {
-			return nil, err
+			return ledger.Report{}, nil, err
 		}
 		if !there {
 			lost = append(lost, s.ids[at.position])
 		}
 	}
 	if begins {
-		return lost, nil
+		return ledger.Report{}, lost, nil
 	}
-	report := ledger.Report{Outcomes: []ledger.BatchOutcome{{Batch: b.ID, State: ledger.Loaded, Outcomes: s.known.counts()}}}
+	if err := stage.CompactSegments(ctx, l.staged.Place, l.staged.Keys, b.ID); err != nil {
+		return ledger.Report{}, nil, err
+	}
 	l.progress.Add(b.Count)
-	if err := l.ledger.Record(ctx, l.run.ID, report); err != nil {
-		return nil, err
-	}
-	crash.At(crash.RunBatch)
-	return lost, nil
+	return ledger.Report{Outcomes: []ledger.BatchOutcome{{Batch: b.ID, State: ledger.Loaded, Outcomes: s.known.counts()}}}, lost, nil
 }

@@ -19,7 +19,7 @@ type markers struct {
 }
 
 func marking(s *plan.Session) *markers {
-	return &markers{migration: s.Plan.Migration, ledger: s.Ledger.ID(), shown: plan.Relative(s.Plan.Dir, s.Plan.Ledger)}
+	return &markers{migration: s.Plan.Migration, ledger: s.Ledger.ID(), shown: s.Plan.LedgerPlace()}
 }
 
 // check refuses a target of which another ledger has marked a server.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/chartlift/chartlift/pipeline/internal/crash"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 )
 
@@ -49,4 +50,25 @@ func (o *once) do(ctx context.Context, kind ledger.TaskKind, subject string, wor
 		return o.ledger.Finish(ctx, t, report)
 	}
 	return fmt.Errorf("task %s %s is gone from the ledger", kind, subject)
+}
+
+// claimAll claims one task after the other, in the order in which they were added, and does them, until there is none
+// left. A task that fails is given back, and ends the work.
+func claimAll(ctx context.Context, l claims, run string, filter ledger.TaskFilter, work func(context.Context, ledger.Task) (ledger.Report, error)) error {
+	for {
+		task, ok, err := l.Claim(ctx, run, filter)
+		if err != nil || !ok {
+			return err
+		}
+		report, err := work(ctx, task)
+		if err != nil {
+			return errors.Join(err, l.Release(context.WithoutCancel(ctx), task))
+		}
+		if err := l.Finish(ctx, task, report); err != nil {
+			return err
+		}
+		if task.Kind == ledger.Load {
+			crash.At(crash.RunBatch)
+		}
+	}
 }

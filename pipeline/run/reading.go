@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 
@@ -165,11 +164,4 @@ func Bytes(tables ...*Table) (n int64) {
 		}
 	}
 	return n
-}
-
-// asFault is the fault of one record that an error is, nil if it is another error.
-func asFault(err error) *extract.Fault {
-	var fault *extract.Fault
-	errors.As(err, &fault)
-	return fault
 }

@@ -88,7 +88,9 @@ func total(counts map[string]int64) (n int64) {
 
 // repairs is what repairing needs of the ledger.
 type repairs interface {
-	batches
+	batchList
+	StartBatch(ctx context.Context, batch string) error
+	Record(ctx context.Context, run string, report ledger.Report) error
 	Discrepancies(ctx context.Context, run string) iter.Seq2[ledger.Discrepancy, error]
 }
 

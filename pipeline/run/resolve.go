@@ -33,7 +33,7 @@ func (r *resolver) of(store string) load.Resolve {
 		}
 		if s := r.state.Load(); s != nil {
 			// What cannot be read is not resolved: it is held back, and the next to read the state says what is wrong.
-			if p, there, err := s.Lookup(typ, stage.ID(id), store); err == nil && there && p.Status.There() {
+			if p, there, err := s.Lookup(typ, stage.ID(id), store); err == nil && there && surely(p) {
 				if p.Server == "" {
 					return ours, true
 				}
@@ -55,4 +55,10 @@ func (r *resolver) introduce(store string, id stage.ID, server string) {
 		r.introduced = map[introducedID]string{}
 	}
 	r.introduced[introducedID{store, id}] = server
+}
+
+// surely tells whether a resource of ours is in the store for all we know: one that is in doubt is there only if an earlier
+// version of it was.
+func surely(p state.Placement) bool {
+	return p.Status.There() && (p.Status != state.InDoubt || p.Version != "")
 }

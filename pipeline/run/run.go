@@ -260,7 +260,9 @@ func (e *execution) stations(ctx context.Context) error {
 		if err := st.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", st.name, err)
 		}
-		if err := s.Ledger.AddElapsed(ctx, e.run.ID, e.lap()); err != nil {
+		lap := e.lap()
+		s.Log.Info("station done", zap.String("run", e.run.ID), zap.String("station", st.name), zap.Duration("took", lap))
+		if err := s.Ledger.AddElapsed(ctx, e.run.ID, lap); err != nil {
 			return err
 		}
 	}

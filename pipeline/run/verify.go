@@ -21,13 +21,14 @@ import (
 
 const (
 	verifiers     = 4
-	readResources = 200 // resources asked for at once
+	readBackWave  = "batches" // of the tasks of reading batches back, as opposed to other tasks of verifying
+	readResources = 200       // resources asked for at once
 )
 
 // verifications is what verification needs of the ledger.
 type verifications interface {
 	batchList
-	Record(ctx context.Context, run string, report ledger.Report) error
+	claims
 }
 
 // verification is the station that reads everything back.
@@ -68,9 +69,27 @@ func (s *verification) do(ctx context.Context) error {
 		total += b.Outcome.Loaded + b.Outcome.Unchanged
 	}
 	s.progress.Stage("verify", "resources", total)
-	p := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(verifiers)
+	byID := map[string]ledger.Batch{}
+	var tasks []ledger.Task
 	for _, b := range batches {
-		p.Go(func(ctx context.Context) error { return s.batch(ctx, b, out[b.ID]) })
+		byID[b.ID] = b
+		tasks = append(tasks, ledger.Task{Kind: ledger.Verify, Subject: b.ID, Wave: readBackWave})
+	}
+	if err := s.ledger.AddTasks(ctx, s.run.ID, tasks); err != nil {
+		return err
+	}
+	p := pool.New().WithContext(ctx).WithCancelOnError().WithFirstError()
+	wave := readBackWave
+	for range min(verifiers, len(tasks)) {
+		p.Go(func(ctx context.Context) error {
+			return claimAll(ctx, s.ledger, s.run.ID, ledger.TaskFilter{Kind: ledger.Verify, Wave: &wave}, func(ctx context.Context, t ledger.Task) (ledger.Report, error) {
+				b, ok := byID[t.Subject]
+				if !ok {
+					return ledger.Report{}, fmt.Errorf("%s is a task of this run, but not a batch that is loaded", t.Subject)
+				}
+				return s.batch(ctx, b, out[b.ID])
+			})
+		})
 	}
 	if err := p.Wait(); err != nil {
 		return err
@@ -87,15 +106,16 @@ func (s *verification) reader() *reconcile.Reader {
 	return reconcile.NewReader(stores, s.staged.Keys, s.live)
 }
 
-// batch reads back what the outcomes of a batch say is there, some hundred resources at a time.
-func (s *verification) batch(ctx context.Context, b ledger.Batch, excluded map[int]uint8) error {
+// batch reads back what the outcomes of a batch say is there, some hundred resources at a time, and returns what the ledger
+// is to record.
+func (s *verification) batch(ctx context.Context, b ledger.Batch, excluded map[int]uint8) (report ledger.Report, err error) {
 	known, err := outcomesOf(ctx, s.staged, b)
 	if err != nil {
-		return err
+		return report, err
 	}
 	reader := s.reader()
 	count := ledger.VerifiedCount{Type: b.Type}
-	report := ledger.Report{Normalised: map[string]int64{}}
+	report.Normalised = map[string]int64{}
 	var sent []reconcile.Sent
 	compare := func() error {
 		found, err := reader.Compare(ctx, b.Type, sent)
@@ -115,7 +135,7 @@ func (s *verification) batch(ctx context.Context, b ledger.Batch, excluded map[i
 	position := -1
 	for sealed, err := range stage.Read(ctx, s.staged.Place, s.staged.Keys, infoOf(s.run.ID, b)) {
 		if err != nil {
-			return err
+			return report, err
 		}
 		position++
 		if _, out := excluded[position]; out {
@@ -129,7 +149,7 @@ func (s *verification) batch(ctx context.Context, b ledger.Batch, excluded map[i
 				if o := known[spot{position, n}]; o.kind == load.Rejected {
 					d, err := reader.Rejected(sealed, store.Name(), o.code)
 					if err != nil {
-						return err
+						return report, err
 					}
 					report.Discrepancies = append(report.Discrepancies, d)
 				}
@@ -137,17 +157,17 @@ func (s *verification) batch(ctx context.Context, b ledger.Batch, excluded map[i
 		}
 		if len(sent) == readResources {
 			if err := compare(); err != nil {
-				return err
+				return report, err
 			}
 		}
 	}
 	if err := compare(); err != nil {
-		return err
+		return report, err
 	}
 	report.Verified = []ledger.VerifiedCount{count}
 	report.Outcomes = []ledger.BatchOutcome{{Batch: b.ID, State: ledger.Verified, Outcomes: b.Outcome}}
 	s.progress.Add(b.Outcome.Loaded + b.Outcome.Unchanged)
-	return s.ledger.Record(ctx, s.run.ID, report)
+	return report, nil
 }
 
 // written is a resource with what its outcomes say of each store.

@@ -1,4 +1,6 @@
-// Package terminology translates codes: concept maps as CSV, as FHIR ConceptMap JSON, or out of GEM files.
+// Package terminology translates codes, by concept maps as CSV, as FHIR ConceptMap JSON, or out of GEM files, and knows
+// which codes there are: a [Store] holds the code systems and value sets of R4, of FHIR packages, and of the files that
+// users bring.
 //
 // A concept map says what each code of a legacy system becomes, and what becomes of a code that it does not know. It
 // never picks in silence: a code with several targets keeps them all, and whoever looks it up sees that.

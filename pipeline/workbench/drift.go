@@ -23,7 +23,7 @@ func SaveBaseline(ctx context.Context, s *plan.Session) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(filepath.Dir(s.Plan.Ledger), baselineName)
+	path := filepath.Join(s.Plan.LedgerDir(), baselineName)
 	return path, p.Baseline(s.Plan.Migration, s.Keys.Fingerprint()).Write(path)
 }
 
@@ -31,7 +31,7 @@ func SaveBaseline(ctx context.Context, s *plan.Session) (string, error) {
 // the keys. ErrUsage if there is no such baseline, or it is another migration's.
 func Drift(ctx context.Context, s *plan.Session, file string) ([]profile.Drift, error) {
 	if file == "" {
-		file = filepath.Join(filepath.Dir(s.Plan.Ledger), baselineName)
+		file = filepath.Join(s.Plan.LedgerDir(), baselineName)
 	}
 	old, err := profile.ReadBaseline(file)
 	switch {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/chartlift/chartlift/pipeline/extract/profile"
@@ -84,8 +83,14 @@ func profileSources(ctx context.Context, from *plan.Plan, o profile.Options) (p 
 // auditShown records that values are shown. Only a ledger that is there takes an entry: to look into a source is no
 // reason to begin a migration.
 func auditShown(ctx context.Context, p *plan.Plan, act, operator string, now func() time.Time) (bool, error) {
-	if _, err := os.Stat(p.Ledger); errors.Is(err, fs.ErrNotExist) {
+	v, err := ledger.View(ctx, p.Ledger, p.Migration)
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
+	}
+	if err == nil { // what else is wrong with it, opening it says
+		if err = v.Close(); err != nil {
+			return false, err
+		}
 	}
 	l, err := ledger.Open(ctx, p.Ledger, ledger.Options{Migration: p.Migration, Operator: operator, Now: now})
 	if err != nil {

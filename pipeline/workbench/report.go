@@ -26,7 +26,12 @@ func Report(ctx context.Context, s *plan.Session, id, dir string, formats []stri
 	if err != nil {
 		return nil, err
 	}
-	data, err := report.Load(ctx, s.Ledger, found.ID)
+	snapshot, err := s.Ledger.Snapshot(ctx) // sums and lists of one moment, while a run goes on
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = snapshot.Close() }() // it only read
+	data, err := report.Load(ctx, snapshot, found.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -10,8 +10,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,8 +40,8 @@ type state struct {
 	running  map[string]bool // packages that have not ended
 	packages int
 	failed   bool
-	skipped  []string
-	sampled  []test // top-level tests, each once
+	skipped  map[string][]string // by reason
+	sampled  []test              // top-level tests, each once
 	samples  map[test]*sample
 }
 
@@ -51,7 +53,7 @@ type sample struct {
 
 // report writes the report; ok tells whether all tests passed.
 func report(in io.Reader, out io.Writer) (ok bool, err error) {
-	s := &state{out: bufio.NewWriter(out), texts: map[test]string{}, running: map[string]bool{}, samples: map[test]*sample{}}
+	s := &state{out: bufio.NewWriter(out), texts: map[test]string{}, running: map[string]bool{}, skipped: map[string][]string{}, samples: map[test]*sample{}}
 	reader := bufio.NewReader(in)
 	for {
 		line, err := reader.ReadString('\n')
@@ -65,12 +67,19 @@ func report(in io.Reader, out io.Writer) (ok bool, err error) {
 			return false, err
 		}
 	}
-	s.list("skipped", s.skipped)
 	var lines []string
+	count := 0
+	for _, why := range slices.Sorted(maps.Keys(s.skipped)) {
+		tests := s.skipped[why]
+		count += len(tests)
+		lines = append(lines, why+":\n    "+strings.Join(tests, "\n    "))
+	}
+	s.list("skipped", count, lines)
+	lines = nil
 	for _, t := range s.sampled {
 		lines = append(lines, fmt.Sprintf("%s: %d of %d cases: %s", t, s.samples[t].tried, s.samples[t].of, s.samples[t].how))
 	}
-	s.list("sampled", lines)
+	s.list("sampled", len(lines), lines)
 	if len(s.running) > 0 || s.packages == 0 {
 		fmt.Fprintf(s.out, "the events break off: %d packages ended, %d did not\n", s.packages, len(s.running))
 		s.failed = true
@@ -78,11 +87,11 @@ func report(in io.Reader, out io.Writer) (ok bool, err error) {
 	return !s.failed, s.out.Flush()
 }
 
-func (s *state) list(what string, lines []string) {
+func (s *state) list(what string, count int, lines []string) {
 	if len(lines) == 0 {
 		return
 	}
-	fmt.Fprintf(s.out, "\n%s: %d\n", what, len(lines))
+	fmt.Fprintf(s.out, "\n%s: %d\n", what, count)
 	for _, line := range lines {
 		fmt.Fprintf(s.out, "  %s\n", line)
 	}
@@ -108,7 +117,8 @@ func (s *state) line(line string) {
 		_, _ = s.out.WriteString(s.texts[t])
 		delete(s.texts, t)
 	case "skip":
-		s.skipped = append(s.skipped, t.String()+": "+reason(s.texts[t]))
+		why := reason(s.texts[t])
+		s.skipped[why] = append(s.skipped[why], t.String())
 		delete(s.texts, t)
 	case "pass":
 		delete(s.texts, t)

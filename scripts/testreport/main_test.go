@@ -29,7 +29,7 @@ func TestReport(t *testing.T) {
 {"Action":"output",` + ours + `,"Test":"TestB/d","Output":"    sweep.go:1: a sample, 3 of 20 cases: X=1 tries all\n"}
 {"Action":"pass",` + ours + `,"Test":"TestB/c"}
 {"Action":"pass",` + ours + `}
-`, true, []string{"skipped: 1\n  pipeline/x TestA: no data here\n", "sampled: 1\n  pipeline/x TestB: 6 of 29 cases: X=1 tries all\n"}, []string{"---"}},
+`, true, []string{"skipped: 1\n  no data here:\n    pipeline/x TestA\n", "sampled: 1\n  pipeline/x TestB: 6 of 29 cases: X=1 tries all\n"}, []string{"---"}},
 		{"fails", begin + `{"Action":"output",` + ours + `,"Test":"TestA","Output":"    a_test.go:12: wrong\n"}
 {"Action":"fail",` + ours + `,"Test":"TestA"}
 {"Action":"output",` + ours + `,"Output":"FAIL\tpipeline/x\t1.2s\n"}

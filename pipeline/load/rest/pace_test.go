@@ -72,7 +72,7 @@ func TestCircuit(t *testing.T) {
 				failing++
 			}
 			if fail == nil { // nobody listens where the requests go
-				client := b.target.http
+				client := b.target.conn.http
 				usual := client.Transport
 				client.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
 					if b.now().Before(heals) {
@@ -129,12 +129,11 @@ func TestNobodyAnswers(t *testing.T) {
 		<-r.Context().Done()
 		return true
 	}
-	begin := time.Now()
 	outcomes, err := b.send(2)
 	if !errors.Is(err, load.ErrUnavailable) || kinds(outcomes)["in doubt"] != 2 {
 		t.Errorf("%v, %v", outcomes, err)
 	}
-	if took := time.Since(begin); took > 20*time.Second {
-		t.Errorf("took %s", took)
+	if n := b.requests.Load(); n > 100 { // each waits for its deadline
+		t.Errorf("%d requests in a minute of patience", n)
 	}
 }
