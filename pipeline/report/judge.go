@@ -112,7 +112,7 @@ func remedies(s *ledger.Summary) []string {
 	add(found[ledger.Different], count(found[ledger.Different], "difference"), "`chartlift run --repair=different` sends again what nobody has changed in the target. What is different again then is altered by the target.")
 	add(found[ledger.Unexpected], of(ledger.Unexpected)+" unexpected", "ask who wrote it; delete in the target what does not belong there, then `chartlift reconcile`.")
 	vanished := found[ledger.Vanished] + found[ledger.Rekeyed]
-	add(vanished, number(vanished)+" vanished from the source", "what was deleted there is taken back by the next `chartlift run` with `vanished: mark` or `vanished: delete` in the plan; what the export lacks needs a whole export.")
+	add(vanished, number(vanished)+" vanished from the source", "find out whether it was deleted there, or the export lacks it. If it was deleted, say `vanished: mark` or `vanished: delete` in the plan, then `chartlift run`.")
 	add(found[ledger.EditedSince], of(ledger.EditedSince)+" edited in the target", "look, and decide there. Nothing overwrites an edit.")
 	add(found[ledger.Rejected], of(ledger.Rejected)+" rejected by the target", "mend the cause, then `chartlift run --rejected`.")
 	again := "`chartlift run`."

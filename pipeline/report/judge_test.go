@@ -62,7 +62,7 @@ func TestRemedies(t *testing.T) {
 		ledger.Missing:     "2 missing in the target: `chartlift run --repair` ",
 		ledger.Different:   "2 differences: `chartlift run --repair=different` ",
 		ledger.Unexpected:  "`chartlift reconcile`",
-		ledger.Vanished:    "2 vanished from the source: what was deleted there is taken back by the next `chartlift run` with `vanished: mark` or `vanished: delete` in the plan",
+		ledger.Vanished:    "If it was deleted, say `vanished: mark` or `vanished: delete` in the plan, then `chartlift run`.",
 		ledger.Rekeyed:     "2 vanished from the source",
 		ledger.EditedSince: "Nothing overwrites an edit.",
 		ledger.Rejected:    "`chartlift run --rejected`",
