@@ -57,7 +57,7 @@ const (
 	mendSource   = "Correct the cell in the source, or name the mending in the mapping; then run again."
 	mendFile     = "Ask for a new export of this file, or correct the named lines; then run again."
 	mendMapping  = "Ask the migration engineer: the mapping has to say what to do with such records."
-	sealedAgain  = "Treat the patient's identity in this resource as unproven, and find out who changed it in the target. Then `chartlift run --repair=different` sends it again, unless the target holds a version of somebody else's."
+	sealedAgain  = "Treat the patient's identity in this resource as unproven, and find out who changed it in the target. Then `chartlift run --repair=different` sends it again, unless the target holds another version than the one that was written."
 	repairLost   = "`chartlift run --repair` sends it again; `chartlift dry-run --repair` says first what that would send. If it is lost again, ask the target's operator."
 	repairOther  = "Compare it with the legacy record. `chartlift run --repair=different` sends it again, unless somebody has changed it; if it comes back like this again, the target alters it: ask its operator. Do not sign the domain before."
 	vanishedNext = "Find out whether it was deleted in the legacy system or is lacking in the export. If it was deleted, say `vanished: mark` or `vanished: delete` in the plan, then `chartlift run`. If it is lacking, ask for a whole export."

@@ -144,7 +144,7 @@ func (p *printer) resources(s *ledger.Summary) {
 	var beside []func(ledger.ResourceRow) int64
 	for _, column := range besideSums {
 		if column.count(total) > 0 {
-			head, beside = append(head, strings.ToLower(column.title)), append(beside, column.count)
+			head, beside = append(head, column.title), append(beside, column.count)
 		}
 	}
 	row := func(name string, r ledger.ResourceRow) []string {
@@ -166,9 +166,9 @@ var besideSums = []struct {
 	title string
 	count func(ledger.ResourceRow) int64
 }{
-	{"Not applied", func(r ledger.ResourceRow) int64 { return r.NotApplied }},
-	{"Vanished", func(r ledger.ResourceRow) int64 { return r.Vanished }},
-	{"Rekeyed", func(r ledger.ResourceRow) int64 { return r.Rekeyed }},
+	{"not applied", func(r ledger.ResourceRow) int64 { return r.NotApplied }},
+	{"vanished", func(r ledger.ResourceRow) int64 { return r.Vanished }},
+	{"rekeyed", func(r ledger.ResourceRow) int64 { return r.Rekeyed }},
 }
 
 // reasons lists how many records each reason took, over all tables, the most frequent first.
