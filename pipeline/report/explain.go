@@ -218,6 +218,7 @@ var noted = map[string]Explanation{
 	// What became of what vanished from the source (package run).
 	"not-in-source":  {"Not in the source any more", "Every record of the source was read, and none of them makes it. Nothing was done about it.", vanishedNext},
 	"unsure":         {"Perhaps not in the source", "It is made by no record that could be read; but records of its table were refused whose key nobody could read, and one of them may be its own. So it is neither deleted nor marked.", "Mend the refused records, then `chartlift run`: it is judged anew."},
+	"too-many": {"So much vanished that nothing was taken back", "The plan says to delete or mark what vanished, but of this type more than a tenth of what is in the target is no longer in the source. An export that was cut short looks like that.", "Look whether the export is whole. If so much was really deleted, name the number as a gate, `gates: {vanished: N}`, and run again."},
 	"not-taken-back": {"Could not be taken back", "The plan says to delete or mark what vanished, and the target would not have it, or nobody knows which version it is.", "Ask the target's operator for the right to delete or change it; the next `chartlift run` tries again. Or take it back by hand."},
 	"edited-since":   {"Changed, and left", "The plan says to delete or mark what vanished, but somebody has changed this one in the target since it was loaded. It stays as they left it.", "Look at it in the target, and decide there: no run deletes or overwrites an edit."},
 

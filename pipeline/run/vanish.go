@@ -39,6 +39,7 @@ type vanishing struct {
 	merging  *merging
 	changed  func(*state.State) // is told of the state after something was taken back
 	policy   string             // one of plan's Vanished constants
+	limits   []plan.Limit       // the plan's gates
 	progress plan.Progress
 }
 
@@ -48,6 +49,7 @@ const (
 	codeNotTaken = "not-taken-back" // the target would not have it
 	codeEdited   = "edited-since"   // somebody has changed it there, so it was left
 	codeUnsure   = "unsure"         // records of its table were refused whose key nobody could read: it may be one of them
+	codeTooMany  = "too-many"       // so much vanished that nothing is taken back without a person
 )
 
 // vanished is one resource, with all its placements.
@@ -68,12 +70,18 @@ func (s *vanishing) do(ctx context.Context) error {
 			return ledger.Report{}, err
 		}
 		left := map[stage.ID]string{} // what could not be taken back, with the code that says why
-		if s.policy != plan.VanishedReport {
+		acts := s.policy != plan.VanishedReport
+		if acts {
+			if acts, err = s.few(refused); err != nil {
+				return ledger.Report{}, err
+			}
+		}
+		if acts {
 			if left, err = s.takeBack(ctx, refused); err != nil {
 				return ledger.Report{}, err
 			}
 		}
-		return s.name(ctx, refused, again, left)
+		return s.name(ctx, refused, again, left, acts)
 	})
 }
 
@@ -108,13 +116,55 @@ func (s *vanishing) all(refused *refusedKeys) iter.Seq2[vanished, error] {
 	}
 }
 
+// An export that was cut short looks like one from which much was deleted. So nothing is taken back where more vanished of
+// a type than this share of what is there of it, and more than a few, unless the plan's own gate allows as many.
+const (
+	mostShare = 0.1
+	aFew      = 10
+)
+
+// few tells whether so little vanished that it may be taken back without a person.
+func (s *vanishing) few(refused *refusedKeys) (bool, error) {
+	gone, there := map[string]int64{}, map[string]int64{}
+	all := int64(0)
+	for v, err := range s.all(refused) {
+		if err != nil {
+			return false, err
+		}
+		gone[v.placements[0].Type]++
+		all++
+	}
+	if all == 0 {
+		return true, nil
+	}
+	for p, err := range s.state.All("") {
+		if err != nil {
+			return false, err
+		}
+		if p.Status.There() && p.Store == s.stores[0].Name() && s.inScope(p) {
+			there[p.Type]++
+		}
+	}
+	for _, l := range s.limits {
+		if l.Name == "vanished" && !l.Share {
+			return float64(all) <= l.Value, nil
+		}
+	}
+	for typ, n := range gone {
+		if n > aFew && float64(n) > mostShare*float64(there[typ]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // inScope tells whether this run would have had a record for a placement, if the source still had one.
 func (s *vanishing) inScope(p state.Placement) bool {
 	return s.reading.Waves.Reads(mapping.ID(p.Patient))
 }
 
 // name lists what vanished. What looks like another resource of the same patient under a new key is named as that.
-func (s *vanishing) name(ctx context.Context, refused *refusedKeys, again map[stage.ID]stage.ID, left map[stage.ID]string) (ledger.Report, error) {
+func (s *vanishing) name(ctx context.Context, refused *refusedKeys, again map[stage.ID]stage.ID, left map[stage.ID]string, acted bool) (ledger.Report, error) {
 	var report ledger.Report
 	counts := map[string]*ledger.ResourceCount{}
 	taken := int64(0)
@@ -126,7 +176,9 @@ func (s *vanishing) name(ctx context.Context, refused *refusedKeys, again map[st
 			return report, err
 		}
 		p := v.placements[0]
-		if s.policy != plan.VanishedReport && v.code != codeUnsure {
+		if s.policy != plan.VanishedReport && !acted {
+			v.code = codeTooMany
+		} else if acted && v.code != codeUnsure {
 			code, ok := left[p.ID]
 			if !ok {
 				taken++
