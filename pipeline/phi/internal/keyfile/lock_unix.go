@@ -1,6 +1,6 @@
 //go:build unix
 
-package phi
+package keyfile
 
 import (
 	"errors"
@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFile takes an exclusive lock without waiting. It ends with the file.
-func lockFile(f *os.File) error {
+// Lock takes an exclusive lock on an open file without waiting. It ends with the file.
+func Lock(f *os.File) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if !errors.Is(err, unix.EINTR) {
