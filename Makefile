@@ -1,20 +1,28 @@
 # What a newcomer needs: `make demo` and `make test`, with Go alone. `make test-services` installs and starts real servers.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: build test test-services fuzz lint bench demo golden definitions hospital
+# Prints what go test prints, then the tests that were skipped, and the sweeps of which a sample was tried.
+REPORT = go run ./scripts/testreport
+
+.PHONY: build test test-race test-sweeps test-services fuzz lint bench demo golden definitions hospital
 
 build: ## the binary, as ./chartlift
 	go build -trimpath -o chartlift ./cmd/chartlift
 
-test: ## all tests that need Go alone; then, without the long ones, once more under the race detector
-	go test -timeout 60m ./...
-	go test -race -short -timeout 60m ./cmd/... ./mappings/... ./fixtures/... ./scripts/...
-	RAPID_CHECKS=500 go test -race -short -timeout 60m ./pipeline/... # -short draws a fifth, so the usual 100
+test: ## all tests that need Go alone
+	go test -json -timeout 60m ./... | $(REPORT)
+
+test-race: ## the same, without the long ones, under the race detector
+	go test -json -race -short -timeout 60m ./cmd/... ./mappings/... ./fixtures/... ./scripts/... | $(REPORT)
+	RAPID_CHECKS=500 go test -json -race -short -timeout 60m ./pipeline/... | $(REPORT) # -short draws a fifth, so the usual 100
+
+test-sweeps: ## every kill point, every damaged byte, every step that can fail
+	CHARTLIFT_SWEEPS=1 go test -json -timeout 60m $$(grep -rlE --include='*_test.go' 'sharedtest\.(Drawn|Sweeps)' . | xargs -n1 dirname | sort -u) | $(REPORT)
 
 test-services: ## what needs real PostgreSQL, MariaDB and HL7's Java validator (Debian; installs them, and steps down from root)
-	scripts/services/with go test -timeout 30m ./pipeline/extract/sqldb
-	scripts/services/with go test -timeout 30m ./cmd/chartlift -run 'Live|EveryDialectAndEngine'
-	scripts/services/validator/with go test -timeout 30m ./cmd/chartlift -run SecondOpinion
+	scripts/services/with go test -json -timeout 30m ./pipeline/extract/sqldb ./pipeline/ledger | $(REPORT)
+	scripts/services/with go test -json -timeout 30m ./cmd/chartlift -run 'Live|EveryDialectAndEngine|Ledger' | $(REPORT)
+	scripts/services/validator/with go test -json -timeout 30m ./cmd/chartlift -run SecondOpinion | $(REPORT)
 
 FUZZ ?= 60s
 fuzz: ## every fuzz test, a minute each (FUZZ=10s for less)
@@ -36,6 +44,7 @@ demo: build ## a made-up hospital from export to signed-off report, in seconds
 bench: build ## the engine beside the yardstick, interleaved, one core; formulas and validation beside other engines (fetches them)
 	go run ./scripts/bench
 	go run ./scripts/bench -readers
+	CHARTLIFT_STATE=10000000 go test -run MergeOfMillions -v -timeout 30m ./pipeline/state # a million changes merged into a state of ten millions
 	go run -C scripts/rivals -mod=mod . formulas # its go.mod follows ours
 	go run -C scripts/rivals -mod=mod . validate -rounds 5
 

@@ -15,8 +15,8 @@ import (
 // ranks is the order of the journey: a package imports packages above it in this list, never below. Helpers without
 // knowledge of any stage lie in internal and come first; pipeline itself and cmd come last.
 var ranks = []string{
-	"internal", "sharedtest", "fhir", "ucum", "fhirpath", "extract", "terminology", "validate", "phi", "mapping", "stage", "load",
-	"ledger", "reconcile", "report", "review", "sandbox", "", "cmd",
+	"internal", "sharedtest", "fhir", "ucum", "fhirpath", "extract", "terminology", "validate", "phi", "mapping", "stage", "state", "load",
+	"ledger", "reconcile", "report", "review", "sandbox", "plan", "run", "workbench", "", "cmd",
 }
 
 // exceptions are arrows against the order, each with its reason.
@@ -26,9 +26,9 @@ var exceptions = map[string]string{}
 var edges = map[string][]string{
 	"github.com/jackc/pgx/v5":              {"ledger", "extract/sqldb"},
 	"github.com/xuri/excelize/v2":          {"extract/workbook", "extract/profile", "report"},
-	"github.com/samply/golang-fhir-models": {"fhir", "load", "sandbox", "validate"},
+	"github.com/samply/golang-fhir-models": {"fhir", "load/rest", "sandbox", "validate"},
 	"modernc.org/sqlite":                   {"ledger", "extract/sqldb"},
-	"go.yaml.in/yaml/v4":                   {"internal/document", "mapping", "phi", ""},
+	"go.yaml.in/yaml/v4":                   {"internal/document", "mapping", "phi", "plan"},
 	"github.com/spf13/cobra":               {"cmd"},
 	"github.com/vbauerster/mpb/v8":         {"cmd"},
 	"github.com/google/go-cmp":             {"extract/extracttest"},
@@ -40,7 +40,7 @@ var edges = map[string][]string{
 	"github.com/sijms/go-ora/v2":           {"extract/sqldb"},
 	"github.com/dustin/go-humanize":        {"cmd"},
 	"golang.org/x/mod":                     {"ledger"},
-	"golang.org/x/sys":                     {"ledger", "cmd", "stage", "phi"},
+	"golang.org/x/sys":                     {"ledger", "cmd", "stage", "phi", "internal/filelock"},
 }
 
 type goPackage struct {

@@ -8,9 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
 	"github.com/chartlift/chartlift/pipeline/extract/profile"
 	"github.com/chartlift/chartlift/pipeline/mapping"
+	"github.com/chartlift/chartlift/pipeline/plan"
+	"github.com/chartlift/chartlift/pipeline/workbench"
 )
 
 func (a *app) checkCommand() *cobra.Command {
@@ -32,12 +33,12 @@ Exit: 0 all right · 2 a fault · 3 a finding (such as a column that nothing rea
 		Example: "  chartlift check\n  chartlift check -f rehearsal/migration.yaml\n  chartlift check --drift",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			access := pipeline.Tables
+			access := plan.Tables
 			if drift = drift || against != ""; drift {
-				access |= pipeline.Keys
+				access |= plan.Keys
 			}
 			s, err := a.open(cmd.Context(), access)
-			var faults pipeline.Faults
+			var faults plan.Faults
 			if drift && errors.As(err, &faults) {
 				return errors.Join(err, a.driftAlone(cmd.Context(), against))
 			}
@@ -47,7 +48,7 @@ Exit: 0 all right · 2 a fault · 3 a finding (such as a column that nothing rea
 			defer s.Close()
 			var moved []profile.Drift
 			if drift {
-				if moved, err = s.Drift(cmd.Context(), against); err != nil {
+				if moved, err = workbench.Drift(cmd.Context(), s, against); err != nil {
 					return err
 				}
 			}
@@ -61,12 +62,12 @@ Exit: 0 all right · 2 a fault · 3 a finding (such as a column that nothing rea
 
 // driftAlone shows how the export differs where the mappings do not fit it any more: that is likely why.
 func (a *app) driftAlone(ctx context.Context, against string) error {
-	s, err := a.open(ctx, pipeline.Keys)
+	s, err := a.open(ctx, plan.Keys)
 	if err != nil {
 		return nil // of the plan itself, and told
 	}
 	defer s.Close()
-	moved, err := s.Drift(ctx, against)
+	moved, err := workbench.Drift(ctx, s, against)
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func (a *app) printDrift(moved []profile.Drift) {
 }
 
 // printCheck shows what check found, findings before notices.
-func (a *app) printCheck(s *pipeline.Session, moved []profile.Drift, drift bool) error {
+func (a *app) printCheck(s *plan.Session, moved []profile.Drift, drift bool) error {
 	findings := len(moved)
 	for _, n := range s.Notices {
 		if n.Severity.String() == "finding" {

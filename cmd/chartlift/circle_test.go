@@ -11,6 +11,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/chartlift/chartlift/pipeline/sandbox"
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // newCircle is the clinic of testdata/circle.txtar, whose mappings refer to each other in a circle, and a server that
@@ -64,7 +65,9 @@ func TestCircleIsKilled(t *testing.T) {
 		points = append(points, fmt.Sprintf("target: before send bundle:%d", n), fmt.Sprintf("target: after send bundle:%d", n), fmt.Sprintf("run: segment written:%d", n))
 	}
 	killed := 0
-	for _, point := range points {
+	tried := sharedtest.Drawn(t, len(points), 6)
+	for _, i := range tried {
+		point := points[i]
 		t.Run(point, func(t *testing.T) {
 			h := newCircle(t, deliverIdentified)
 			h.finishes("keys", "init")
@@ -76,7 +79,7 @@ func TestCircleIsKilled(t *testing.T) {
 			u.compare(t, h, last)
 		})
 	}
-	if killed < len(points)/2 {
+	if len(tried) == len(points) && killed < len(points)/2 {
 		t.Errorf("%d of %d points were reached", killed, len(points))
 	}
 }

@@ -24,13 +24,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chartlift/chartlift/fixtures"
-	"github.com/chartlift/chartlift/pipeline"
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/run"
 	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // These tests run chartlift as a process of its own, against a server in this one, and kill it: at every point that
-// pipeline.CrashPoints lists, and at random moments. Whatever was killed is started again with the same command until it ends;
+// run.CrashPoints lists, and at random moments. Whatever was killed is started again with the same command until it ends;
 // then the target must hold what an unbroken run leaves there, the sums must balance, and another run must load nothing.
 
 // killsVariable says how many runs are killed at random moments; the default suits `make test`.
@@ -70,7 +70,7 @@ func (h *hospital) start(ctx context.Context, point string, args ...string) end 
 	var out, faults bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, append([]string{"-f", filepath.Join(h.dir, "migration.yaml")}, args...)...)
 	cmd.Dir = h.dir
-	cmd.Env = append(os.Environ(), "CHARTLIFT_OPERATOR=tester", pipeline.CrashVariable+"="+point)
+	cmd.Env = append(os.Environ(), "CHARTLIFT_OPERATOR=tester", run.CrashVariable+"="+point)
 	cmd.Stdout, cmd.Stderr = &out, &faults
 	err = cmd.Run()
 	e := end{code: cmd.ProcessState.ExitCode(), stdout: out.String(), stderr: faults.String()}
@@ -293,7 +293,9 @@ func TestKilledAtEachPoint(t *testing.T) {
 		t.Skip("about a hundred processes are run and killed")
 	}
 	reference := runUnbroken(t, newRiverside(t))
-	for _, point := range slices.Concat(pipeline.CrashPoints(), again) {
+	points := slices.Concat(run.CrashPoints(), again)
+	for _, i := range sharedtest.Drawn(t, len(points), 16) {
+		point := points[i]
 		t.Run(strings.NewReplacer(": ", "/", " ", "-").Replace(point), func(t *testing.T) {
 			t.Parallel()
 			h := newRiverside(t)
@@ -381,10 +383,13 @@ func (h *hospital) leavesNoHalves() {
 	}
 }
 
-// TestKilledAtRandom kills at random moments: a few runs of the small hospital, or as many as CHARTLIFT_KILLS says of a
-// real export.
+// TestKilledAtRandom kills at random moments: a few runs of the small hospital, more of them in a sweep, or as many as
+// CHARTLIFT_KILLS says of a real export.
 func TestKilledAtRandom(t *testing.T) {
-	n, make := 3, newRiverside
+	n, make := 2, newRiverside
+	if sharedtest.Sweeps() {
+		n = 20
+	}
 	if text := os.Getenv(killsVariable); text != "" {
 		var err error
 		if n, err = strconv.Atoi(text); err != nil {

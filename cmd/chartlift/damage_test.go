@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // A byte flipped or a tail cut in each kind of durable file: the next command that needs it names the file and refuses,
@@ -26,7 +28,8 @@ var kindsOfFiles = []struct {
 	{name: "segment", pattern: "stage/run-1/*.out.*", commands: [][]string{{"reconcile"}}, named: ".out"},
 	{name: "exclusions", pattern: "stage/run-1/*.excluded", commands: [][]string{{"reconcile"}, {"export", "-o", "OUT"}}},
 	{name: "quarantine", pattern: "stage/run-1/*.quarantine", commands: [][]string{{"reconcile"}}, goneUnseen: true},
-	{name: "state", pattern: "stage/state/*/state.*", commands: [][]string{{"run"}, {"reconcile"}}, named: "state"},
+	{name: "state", pattern: "stage/state/*/state.*[0-9]", commands: [][]string{{"run"}, {"reconcile"}}, named: "state"},
+	{name: "state by patient", pattern: "stage/state/*/state.*.patients", commands: [][]string{{"run"}}, named: "state"},
 	{name: "manifest", pattern: "stage/state/*/state", commands: [][]string{{"run"}, {"reconcile"}}},
 	{name: "ledger", pattern: "ledger.db", commands: [][]string{{"status"}, {"run"}, {"reconcile"}, {"report", "-o", "OUT"}}},
 	{name: "keyring", pattern: "../keys/*.keyring", commands: [][]string{{"run"}, {"reconcile"}}},
@@ -56,33 +59,33 @@ func TestDamageIsNamed(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, d := range damages(int64(len(readFile(t, filepath.Join(h.dir, file))))) {
+			list := damages(int64(len(readFile(t, filepath.Join(h.dir, file)))))
+			for _, i := range sharedtest.Drawn(t, len(list)*len(kind.commands), 4) {
+				d, command := list[i/len(kind.commands)], kind.commands[i%len(kind.commands)]
 				if d.gone && kind.goneUnseen {
 					continue
 				}
-				for _, command := range kind.commands {
-					copied := h.copied(t)
-					d.do(t, filepath.Join(copied.dir, file))
-					args := append(slices.Clone(command), "--quiet")
-					for i, a := range args {
-						if a == "OUT" {
-							args[i] = filepath.Join(copied.dir, "out")
-						}
+				copied := h.copied(t)
+				d.do(t, filepath.Join(copied.dir, file))
+				args := append(slices.Clone(command), "--quiet")
+				for i, a := range args {
+					if a == "OUT" {
+						args[i] = filepath.Join(copied.dir, "out")
 					}
-					code, stdout, stderr := copied.command(args...)
-					name := kind.named
-					if name == "" {
-						name = filepath.Base(file)
-					}
-					if !strings.Contains(stderr, name) {
-						t.Errorf("%s, %s: the message does not name %s: exit %d\n%s", d.name, command[0], name, code, stderr)
-					}
-					if refused := code == exitFailed || code == exitUsage; !refused && !(kind.tornMended && d.torn) {
-						t.Errorf("%s, %s: exit %d\n%s%s", d.name, command[0], code, stdout, stderr)
-					}
-					if left, err := filepath.Glob(filepath.Join(copied.dir, "out", "*")); err != nil || len(left) > 0 && code != exitDone {
-						t.Errorf("%s, %s: files are left of an export that failed: %v %v", d.name, command[0], left, err)
-					}
+				}
+				code, stdout, stderr := copied.command(args...)
+				name := kind.named
+				if name == "" {
+					name = filepath.Base(file)
+				}
+				if !strings.Contains(stderr, name) {
+					t.Errorf("%s, %s: the message does not name %s: exit %d\n%s", d.name, command[0], name, code, stderr)
+				}
+				if refused := code == exitFailed || code == exitUsage; !refused && !(kind.tornMended && d.torn) {
+					t.Errorf("%s, %s: exit %d\n%s%s", d.name, command[0], code, stdout, stderr)
+				}
+				if left, err := filepath.Glob(filepath.Join(copied.dir, "out", "*")); err != nil || len(left) > 0 && code != exitDone {
+					t.Errorf("%s, %s: files are left of an export that failed: %v %v", d.name, command[0], left, err)
 				}
 			}
 		})

@@ -361,12 +361,12 @@ func (h *hospital) tamperSealed(first account) {
 		want[found{"different", typ, id, path, code}] = true
 	}
 	// Two patients' ciphertexts, swapped.
-	tamper("Patient", patients[0], "Patient.extension", "wrong-key", func(n *fhir.Node) { ciphertext(n).Text = values[1] })
-	tamper("Patient", patients[1], "Patient.extension", "wrong-key", func(n *fhir.Node) { ciphertext(n).Text = values[0] })
-	tamper("Patient", patients[2], "Patient.birthDate", "changed", func(n *fhir.Node) { n.Set("birthDate", fhir.NewString("1901-01-01")) })
+	tamper("Patient", patients[0], "Patient.extension", "wrong-key/other-version", func(n *fhir.Node) { ciphertext(n).Text = values[1] })
+	tamper("Patient", patients[1], "Patient.extension", "wrong-key/other-version", func(n *fhir.Node) { ciphertext(n).Text = values[0] })
+	tamper("Patient", patients[2], "Patient.birthDate", "changed/other-version", func(n *fhir.Node) { n.Set("birthDate", fhir.NewString("1901-01-01")) })
 	conditions := some(h.t, h.server, "Condition", 2)
-	tamper("Condition", conditions[0], "Condition.extension", "ciphertext-lost", func(n *fhir.Node) { n.Set("extension", nil) })
-	tamper("Condition", conditions[1], "Condition.extension", "foreign-ciphertext", func(n *fhir.Node) {
+	tamper("Condition", conditions[0], "Condition.extension", "ciphertext-lost/other-version", func(n *fhir.Node) { n.Set("extension", nil) })
+	tamper("Condition", conditions[1], "Condition.extension", "foreign-ciphertext/other-version", func(n *fhir.Node) {
 		c := ciphertext(n)
 		other := "A"
 		if c.Text[60] == 'A' {
@@ -409,7 +409,7 @@ func (h *hospital) older(id, before string) {
 	h.mustRun(exitDone, exitReview, "run", "--json")
 	edit(h.t, h.server, "Patient/"+id, func(n *fhir.Node) { ciphertext(n).Text = before })
 	h.mustRun(exitReview, exitReview, "reconcile", "--json")
-	want := found{"different", "Patient", id, "Patient.extension", "stale-digest"}
+	want := found{"different", "Patient", id, "Patient.extension", "stale-digest/other-version"}
 	if !slices.Contains(h.discrepancies(), want) {
 		h.t.Errorf("an older ciphertext was put back, and is not found: %+v", want)
 	}
@@ -449,9 +449,9 @@ func (h *hospital) tamperSplit(first account, identity *hospital) {
 	h.t.Helper()
 	patients := some(h.t, h.server, "Patient", 3)
 	want := map[found]bool{
-		{"different", "Patient", patients[0], "clinical: Patient.gender", "changed"}:         true,
-		{"different", "Patient", patients[1], "identity: Patient.name[0].family", "changed"}: true,
-		{"missing", "Patient", patients[2], "identity", "gone"}:                              true,
+		{"different", "Patient", patients[0], "clinical: Patient.gender", "changed/other-version"}:         true,
+		{"different", "Patient", patients[1], "identity: Patient.name[0].family", "changed/other-version"}: true,
+		{"missing", "Patient", patients[2], "identity", "gone"}:                                            true,
 	}
 	edit(h.t, h.server, "Patient/"+patients[0], func(n *fhir.Node) { n.Set("gender", fhir.NewString("other")) })
 	edit(h.t, identity.server, "Patient/"+patients[1], func(n *fhir.Node) { n.Get("name").Item(0).Set("family", fhir.NewString("Another")) })

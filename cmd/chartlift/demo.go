@@ -15,9 +15,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/chartlift/chartlift/fixtures"
-	"github.com/chartlift/chartlift/pipeline"
 	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/plan"
+	"github.com/chartlift/chartlift/pipeline/run"
 	"github.com/chartlift/chartlift/pipeline/sandbox"
+	"github.com/chartlift/chartlift/pipeline/workbench"
 )
 
 func (a *app) demoCommand() *cobra.Command {
@@ -107,16 +109,16 @@ func (d *demo) story(ctx context.Context, hospital, base string) error {
 		return err
 	}
 	d.plan = filepath.Join(hospital, "migration.yaml")
-	if _, err := pipeline.InitKeys(d.plan); err != nil {
+	if _, err := plan.InitKeys(d.plan); err != nil {
 		return err
 	}
 	d.say("Riverside General, a made-up hospital, moves to a FHIR server.\n\n1. Run: read, map, seal, load, read back.")
-	s, err := d.open(ctx, pipeline.Tables|pipeline.Keys|pipeline.Write)
+	s, err := d.open(ctx, plan.Tables|plan.Keys|plan.Write)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	summary, err := s.Run(ctx, pipeline.RunOptions{})
+	summary, err := run.Run(ctx, s, run.Options{})
 	if err != nil {
 		return err
 	}
@@ -141,10 +143,10 @@ func (d *demo) story(ctx context.Context, hospital, base string) error {
 		}
 	}
 	d.say("3. Reconcile: read everything back once more, and compare.")
-	if summary, err = s.Reconcile(ctx, ""); err != nil {
+	if summary, err = run.Reconcile(ctx, s, ""); err != nil {
 		return err
 	}
-	if _, err := s.Report(ctx, "", d.dir, []string{"html", "json"}); err != nil {
+	if _, err := workbench.Report(ctx, s, "", d.dir, []string{"html", "json"}); err != nil {
 		return err
 	}
 	return d.compare(summary)

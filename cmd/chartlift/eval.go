@@ -8,7 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/plan"
+	"github.com/chartlift/chartlift/pipeline/workbench"
 )
 
 // maxEvalInput bounds the resource that eval reads: no single resource is near it.
@@ -32,18 +33,18 @@ Exit: 0 · 2 if the expression is refused; then nothing is on stdout.`,
   chartlift eval "START.date()" --table conditions --row 1`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var values []pipeline.EvalValue
+			var values []workbench.EvalValue
 			var err error
 			switch {
 			case table != "" && len(args) > 1:
 				return usagef("eval: a FILE or --table, not both")
 			case table != "":
-				s, openErr := a.open(cmd.Context(), pipeline.Tables)
+				s, openErr := a.open(cmd.Context(), plan.Tables)
 				if openErr != nil {
 					return openErr
 				}
 				defer s.Close()
-				values, err = s.EvalRecord(cmd.Context(), table, row, args[0])
+				values, err = workbench.EvalRecord(cmd.Context(), s, table, row, args[0])
 			default:
 				var data []byte
 				if len(args) > 1 {
@@ -51,7 +52,7 @@ Exit: 0 · 2 if the expression is refused; then nothing is on stdout.`,
 						return err
 					}
 				}
-				values, err = pipeline.EvalResource(args[0], data, time.Now())
+				values, err = workbench.EvalResource(args[0], data, time.Now())
 			}
 			if err != nil {
 				return err

@@ -57,7 +57,7 @@ func TestExitCodes(t *testing.T) {
 		if !strings.Contains(strings.Join(args, " "), "-f ") {
 			args = append([]string{"-f", plan}, args...)
 		}
-		if got := run(c.ctx, args, strings.NewReader(""), &stdout, &stderr); got != c.want {
+		if got := chartlift(c.ctx, args, strings.NewReader(""), &stdout, &stderr); got != c.want {
 			t.Errorf("chartlift %s: exit %d, wanted %d\n%s%s", strings.Join(c.args, " "), got, c.want, stdout.String(), stderr.String())
 		}
 	}

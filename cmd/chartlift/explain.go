@@ -8,12 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/report"
+	"github.com/chartlift/chartlift/pipeline/workbench"
 )
 
 func (a *app) explainCommand() *cobra.Command {
-	var o pipeline.ExplainOptions
+	var o workbench.ExplainOptions
 	var html string
 	cmd := &cobra.Command{
 		Use:   "explain TABLE:LINE | TYPE/ID | --key MAPPING",
@@ -35,12 +36,12 @@ Exit: 0 done · 1 failed · 2 there is no such record.`,
 			if err := a.explainArgs(&o, args); err != nil {
 				return err
 			}
-			s, err := a.open(cmd.Context(), pipeline.Tables|pipeline.Keys|pipeline.View)
+			s, err := a.open(cmd.Context(), plan.Tables|plan.Keys|plan.View)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			records, audited, err := s.Explain(cmd.Context(), o)
+			records, audited, err := workbench.Explain(cmd.Context(), s, o)
 			if err != nil {
 				return err
 			}
@@ -81,7 +82,7 @@ Exit: 0 done · 1 failed · 2 there is no such record.`,
 }
 
 // explainArgs reads how the record is named.
-func (a *app) explainArgs(o *pipeline.ExplainOptions, args []string) error {
+func (a *app) explainArgs(o *workbench.ExplainOptions, args []string) error {
 	switch {
 	case (o.Mapping != "") == (len(args) == 1):
 		return usagef("explain: name one record: TABLE:LINE, TYPE/ID, or --key MAPPING with the key on stdin")

@@ -7,11 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/plan"
+	"github.com/chartlift/chartlift/pipeline/workbench"
 )
 
 func (a *app) exportCommand() *cobra.Command {
-	var o pipeline.ExportOptions
+	var o workbench.ExportOptions
 	cmd := &cobra.Command{
 		Use:   "export -o DIR",
 		Short: "Write the staged resources as NDJSON, one file per type",
@@ -27,16 +28,16 @@ parts are joined: the files then hold patient data in plain text, and the act is
 			if o.Dir == "" {
 				return usagef("export: -o names the folder to write to")
 			}
-			access := pipeline.Tables | pipeline.Keys | pipeline.View
+			access := plan.Tables | plan.Keys | plan.View
 			if o.Identified {
-				access = pipeline.Tables | pipeline.Keys | pipeline.Write
+				access = plan.Tables | plan.Keys | plan.Write
 			}
 			s, err := a.open(cmd.Context(), access)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			counts, err := s.Export(cmd.Context(), o)
+			counts, err := workbench.Export(cmd.Context(), s, o)
 			if err != nil {
 				return err
 			}

@@ -319,7 +319,7 @@ func (h *house) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (h *house) run(ctx context.Context, args ...string) (int, []byte, string) {
 	var out, faults bytes.Buffer
-	code := run(ctx, append([]string{"-f", h.plan(), "--json"}, args...), strings.NewReader(""), &out, &faults)
+	code := chartlift(ctx, append([]string{"-f", h.plan(), "--json"}, args...), strings.NewReader(""), &out, &faults)
 	return code, out.Bytes(), faults.String()
 }
 

@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
 	"github.com/chartlift/chartlift/pipeline/extract/profile"
 	"github.com/chartlift/chartlift/pipeline/extract/profile/draft"
+	"github.com/chartlift/chartlift/pipeline/workbench"
 )
 
 func (a *app) initCommand() *cobra.Command {
@@ -54,10 +54,10 @@ Exit: 0 written · 1 the source cannot be read · 2 wrong usage, or a file is th
 			sources := []draft.Source{{Name: "legacy", Kind: "csv", Paths: []string{"export/*.csv"}}}
 			found := &profile.Profile{}
 			if len(from) > 0 {
-				if sources, err = pipeline.Guess(from, dir); err != nil {
+				if sources, err = workbench.Guess(from, dir); err != nil {
 					return err
 				}
-				if found, err = pipeline.ProfileGuessed(cmd.Context(), sources, dir, profile.Options{Progress: a.progress()}); err != nil {
+				if found, err = workbench.ProfileGuessed(cmd.Context(), sources, dir, profile.Options{Progress: a.progress()}); err != nil {
 					return err
 				}
 			}

@@ -18,7 +18,7 @@ import (
 // command runs the program in this process.
 func command(args ...string) (code int, stdout, stderr string) {
 	var out, faults bytes.Buffer
-	code = run(context.Background(), args, strings.NewReader(""), &out, &faults)
+	code = chartlift(context.Background(), args, strings.NewReader(""), &out, &faults)
 	return code, out.String(), faults.String()
 }
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/plan"
 )
 
 func (a *app) keysCommand() *cobra.Command {
@@ -28,7 +28,7 @@ Whoever loses these files loses the patient data that is sealed with them: keep 
 		Example: "  chartlift keys init",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			uri, err := pipeline.InitKeys(a.plan)
+			uri, err := plan.InitKeys(a.plan)
 			if err != nil {
 				return err
 			}
@@ -61,7 +61,7 @@ Exit: 0 made · 2 the file is there already, or lies inside the stage's or the l
 			if file == "" {
 				return usagef("keys backup needs -o FILE")
 			}
-			b, err := pipeline.BackupKeys(cmd.Context(), a.plan, file, a.keyOptions())
+			b, err := plan.BackupKeys(cmd.Context(), a.plan, file, a.keyOptions())
 			if err != nil {
 				return err
 			}
@@ -81,7 +81,7 @@ Exit: 0 made · 2 the file is there already, or lies inside the stage's or the l
 }
 
 func (a *app) keysRestoreCommand() *cobra.Command {
-	var o pipeline.RestoreOptions
+	var o plan.RestoreOptions
 	cmd := &cobra.Command{
 		Use:   "restore FILE",
 		Short: "Restore a backup of the keys, or prove that it can be restored",
@@ -100,7 +100,7 @@ Exit: 0 every key opened · 2 not a whole backup of these keys under this KEK.`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Options, o.File = a.keyOptions(), args[0]
-			r, err := pipeline.RestoreKeys(cmd.Context(), a.plan, o)
+			r, err := plan.RestoreKeys(cmd.Context(), a.plan, o)
 			if err != nil {
 				return err
 			}
@@ -131,6 +131,6 @@ Exit: 0 every key opened · 2 not a whole backup of these keys under this KEK.`,
 }
 
 // keyOptions is what the care of keys needs of this execution.
-func (a *app) keyOptions() pipeline.Options {
-	return pipeline.Options{Operator: operator(), Now: time.Now, Version: version}
+func (a *app) keyOptions() plan.Options {
+	return plan.Options{Operator: operator(), Now: time.Now, Version: version}
 }

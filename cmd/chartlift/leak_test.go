@@ -235,7 +235,7 @@ func (h *leakHouse) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (h *leakHouse) command(ctx context.Context, args ...string) int {
 	var out, faults bytes.Buffer
-	code := run(ctx, append([]string{"-f", filepath.Join(h.dir, "migration.yaml"), "--log-level", "debug"}, args...), strings.NewReader(""), &out, &faults)
+	code := chartlift(ctx, append([]string{"-f", filepath.Join(h.dir, "migration.yaml"), "--log-level", "debug"}, args...), strings.NewReader(""), &out, &faults)
 	for name, stream := range map[string][]byte{"stdout": out.Bytes(), "stderr": faults.Bytes()} {
 		for _, hit := range h.search.in(stream) {
 			h.t.Errorf("chartlift %s: %s: %s", strings.Join(args, " "), name, hit)

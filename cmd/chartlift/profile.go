@@ -6,12 +6,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
 	"github.com/chartlift/chartlift/pipeline/extract/profile"
+	"github.com/chartlift/chartlift/pipeline/plan"
+	"github.com/chartlift/chartlift/pipeline/workbench"
 )
 
 func (a *app) profileCommand() *cobra.Command {
-	o := pipeline.ProfileOptions{Operator: operator(), Now: time.Now}
+	o := workbench.ProfileOptions{Operator: operator(), Now: time.Now}
 	var dir string
 	var save bool
 	cmd := &cobra.Command{
@@ -66,18 +67,18 @@ Exit: 0 done · 1 a source cannot be read · 2 wrong usage or sources · 130 int
 }
 
 // profileOf makes the profile of the files, or without any of the plan's sources.
-func (a *app) profileOf(cmd *cobra.Command, files []string, o pipeline.ProfileOptions) (*profile.Profile, error) {
+func (a *app) profileOf(cmd *cobra.Command, files []string, o workbench.ProfileOptions) (*profile.Profile, error) {
 	if len(files) > 0 {
-		found, err := pipeline.Guess(files, ".")
+		found, err := workbench.Guess(files, ".")
 		if err != nil {
 			return nil, err
 		}
 		if o.ShowValues {
 			fmt.Fprintln(a.stderr, "values are shown that may be patient data; without a plan there is no audit log to record it in")
 		}
-		return pipeline.ProfileGuessed(cmd.Context(), found, ".", o.Options)
+		return workbench.ProfileGuessed(cmd.Context(), found, ".", o.Options)
 	}
-	p, audited, err := pipeline.Profile(cmd.Context(), a.plan, o)
+	p, audited, err := workbench.Profile(cmd.Context(), a.plan, o)
 	if err == nil && o.ShowValues {
 		if audited {
 			fmt.Fprintln(a.stderr, "values are shown that may be patient data; the audit log has an entry of it")
@@ -93,12 +94,12 @@ func (a *app) saveBaseline(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 || a.json || cmd.Flags().Changed("show-values") || cmd.Flags().Changed("output") {
 		return usagef("profile: --save keeps a baseline of the plan's sources and prints nothing; SOURCE, -o, --json and --show-values are for another call")
 	}
-	s, err := a.open(cmd.Context(), pipeline.Keys)
+	s, err := a.open(cmd.Context(), plan.Keys)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	path, err := s.SaveBaseline(cmd.Context())
+	path, err := workbench.SaveBaseline(cmd.Context(), s)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func TestProfileWithValuesIsAudited(t *testing.T) {
 	}
 	path := filepath.Join(dir, ".chartlift", "ledger.db")
 	migration := "clinic"
-	l, err := ledger.View(context.Background(), path, migration)
+	l, err := ledger.View(context.Background(), "sqlite:"+path, migration)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestProfileWithValuesIsAudited(t *testing.T) {
 	if n != 1 {
 		t.Errorf("%d entries of one profile with values", n)
 	}
-	held, err := ledger.Open(context.Background(), path, ledger.Options{Migration: migration, Operator: "another"})
+	held, err := ledger.Open(context.Background(), "sqlite:"+path, ledger.Options{Migration: migration, Operator: "another"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,13 +8,13 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
-	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/plan"
 )
 
 // progress shows bars on a terminal and nothing elsewhere: a log file full of bars helps nobody.
-func (a *app) progress() pipeline.Progress {
+func (a *app) progress() plan.Progress {
 	if a.quiet || a.json || !isTerminal(a.stderr) {
-		return pipeline.Silent{}
+		return plan.Silent{}
 	}
 	return &bars{out: a.stderr}
 }
@@ -27,7 +27,7 @@ type bars struct {
 	bar  *mpb.Bar
 }
 
-// Stage implements pipeline.Progress.
+// Stage implements plan.Progress.
 func (b *bars) Stage(name, unit string, total int64) {
 	b.Done()
 	b.mu.Lock()
@@ -45,7 +45,7 @@ func (b *bars) Stage(name, unit string, total int64) {
 	)
 }
 
-// Add implements pipeline.Progress.
+// Add implements plan.Progress.
 func (b *bars) Add(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -54,7 +54,7 @@ func (b *bars) Add(n int64) {
 	}
 }
 
-// Done implements pipeline.Progress.
+// Done implements plan.Progress.
 func (b *bars) Done() {
 	b.mu.Lock()
 	bar, pool := b.bar, b.pool

@@ -5,11 +5,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/plan"
+	"github.com/chartlift/chartlift/pipeline/run"
 )
 
 func (a *app) reconcileCommand() *cobra.Command {
-	var run string
+	var id string
 	cmd := &cobra.Command{
 		Use:   "reconcile",
 		Short: "Read back everything that was loaded, and compare",
@@ -21,18 +22,18 @@ named rule. Everything else is different, missing or unexpected. What could not 
 		Example: "  chartlift reconcile\n  chartlift reconcile --run run-3 --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.open(cmd.Context(), pipeline.Keys|pipeline.Write)
+			s, err := a.open(cmd.Context(), plan.Keys|plan.Write)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			summary, err := s.Reconcile(cmd.Context(), run)
+			summary, err := run.Reconcile(cmd.Context(), s, id)
 			if summary == nil {
 				return err
 			}
 			return errors.Join(err, a.printSummary(summary, err == nil))
 		},
 	}
-	cmd.Flags().StringVar(&run, "run", "", "another run than the latest, such as run-3")
+	cmd.Flags().StringVar(&id, "run", "", "another run than the latest, such as run-3")
 	return cmd
 }

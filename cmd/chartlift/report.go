@@ -6,7 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/plan"
+	"github.com/chartlift/chartlift/pipeline/workbench"
 )
 
 func (a *app) reportCommand() *cobra.Command {
@@ -24,12 +25,12 @@ Exit: 0, also if the report has something to review; status and reconcile tell t
 			if dir == "" {
 				return usagef("report: -o names the folder to write to")
 			}
-			s, err := a.open(cmd.Context(), pipeline.View)
+			s, err := a.open(cmd.Context(), plan.View)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			files, err := s.Report(cmd.Context(), run, dir, strings.Split(formats, ","))
+			files, err := workbench.Report(cmd.Context(), s, run, dir, strings.Split(formats, ","))
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"os/exec"
@@ -10,13 +11,14 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/stage"
 )
 
 func TestASecondOperatorIsRefused(t *testing.T) {
 	h := newRiverside(t)
 	h.mustRun(exitDone, exitDone, "keys", "init")
-	l, err := ledger.Open(t.Context(), filepath.Join(h.dir, ".chartlift", "ledger.db"), ledger.Options{Migration: "riverside-demo", Operator: "jo"})
+	l, err := ledger.Open(t.Context(), "sqlite:"+filepath.Join(h.dir, ".chartlift", "ledger.db"), ledger.Options{Migration: "riverside-demo", Operator: "jo"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,15 +162,19 @@ func TestAnotherListOfExclusionsIsRefused(t *testing.T) {
 	h := newRiverside(t)
 	h.mustRun(exitDone, exitDone, "keys", "init")
 	h.mustRun(exitDone, exitReview, "run")
-	dir := filepath.Join(h.dir, ".chartlift", "stage", "run-1")
-	list, err := stage.ReadExclusions(dir, "exclusions")
+	s, err := plan.Open(t.Context(), filepath.Join(h.dir, "migration.yaml"), plan.Options{Access: plan.Keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := stage.ReadExclusions(t.Context(), s.Stage.Sub("run-1"), s.Keys, "run-1")
 	if err != nil || len(list) == 0 {
 		t.Fatal("the check took nothing out", err)
 	}
-	if err := stage.WriteExclusions(dir, "exclusions", list[1:]); err != nil {
+	err = stage.WriteExclusions(t.Context(), s.Stage.Sub("run-1"), s.Keys, "run-1", list[1:])
+	if err = errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := h.command("reconcile"); code != exitFailed || !strings.Contains(stderr, "exclusions.excluded is damaged") {
+	if code, _, stderr := h.command("reconcile"); code != exitFailed || !strings.Contains(stderr, "run-1.excluded is damaged") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
 
-	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/plan"
 )
 
 // The exit codes, the same for every command; `chartlift help exit-codes` explains them.
@@ -58,7 +58,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 // fail prints an error once and turns it into an exit code. It is the only place that does either.
 func (a *app) fail(ctx context.Context, err error) int {
-	var faults pipeline.Faults
+	var faults plan.Faults
 	var usage usageError
 	switch {
 	case errors.Is(err, errReview):
@@ -76,7 +76,7 @@ func (a *app) fail(ctx context.Context, err error) int {
 		}
 		fmt.Fprintf(a.stderr, "%s; nothing was done\n", plural(len(faults), "fault"))
 		return exitUsage
-	case errors.As(err, &usage), errors.Is(err, pipeline.ErrUsage):
+	case errors.As(err, &usage), errors.Is(err, plan.ErrUsage):
 		fmt.Fprintln(a.stderr, "chartlift:", err)
 		return exitUsage
 	}
@@ -134,7 +134,7 @@ Then: "chartlift help start".`,
 	flags.StringVar(&a.logLevel, "log-level", "warn", "what is logged to stderr: debug, info, warn, error")
 	root.AddCommand(
 		a.demoCommand(), a.initCommand(), a.profileCommand(), a.checkCommand(), a.testCommand(), a.explainCommand(), a.evalCommand(), a.validateCommand(), a.dryRunCommand(), a.runCommand(),
-		a.statusCommand(), a.reconcileCommand(), a.reportCommand(), a.exportCommand(), a.keysCommand(), a.sandboxCommand(),
+		a.statusCommand(), a.reconcileCommand(), a.reportCommand(), a.exportCommand(), a.keysCommand(), a.auditCommand(), a.sandboxCommand(),
 		a.terminologyCommand(), a.schemaCommand(),
 	)
 	a.addTopics(root)
@@ -184,12 +184,12 @@ func operator() string {
 }
 
 // open reads the plan and all it names.
-func (a *app) open(ctx context.Context, access pipeline.Access) (*pipeline.Session, error) {
+func (a *app) open(ctx context.Context, access plan.Access) (*plan.Session, error) {
 	log, err := a.logger()
 	if err != nil {
 		return nil, err
 	}
-	return pipeline.Open(ctx, a.plan, pipeline.Options{
+	return plan.Open(ctx, a.plan, plan.Options{
 		Access:   access,
 		Operator: operator(),
 		Logger:   log,
@@ -204,6 +204,13 @@ func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.stdout)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// printLine writes one document on one line.
+func (a *app) printLine(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
 }
 

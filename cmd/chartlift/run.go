@@ -4,15 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"github.com/chartlift/chartlift/pipeline"
 	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/plan"
 	"github.com/chartlift/chartlift/pipeline/report"
+	"github.com/chartlift/chartlift/pipeline/run"
 )
 
 const exitHelp = `
@@ -20,7 +25,9 @@ Exit: 0 done, every gate met, nothing to review · 1 failed · 2 wrong usage, pl
 3 finished, with something to review · 130 interrupted. The same command again goes on where it stopped.`
 
 func (a *app) runCommand() *cobra.Command {
-	var o pipeline.RunOptions
+	var o run.Options
+	var repair repairKinds
+	var rebuild bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Extract, map, seal, load, and read everything back",
@@ -28,13 +35,28 @@ func (a *app) runCommand() *cobra.Command {
 over all of them; what passed is loaded in order of reference; then everything is read back and compared.
 
 A run that was stopped, by Ctrl-C or by a crash, is resumed by the same command. After a finished run it
-starts a new one, which sends only what has changed.` + "\n" + exitHelp,
-		Example: "  chartlift run\n  chartlift run --wave pilot\n  chartlift run --json > run.json",
+starts a new one, which sends only what has changed. What somebody has changed in the target since is never
+overwritten: it is named as edited.
+
+With --repair nothing is read from the source: what reading back found missing (or, with --repair=missing,different,
+also different) in the latest run is sent again, and then everything is read back anew. What somebody has changed is
+left as it is. "chartlift dry-run --repair" says what would be sent.` + "\n" + exitHelp,
+		Example: "  chartlift run\n  chartlift run --wave pilot\n  chartlift run --repair\n  chartlift run --json > run.json",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.execute(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if rebuild {
+				return a.rebuild(cmd)
+			}
+			if len(repair) > 0 {
+				return a.repair(cmd, repair, false)
+			}
+			return a.execute(cmd.Context(), o)
+		},
 	}
 	cmd.Flags().StringVar(&o.Wave, "wave", "", "only the patients of this wave, and what belongs to no patient")
 	cmd.Flags().BoolVar(&o.Rejected, "rejected", false, "also try again what the target rejected")
+	repairFlag(cmd, &repair)
+	cmd.Flags().BoolVar(&rebuild, "rebuild-state", false, "make the record of what is in the target anew, out of what all runs have left, where it is lost")
 	deepFlag(cmd, &o.Deep)
 	cmd.Flags().BoolVar(&o.AcceptChange, "accept-change", false, "end an unfinished run that a change has cut off, and start a new one")
 	cmd.Flags().IntVar(&o.Workers, "workers", 0, "concurrent extractors (default: one per core)")
@@ -43,23 +65,146 @@ starts a new one, which sends only what has changed.` + "\n" + exitHelp,
 }
 
 func (a *app) dryRunCommand() *cobra.Command {
-	o := pipeline.RunOptions{Dry: true}
+	o := run.Options{Dry: true}
+	var repair repairKinds
 	cmd := &cobra.Command{
 		Use:   "dry-run",
 		Short: "Everything but sending: read, map, validate, seal, check",
 		Long: `Does exactly what a run does up to the point of sending, and sends nothing: it needs no target. The
-staged resources can be looked at with "chartlift export".` + "\n" + exitHelp,
-		Example: "  chartlift dry-run\n  chartlift dry-run --sample 1000",
+staged resources can be looked at with "chartlift export".
+
+With --repair it says what "chartlift run --repair" would send again; that one asks the target.` + "\n" + exitHelp,
+		Example: "  chartlift dry-run\n  chartlift dry-run --sample 1000\n  chartlift dry-run --repair=missing,different",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.execute(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(repair) > 0 {
+				return a.repair(cmd, repair, true)
+			}
+			return a.execute(cmd.Context(), o)
+		},
 	}
 	cmd.Flags().StringVar(&o.Wave, "wave", "", "only the patients of this wave, and what belongs to no patient")
+	repairFlag(cmd, &repair)
 	cmd.Flags().Int64Var(&o.Sample, "sample", 0, "only the first N records of each table; references into the rest are then not judged")
 	deepFlag(cmd, &o.Deep)
 	cmd.Flags().BoolVar(&o.AcceptChange, "accept-change", false, "end an unfinished dry run that a change has cut off, and start a new one")
 	cmd.Flags().IntVar(&o.Workers, "workers", 0, "concurrent extractors (default: one per core)")
 	cmd.Flags().Var((*byteSize)(&o.Memory), "memory", "what tables read beside others may hold in memory, such as 2GB (default 512MB); the rest goes to encrypted temporary files")
 	return cmd
+}
+
+// repairKinds is a flag such as missing,different.
+type repairKinds []ledger.Kind
+
+func repairFlag(cmd *cobra.Command, into *repairKinds) {
+	cmd.Flags().Var(into, "repair", "send again what reading back found missing; --repair=missing,different also what is not as it was sent. Edits are never touched")
+	cmd.Flags().Lookup("repair").NoOptDefVal = string(ledger.Missing)
+}
+
+func (r *repairKinds) String() string {
+	var names []string
+	for _, k := range *r {
+		names = append(names, string(k))
+	}
+	return strings.Join(names, ",")
+}
+
+func (r *repairKinds) Set(text string) error {
+	*r = nil
+	for name := range strings.SplitSeq(text, ",") {
+		kind := ledger.Kind(strings.TrimSpace(name))
+		if !slices.Contains(run.Repairable, kind) {
+			return errors.New("must be missing, different, or both with a comma between them")
+		}
+		*r = append(*r, kind)
+	}
+	return nil
+}
+
+func (r *repairKinds) Type() string { return "KINDS" }
+
+// rebuild makes the state of the target anew.
+func (a *app) rebuild(cmd *cobra.Command) error {
+	if err := alone(cmd, "rebuild-state"); err != nil {
+		return err
+	}
+	s, err := a.open(cmd.Context(), plan.Keys|plan.Write)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	n, err := run.Rebuild(cmd.Context(), s)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "the state of the target is there again: %d resources. `chartlift run` goes on from it\n", n)
+	return nil
+}
+
+// alone refuses other flags beside one that reads no source.
+func alone(cmd *cobra.Command, name string) error {
+	var other []string
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Name != name && cmd.LocalNonPersistentFlags().Lookup(f.Name) != nil {
+			other = append(other, "--"+f.Name)
+		}
+	})
+	if len(other) > 0 {
+		return usagef("--%s goes by itself: it reads no source, so %s has no meaning beside it", name, strings.Join(other, ", "))
+	}
+	return nil
+}
+
+// repair sends again what is missing or different, or says what it would send.
+func (a *app) repair(cmd *cobra.Command, kinds repairKinds, dry bool) error {
+	if err := alone(cmd, "repair"); err != nil {
+		return err
+	}
+	s, err := a.open(cmd.Context(), plan.Keys|plan.Write)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	done, summary, err := run.Repair(cmd.Context(), s, kinds, dry)
+	if done == nil {
+		return err
+	}
+	if a.json && summary == nil {
+		if err == nil {
+			err = a.printJSON(done)
+		}
+		return err
+	}
+	w := a.stderr
+	if dry {
+		w = a.stdout
+	}
+	printRepaired(w, done, dry)
+	if summary == nil {
+		return err
+	}
+	return errors.Join(err, a.printSummary(summary, err == nil))
+}
+
+// printRepaired says what became of each resource.
+func printRepaired(w io.Writer, done *run.Repaired, dry bool) {
+	sent := "sent again"
+	if dry {
+		sent = "would be sent again"
+	}
+	none := true
+	for _, part := range []struct {
+		counts map[string]int64
+		what   string
+	}{{done.Sent, sent}, {done.Edited, "left as somebody has changed them"}, {done.There, "need nothing any more"}, {done.Refused, "not taken by the target, or not known"}} {
+		for _, typ := range slices.Sorted(maps.Keys(part.counts)) {
+			fmt.Fprintf(w, "%s: %d %s %s\n", done.Run, part.counts[typ], typ, part.what)
+			none = false
+		}
+	}
+	if none {
+		fmt.Fprintf(w, "%s: there is nothing to repair\n", done.Run)
+	}
 }
 
 // deepFlag adds --deep, of all resources or a share of them.
@@ -114,13 +259,13 @@ func (b *byteSize) Set(text string) error {
 
 func (b *byteSize) Type() string { return "SIZE" }
 
-func (a *app) execute(ctx context.Context, o pipeline.RunOptions) error {
-	s, err := a.open(ctx, pipeline.Tables|pipeline.Keys|pipeline.Write)
+func (a *app) execute(ctx context.Context, o run.Options) error {
+	s, err := a.open(ctx, plan.Tables|plan.Keys|plan.Write)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	summary, err := s.Run(ctx, o)
+	summary, err := run.Run(ctx, s, o)
 	if summary == nil {
 		return err
 	}
@@ -136,11 +281,28 @@ func (a *app) printSummary(s *ledger.Summary, ended bool) error {
 	} else if err := report.Text(a.stdout, report.Data{Summary: s}); err != nil {
 		return err
 	}
-	if ended && pipeline.NeedsReview(s) {
+	if ended && run.NeedsReview(s) {
 		if !a.json {
 			fmt.Fprintln(a.stderr, "there is something to review: `chartlift report -o report` shows it")
+			a.adviseRepair(s)
 		}
 		return errReview
 	}
 	return nil
+}
+
+// adviseRepair names the command that mends what reading back found.
+func (a *app) adviseRepair(s *ledger.Summary) {
+	count := func(kind ledger.Kind) (n int64) {
+		for _, c := range s.Discrepancies[kind] {
+			n += c
+		}
+		return n
+	}
+	if n := count(ledger.Missing); n > 0 {
+		fmt.Fprintf(a.stderr, "%d missing in the target: `chartlift run --repair` sends them again, `chartlift dry-run --repair` says which\n", n)
+	}
+	if count(ledger.Different) > 0 {
+		fmt.Fprintln(a.stderr, "some are not as they were sent: `chartlift run --repair=missing,different` sends again those that nobody has changed")
+	}
 }

@@ -6,11 +6,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/plan"
 )
 
 func (a *app) schemaCommand() *cobra.Command {
-	kinds := strings.Join(pipeline.Schemas(), "|")
+	kinds := strings.Join(plan.Schemas(), "|")
 	return &cobra.Command{
 		Use:   "schema [" + kinds + "]",
 		Short: "Write a JSON Schema, with which an editor completes and checks what you write",
@@ -29,13 +29,13 @@ Exit: 0 written · 2 there is no such schema.`,
 		Example: "  chartlift schema > mapping.schema.json\n  chartlift schema plan > plan.schema.json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			kind := pipeline.Schemas()[0]
+			kind := plan.Schemas()[0]
 			if len(args) > 0 {
 				kind = args[0]
 			}
-			schema, ok := pipeline.Schema(kind)
+			schema, ok := plan.Schema(kind)
 			if !ok {
-				return usagef("there is no schema %q; there are %s", kind, strings.Join(pipeline.Schemas(), ", "))
+				return usagef("there is no schema %q; there are %s", kind, strings.Join(plan.Schemas(), ", "))
 			}
 			return json.NewEncoder(a.stdout).Encode(schema)
 		},

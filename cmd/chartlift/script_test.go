@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 //	exits N chartlift …       the command must end with exactly this code
 //	json FILE PATH VALUE      FILE (or stdout) is exactly one JSON document, and holds VALUE at PATH (a.b.0; len counts)
 //	server [FAULTS]           an empty server in place of the one that was there; integrity before the faults: one that
-//	                          refuses references to what is not there
+//	                          refuses references to what is not there; server-ids: one that chooses the ids itself
+//	request STATUS METHOD PATH [FILE [HEADER…]]   the server must answer so; its answer is stdout, headers first
 //	writes N                  so many versions of resources were made in the server
 //	damage set|delete|copy …  TYPE [PATH VALUE | ID]: somebody changes a resource in the server
 //	hold N                    the N-th request from here that writes waits until `interrupt`
@@ -61,7 +62,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"clinic": layClinic, "exits": exits, "json": checkJSON, "server": renewServer, "writes": checkWrites,
+			"clinic": layClinic, "exits": exits, "json": checkJSON, "server": renewServer, "writes": checkWrites, "request": request,
 			"damage": damageTarget, "hold": hold, "interrupt": interrupt, "exited": exited,
 		},
 	})
@@ -91,7 +92,8 @@ func (w *world) server() *sandbox.Server {
 
 func (w *world) renew(faults string) error {
 	rest, integrity := strings.CutPrefix(faults, "integrity")
-	s, err := sandbox.New(sandbox.Options{Faults: rest, Integrity: integrity})
+	rest, serverIDs := strings.CutPrefix(rest, "server-ids")
+	s, err := sandbox.New(sandbox.Options{Faults: rest, Integrity: integrity, ServerIDs: serverIDs})
 	if err != nil {
 		return err
 	}
@@ -231,6 +233,30 @@ func sorted(text string) string {
 func renewServer(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, neg, len(args) < 2, "server [FAULTS]")
 	ts.Check(worldOf(ts).renew(strings.Join(args, "")))
+}
+
+func request(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, neg, len(args) >= 3, "request STATUS METHOD PATH [FILE [HEADER…]]")
+	body := ""
+	if len(args) > 3 {
+		body = ts.ReadFile(args[3])
+	}
+	r, err := http.NewRequest(args[1], ts.Getenv("SANDBOX")+"/"+args[2], strings.NewReader(body))
+	ts.Check(err)
+	r.Header.Set("Content-Type", "application/fhir+json")
+	for _, h := range args[min(len(args), 4):] {
+		key, value, _ := strings.Cut(h, ": ")
+		r.Header.Set(key, value)
+	}
+	response, err := http.DefaultClient.Do(r)
+	ts.Check(err)
+	defer response.Body.Close()
+	ts.Check(response.Header.Write(ts.Stdout()))
+	_, err = io.Copy(ts.Stdout(), response.Body)
+	ts.Check(err)
+	if response.StatusCode != number(ts, args[0]) {
+		ts.Fatalf("%s %s: status %d, wanted %s", args[1], args[2], response.StatusCode, args[0])
+	}
 }
 
 func checkWrites(ts *testscript.TestScript, neg bool, args []string) {

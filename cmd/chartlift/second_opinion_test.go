@@ -199,7 +199,7 @@ func (v *validators) both(t *testing.T, name string, sample []sampled) (theirs, 
 	}
 	v.write(t, name+".theirs.ndjson", java)
 	faults.Reset()
-	code := run(t.Context(), []string{"validate", "--json", "--guide", v.guide, "--terminology", v.terminology, file}, strings.NewReader(""), &out, &faults)
+	code := chartlift(t.Context(), []string{"validate", "--json", "--guide", v.guide, "--terminology", v.terminology, file}, strings.NewReader(""), &out, &faults)
 	if code != exitDone && code != exitReview {
 		t.Fatalf("chartlift validate: exit %d\n%s", code, faults.String())
 	}

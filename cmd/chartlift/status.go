@@ -7,8 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
 	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/plan"
+	"github.com/chartlift/chartlift/pipeline/workbench"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -24,13 +25,13 @@ func (a *app) statusCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			s, err := a.open(ctx, pipeline.View)
+			s, err := a.open(ctx, plan.View)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
 			for {
-				summary, err := s.Summary(ctx, run)
+				summary, err := workbench.Summary(ctx, s, run)
 				if err != nil {
 					return err
 				}

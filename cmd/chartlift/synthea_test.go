@@ -280,7 +280,7 @@ func (h *hospital) copyKeys(t *testing.T, purpose string) {
 func (h *hospital) command(args ...string) (code int, stdout, stderr string) {
 	h.t.Helper()
 	var out, faults bytes.Buffer
-	code = run(h.t.Context(), append([]string{"-f", filepath.Join(h.dir, "migration.yaml")}, args...), strings.NewReader(""), &out, &faults)
+	code = chartlift(h.t.Context(), append([]string{"-f", filepath.Join(h.dir, "migration.yaml")}, args...), strings.NewReader(""), &out, &faults)
 	return code, out.String(), faults.String()
 }
 

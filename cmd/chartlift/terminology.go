@@ -10,7 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/plan"
+	"github.com/chartlift/chartlift/pipeline/workbench"
 )
 
 func (a *app) terminologyCommand() *cobra.Command {
@@ -27,7 +28,7 @@ func (a *app) terminologyCommand() *cobra.Command {
 }
 
 func (a *app) unmappedCommand() *cobra.Command {
-	var o pipeline.UnmappedOptions
+	var o workbench.UnmappedOptions
 	cmd := &cobra.Command{
 		Use:   "unmapped",
 		Short: "List the codes that no concept map knows, by frequency",
@@ -45,16 +46,16 @@ Exit: 0 there are none · 2 a file that would be written is there already · 3 t
 		Example: "  chartlift terminology unmapped\n  chartlift terminology unmapped -o to-fill-in\n  chartlift terminology unmapped --run dry-1 --show-values --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			access := pipeline.View
+			access := plan.View
 			if o.ShowValues {
-				access = pipeline.Tables | pipeline.Keys | pipeline.Write
+				access = plan.Tables | plan.Keys | plan.Write
 			}
 			s, err := a.open(cmd.Context(), access)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			found, err := s.Unmapped(cmd.Context(), o)
+			found, err := workbench.Unmapped(cmd.Context(), s, o)
 			if err != nil {
 				return err
 			}
@@ -67,7 +68,7 @@ Exit: 0 there are none · 2 a file that would be written is there already · 3 t
 	return cmd
 }
 
-func (a *app) printUnmapped(found *pipeline.UnmappedCodes) error {
+func (a *app) printUnmapped(found *workbench.UnmappedCodes) error {
 	hidden, unfit := 0, 0
 	for _, n := range found.Hidden {
 		hidden += n
@@ -100,7 +101,7 @@ func (a *app) printUnmapped(found *pipeline.UnmappedCodes) error {
 			if u.Value != "" {
 				value = inert(u.Value)
 			}
-			fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", u.Map, u.Count, pipeline.Patients(u.Patients), value)
+			fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", u.Map, u.Count, workbench.Patients(u.Patients), value)
 		}
 		if err := w.Flush(); err != nil {
 			return err

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
 	"github.com/chartlift/chartlift/pipeline/mapping"
+	"github.com/chartlift/chartlift/pipeline/workbench"
 )
 
 func (a *app) testCommand() *cobra.Command {
@@ -33,7 +33,7 @@ Exit: 0 all passed, or brought up to date · 1 a case failed · 2 a mapping or a
 formula or rule that no case exercises.`,
 		Example: "  chartlift test\n  chartlift test synthea\n  chartlift test ./mappings --mapping condition --case resolved\n  chartlift test --update",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ran, err := pipeline.RunCases(a.plan, args, o)
+			ran, err := workbench.RunCases(a.plan, args, o)
 			if err != nil {
 				return err
 			}

@@ -90,7 +90,7 @@ func typed(t *testing.T, command string, want []string) {
 		t.Fatalf("what is %q?", words[0])
 	}
 	var out, faults bytes.Buffer
-	if got := run(t.Context(), words[1:], strings.NewReader(""), &out, &faults); got != code {
+	if got := chartlift(t.Context(), words[1:], strings.NewReader(""), &out, &faults); got != code {
 		t.Errorf("$ %s: exit %d, the page says %d\n%s%s", command, got, code, &out, &faults)
 	}
 	lines := strings.Split(strings.TrimRight(out.String()+faults.String(), "\n"), "\n")

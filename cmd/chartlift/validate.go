@@ -7,13 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/chartlift/chartlift/pipeline"
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/validate"
+	"github.com/chartlift/chartlift/pipeline/workbench"
 )
 
 func (a *app) validateCommand() *cobra.Command {
-	o := pipeline.ValidateOptions{Stdin: a.stdin}
+	o := workbench.ValidateOptions{Stdin: a.stdin}
 	cmd := &cobra.Command{
 		Use:   "validate FILE…",
 		Short: "Judge resources against R4 and the profiles of guides",
@@ -48,11 +48,11 @@ Exit: 0 no error (warnings may be there) · 2 wrong usage, a guide or file that 
 	return cmd
 }
 
-func (a *app) validate(cmd *cobra.Command, files []string, o pipeline.ValidateOptions) error {
+func (a *app) validate(cmd *cobra.Command, files []string, o workbench.ValidateOptions) error {
 	out := bufio.NewWriter(a.stdout)
 	resources, bad, warned := 0, 0, 0
 	var buf []byte
-	unchecked, err := pipeline.ValidateFiles(cmd.Context(), files, o, func(v *pipeline.Validated) error {
+	unchecked, err := workbench.ValidateFiles(cmd.Context(), files, o, func(v *workbench.Validated) error {
 		resources++
 		issues := make([]validate.Issue, len(v.Issues))
 		for i := range v.Issues {

@@ -2,7 +2,7 @@
 //
 // Nothing is interpreted here. A cell is a string (of typed sources in the form that Kind describes); what it means (a date, a number, nothing at all) is for the mapping
 // to say. What extract does decide is whether a record can be read at all: a record that is malformed in its own
-// format (a row with too many cells, a quote that never closes) is answered as a Fault, which has a place and a rule
+// format (a row with too many cells, a quote that never closes) is returned as a Fault, which has a place and a rule
 // and no text, and the stream goes on with the next record. So for every table
 //
 //	accepted + refused = records
@@ -24,7 +24,7 @@ import (
 //   - All methods may be called concurrently, and any number of Reads may be under way at once.
 //   - Tables lists the tables in a stable order, sorted by name. It reports everything that is wrong with the names of
 //     files, tables and columns in one error, so that they can be mended in one go.
-//   - Shards cuts a table into pieces that together hold each record once. It cuts by size and by what the source
+//   - Shards splits a table into pieces that together hold each record once. It splits by size and by what the source
 //     holds, never by the number of workers, so the same source gives the same shards on any machine. Shard n ends
 //     where shard n+1 begins. An empty table has one shard.
 //   - Read yields the records of one shard in the source's order, each either as a *Record or, malformed, as a *Fault
@@ -39,7 +39,7 @@ import (
 //     otherwise within the next few hundred kilobytes. Breaking out of the loop releases what the Read holds.
 //   - done, if not nil, is filled when the stream has come to its regular end, faults included, and stays zero when it
 //     was broken off or failed. A Digest belongs to one Read.
-//   - No error and no Fault contains the text of a cell. Names of tables, columns and files are no cells.
+//   - No error and no Fault contains the text of a cell. Names of tables, columns and files are not cells.
 type Source interface {
 	Tables(ctx context.Context) ([]*Table, error)
 	Shards(ctx context.Context, t *Table) ([]Shard, error)

@@ -22,8 +22,8 @@ import (
 //	Time      HH:mm:ss with such a fraction
 //	Bytes     base64 (RFC 4648, section 4, padded)
 //
-// A NULL is the empty text. What is no value of its kind (0000-00-00, infinity) is not mended: it is for the mapping to
-// judge.
+// A NULL is the empty text. What is not a value of its kind (0000-00-00, infinity) is not mended: it is for the mapping to
+// decide.
 type Kind string
 
 // The kinds of columns.
@@ -117,7 +117,7 @@ func digitsAt(text []byte, form string) bool {
 	return true
 }
 
-// cutFraction cuts a fraction of seconds off the front and takes its trailing zeros away.
+// cutFraction takes a fraction of seconds off the front and takes its trailing zeros away.
 func cutFraction(text []byte) (fraction, rest []byte) {
 	if len(text) < 2 || text[0] != '.' {
 		return nil, text

@@ -39,7 +39,7 @@ type Response struct {
 	Location     string  // Patient/x/_history/3
 	ETag         string  // W/"3"
 	LastModified string  // an instant
-	Issues       []Issue // of the outcome, as [ReadOutcome]
+	Issues       []Issue // of the outcome, as [OutcomeIssues] returns them
 }
 
 // Target is what the location names: type, id and version, "" for what it does not.
@@ -54,6 +54,9 @@ func (r Response) Version() string {
 	return version
 }
 
+// VersionETag is the ETag of a version, as If-Match has it: W/"3".
+func VersionETag(version string) string { return `W/"` + version + `"` }
+
 // ETagVersion is the version in an ETag of FHIR's: 3 in W/"3". "" for other forms.
 func ETagVersion(etag string) string {
 	v, ok := strings.CutPrefix(strings.TrimPrefix(etag, "W/"), `"`)
@@ -67,7 +70,7 @@ func ETagVersion(etag string) string {
 }
 
 // SplitLocation takes apart a URL of a resource, absolute or relative: [base/]Patient/x[/_history/3]. What it does not
-// have, or what is no type of R4 or no id, is "".
+// have, or what is not a type of R4 or not an id, is "".
 func SplitLocation(url string) (typ, id, version string) {
 	parts := strings.Split(strings.TrimSuffix(url, "/"), "/")
 	if n := len(parts); n >= 4 && parts[n-2] == "_history" {
@@ -280,7 +283,7 @@ func (b *Bundle) Link(relation string) string {
 	return ""
 }
 
-var errNoBundle = errors.New("read bundle: the body is no Bundle")
+var errNoBundle = errors.New("read bundle: the body is not a Bundle")
 
 // ReadBundle reads a Bundle of any type. An error says that the body is none; it holds nothing of the body. Bundles are
 // read without the R4 models, which refuse the whole for one unknown code and cannot keep the resources as they are.

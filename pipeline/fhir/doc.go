@@ -9,7 +9,7 @@
 //   - JSON ([Parse], [Node], [AppendString]): a strict reader that keeps every number as it was written, and the
 //     canonical form, in which the same content is always the same bytes.
 //   - Forms ([Type.Valid], [ValidID]): whether a text is a date, a decimal, a code.
-//   - Documents ([NewOutcome], [ReadOutcome], [BundleWriter], [ReadResponses], [NewCapabilities], [ReadCapabilities]):
+//   - Documents ([NewOutcome], [OutcomeIssues], [BundleWriter], [ReadBundle], [NewCapabilities], [ReadCapabilities]):
 //     typed access through the samply R4 models, made so that no required field can be forgotten. Resources of patients
 //     never pass through those models, because the models lose content.
 //

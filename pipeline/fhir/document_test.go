@@ -38,15 +38,24 @@ func TestOutcomeRoundTrip(t *testing.T) {
 	if diff := cmp.Diff([]Issue{
 		{Severity: "error", Code: "required", Expression: []string{"Patient.name[0].family", "Patient.gender"}},
 		{Severity: "warning", Code: "business-rule"},
-	}, ReadOutcome(data)); diff != "" {
+	}, issuesOf(data)); diff != "" {
 		t.Errorf("read (-want +got)\n%s", diff)
 	}
 	if _, err := AppendDocument(nil, func() {}); err == nil {
-		t.Errorf("something that is no document was written")
+		t.Errorf("something that is not a document was written")
 	}
 }
 
-func TestReadOutcome(t *testing.T) {
+// issuesOf reads the issues of a body, none if it is not JSON.
+func issuesOf(body []byte) []Issue {
+	n, err := Parse(body)
+	if err != nil {
+		return nil
+	}
+	return OutcomeIssues(n)
+}
+
+func TestOutcomeIssues(t *testing.T) {
 	for _, c := range []struct {
 		name, body string
 		want       []Issue
@@ -64,7 +73,7 @@ func TestReadOutcome(t *testing.T) {
 		{"issue no list", `{"resourceType":"OperationOutcome","issue":"x"}`, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, ReadOutcome([]byte(c.body))); diff != "" {
+			if diff := cmp.Diff(c.want, issuesOf([]byte(c.body))); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})

@@ -207,7 +207,7 @@ func (w *walker) object(n *Node, typ *Type, path string) {
 			continue
 		}
 		if beside && of.Kind != KindPrimitive {
-			w.report(at, "something beside what is no primitive")
+			w.report(at, "something beside what is not a primitive")
 			continue
 		}
 		values := []*Node{m.Value}
@@ -269,7 +269,7 @@ func TestWalkerFinds(t *testing.T) {
 		`{"resourceType":"Patients"}`:                                                 "Patients: no resource of R4",
 		`{"resourceType":"Patient","nam":[]}`:                                         "Patient.nam: not known",
 		`{"resourceType":"Patient","name":{}}`:                                        "Patient.name: an array, or not one, against the definition",
-		`{"resourceType":"Patient","_name":[{}]}`:                                     "Patient._name: something beside what is no primitive",
+		`{"resourceType":"Patient","_name":[{}]}`:                                     "Patient._name: something beside what is not a primitive",
 		`{"resourceType":"Patient","birthDate":"1990-02-30"}`:                         "Patient.birthDate: not in the form of date",
 		`{"resourceType":"Patient","gender":"m"}`:                                     "Patient.gender: not in http://hl7.org/fhir/ValueSet/administrative-gender",
 		`{"resourceType":"Patient","active":"true"}`:                                  "Patient.active: a string",

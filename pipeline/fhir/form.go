@@ -9,7 +9,7 @@ package fhir
 //   - A string has at most 1,048,576 bytes and no control characters but tab, line feed and carriage return.
 //   - base64Binary pads with `=` only at its end.
 //
-// For xhtml any text will do; its rules are those of Narrative. False for types that are no primitives.
+// For xhtml any text will do; its rules are those of Narrative. False for types that are not primitives.
 func (t *Type) Valid(text string) bool {
 	return t != nil && t.valid != nil && t.valid(text)
 }
@@ -107,7 +107,7 @@ func validClock(s string) bool {
 	return ok && minute < 60 && (hour < 14 || hour == 14 && minute == 0)
 }
 
-// cutDate cuts a date off the front and tells its precision: 1 year, 2 month, 3 day, 0 if there is none.
+// cutDate takes a date off the front and tells its precision: 1 year, 2 month, 3 day, 0 if there is none.
 func cutDate(s string) (rest string, precision int) {
 	if len(s) < 4 {
 		return s, 0
@@ -152,7 +152,7 @@ func DaysIn(year, month int) int {
 	return 0
 }
 
-// cutTime cuts hh:mm:ss and a fraction off the front.
+// cutTime takes hh:mm:ss and a fraction off the front.
 func cutTime(s string) (rest string, ok bool) {
 	if len(s) < 8 || s[2] != ':' || s[5] != ':' {
 		return s, false

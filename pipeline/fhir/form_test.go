@@ -75,7 +75,8 @@ func TestFormsAreThePatterns(t *testing.T) {
 					t.Fatalf("%q: valid is %v, the pattern says %v", s, got, matched)
 				}
 			})
-			if counts[true] == 0 || counts[false] == 0 && name != "markdown" {
+			drawn := counts[true] + counts[false] // -short draws too few for both sides to be sure
+			if drawn >= 100 && (counts[true] == 0 || counts[false] == 0 && name != "markdown") {
 				t.Errorf("only one side was tried: %v", counts)
 			}
 		})
@@ -120,7 +121,7 @@ func TestForms(t *testing.T) {
 		}
 	}
 	if (*Type)(nil).Valid("x") || Lookup("HumanName").Valid("x") {
-		t.Errorf("a type that is no primitive has a form")
+		t.Errorf("a type that is not a primitive has a form")
 	}
 	if DaysIn(2023, 2) != 28 || DaysIn(2000, 2) != 29 || DaysIn(2023, 13) != 0 || DaysIn(2023, 0) != 0 {
 		t.Errorf("days in a month")

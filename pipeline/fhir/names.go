@@ -5,6 +5,10 @@ const (
 	// TagSystem is the system of the meta.tag that every migrated resource carries; the code is the migration's name.
 	TagSystem = "https://github.com/chartlift/chartlift/migration"
 
+	// IDTagSystem is the system of a second meta.tag, which a resource carries where the server gives it an id of its own:
+	// the code is the id that we derived for it. By it we find again what we sent.
+	IDTagSystem = "https://github.com/chartlift/chartlift/id"
+
 	// SealedExtension is the extension that carries the encrypted part of a resource under delivery `sealed`.
 	SealedExtension = "https://github.com/chartlift/chartlift/fhir/sealed"
 )

@@ -20,7 +20,7 @@ var (
 
 const xhtmlSpace = "http://www.w3.org/1999/xhtml"
 
-// CheckNarrative judges the div of a Narrative: whether it is well formed and holds only what FHIR allows (txt-1), and
+// CheckNarrative checks the div of a Narrative: whether it is well formed and holds only what FHIR allows (txt-1), and
 // whether there is something in it to be seen (txt-2).
 func CheckNarrative(div string) (allowed, content bool) {
 	if plain, content := plainNarrative(div); plain {

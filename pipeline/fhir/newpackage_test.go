@@ -24,7 +24,7 @@ func TestNewPackage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p.Digest() != q.Digest() || p.Digest() == "" || len(p.Doubled()) > 0 {
-		t.Error("the digest hangs on what is no definition")
+		t.Error("the digest hangs on what is not a definition")
 	}
 	if p.Len() != 4 || (*Package)(nil).Len() != 0 { // with the value set that the code system names
 		t.Errorf("%d definitions", p.Len())

@@ -48,18 +48,9 @@ type Issue struct {
 // Fatal tells whether the issue says that the action failed.
 func (i Issue) Fatal() bool { return i.Severity == "fatal" || i.Severity == "error" }
 
-// ReadOutcome reads the issues of an OperationOutcome, of which nothing may be left for a body that is none. A body
-// without resourceType is taken for one if it has issues, since servers have been seen to leave it out.
-func ReadOutcome(body []byte) []Issue {
-	n, err := Parse(body)
-	if err != nil {
-		return nil
-	}
-	return OutcomeIssues(n)
-}
-
-// OutcomeIssues is [ReadOutcome] for a body that is parsed already. It is read without the R4 models, which refuse a
-// whole outcome for one unknown code.
+// OutcomeIssues returns the issues of an OperationOutcome, none for anything else. A body without resourceType is taken
+// for one if it has issues, since servers have been seen to leave it out. It is read without the R4 models, which refuse
+// a whole outcome for one unknown code.
 func OutcomeIssues(n *Node) []Issue {
 	if typ := n.ResourceType(); typ != "" && typ != "OperationOutcome" {
 		return nil

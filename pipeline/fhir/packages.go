@@ -61,7 +61,7 @@ const (
 //
 // An error, which begins with name, says what is wrong with which file of the archive: a path that leaves the archive,
 // a link, JSON that cannot be read, a package of another version of FHIR, or a size beyond what any package has. Two files
-// that define one canonical in one version differently are no error, since published packages have such; the one whose
+// that define one canonical in one version differently are not an error, since published packages have such; the one whose
 // name comes last counts, and [Package.Doubled] tells.
 func ReadPackage(r io.Reader, name string) (*Package, error) {
 	p, err := readPackage(r)
@@ -75,7 +75,7 @@ func readPackage(r io.Reader) (*Package, error) {
 	in := &counted{r: r}
 	zip, err := gzip.NewReader(in)
 	if err != nil {
-		return nil, fmt.Errorf("is no gzipped archive: %w", err)
+		return nil, fmt.Errorf("is not a gzipped archive: %w", err)
 	}
 	b, err := newPackageReader()
 	if err != nil {
@@ -123,7 +123,7 @@ func newPackageReader() (*packageReader, error) {
 	return &packageReader{p: &Package{}, pack: pack, texts: map[string][sha256.Size]byte{}, sums: map[string][sha256.Size]byte{}, whole: map[string]string{}}, nil
 }
 
-// NewPackage makes a package of resources, as [ReadPackage] does of an archive: what is no definition of a type that is
+// NewPackage makes a package of resources, as [ReadPackage] does of an archive: what is not a definition of a type that is
 // kept is left out, and of two that define one canonical in one version the last counts ([Package.Doubled] tells).
 func NewPackage(name, version string, resources ...*Node) (*Package, error) {
 	b, err := newPackageReader()
@@ -217,7 +217,7 @@ func (b *packageReader) definition(file string, n *Node, text []byte) {
 
 func (b *packageReader) finish() (*Package, error) {
 	if !b.head {
-		return nil, errors.New("has no package/package.json, so it is no FHIR package")
+		return nil, errors.New("has no package/package.json, so it is not a FHIR package")
 	}
 	h := sha256.New()
 	for _, text := range []string{b.p.Name, b.p.Version} {

@@ -20,7 +20,7 @@ type SyntaxError struct {
 func (e *SyntaxError) Error() string { return fmt.Sprintf("%d:%d: %s", e.Line, e.Column, e.Problem) }
 
 // Parse reads one JSON value (RFC 8259) with nothing but white space around it. Beyond encoding/json it refuses two
-// members of one name in an object (json.html: "JSON objects … property names are unique"), bytes that are no UTF-8,
+// members of one name in an object (json.html: "JSON objects … property names are unique"), bytes that are not UTF-8,
 // escapes of half a surrogate pair, and nesting deeper than [MaxDepth]. Numbers stay as they are written. Faults are of
 // type *[SyntaxError]. The data may be reused afterwards.
 func Parse(data []byte) (*Node, error) {
@@ -33,7 +33,7 @@ func Parse(data []byte) (*Node, error) {
 			}
 			p.pos += size
 		}
-		p.fault("a byte that is no UTF-8")
+		p.fault("a byte that is not UTF-8")
 		return nil, p.err
 	}
 	p.space()

@@ -25,8 +25,8 @@ func TestParseRefuses(t *testing.T) {
 		{"duplicate", "{\n\"a\":1,\n\"a\":2}", "3:6: two members of this object have the same name"},
 		{"duplicate by escape", `{"a":1,"\u0061":2}`, "1:18: two members of this object have the same name"},
 		{"duplicate below", `{"x":[{"a":1,"b":2,"a":3}]}`, "1:25: two members of this object have the same name"},
-		{"invalid UTF-8", "{\"a\":\n\"x\xff\"}", "2:3: a byte that is no UTF-8"},
-		{"surrogate in UTF-8", "\"\xed\xa0\x80\"", "1:2: a byte that is no UTF-8"},
+		{"invalid UTF-8", "{\"a\":\n\"x\xff\"}", "2:3: a byte that is not UTF-8"},
+		{"surrogate in UTF-8", "\"\xed\xa0\x80\"", "1:2: a byte that is not UTF-8"},
 		{"lone high", `"\ud800"`, "1:2: half a surrogate pair"},
 		{"lone low", `"a\udc00"`, "1:3: half a surrogate pair"},
 		{"high then other", `"\ud800\u0041"`, "1:2: half a surrogate pair"},
@@ -237,7 +237,7 @@ func plainValue(n *Node) any {
 }
 
 // FuzzParse compares with encoding/json: both accept the same texts, apart from what Parse refuses on purpose
-// (duplicate names, bytes that are no UTF-8, half surrogate pairs, depth), and see the same values.
+// (duplicate names, bytes that are not UTF-8, half surrogate pairs, depth), and see the same values.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		`{"a":[1,-2.50e+3,true,false,null,"x\u00e9\ud83d\ude00\n"],"b":{}}`, `[]`, `"`, `{"a":1,"a":2}`, "\"\xff\"", `"\ud800"`,

@@ -21,7 +21,7 @@ var htmlNames = sync.OnceValue(func() (names struct{ elements, attributes map[st
 })
 
 // plainNarrative reads narrative as it nearly always is: allowed elements and attributes, text, entities by name. For
-// that it answers whether there is content; whatever is otherwise is not plain, and left to [checkNarrative].
+// that it returns whether there is content; whatever is otherwise is not plain, and left to [checkNarrative].
 func plainNarrative(div string) (plain, content bool) {
 	s := narrativeScanner{text: div}
 	for s.at < len(div) {

@@ -5,7 +5,7 @@ import "unicode/utf8"
 const hexDigits = "0123456789abcdef"
 
 // AppendString appends s as a JSON string with the fewest escapes: `"`, `\` and control characters are escaped (the
-// short forms where JSON has them, else \u00xx in lower case), all other UTF-8 stays as it is. Bytes that are no UTF-8
+// short forms where JSON has them, else \u00xx in lower case), all other UTF-8 stays as it is. Bytes that are not UTF-8
 // become U+FFFD; callers that must not change a text check it first.
 func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')

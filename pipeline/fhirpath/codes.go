@@ -37,7 +37,7 @@ func (k *compiler) terminology() Terminology {
 	return builtinCodes{}
 }
 
-// alone is empty for several values, of which memberOf() answers nothing (fhirpath.html#functions), instead of failing.
+// alone is empty for several values, of which memberOf() returns nothing (fhirpath.html#functions), instead of failing.
 func alone(n *node, in *code) *code {
 	if in.st.Single {
 		return in
@@ -62,7 +62,7 @@ type coding struct {
 	bare                  bool
 }
 
-// eachCoding calls use for a code, a Coding, or each coding of a CodeableConcept, until it answers false.
+// eachCoding calls use for a code, a Coding, or each coding of a CodeableConcept, until it returns false.
 func (v Value) eachCoding(use func(coding) bool) {
 	if v.kind() == KindString {
 		use(coding{code: v.written(), bare: true})

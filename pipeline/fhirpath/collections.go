@@ -28,7 +28,7 @@ func (k *compiler) addCollections(all map[string]builtin) {
 			}
 			return reduce(n, in, boolean, func(_ *Context, values []Value) (Value, error) {
 				for _, v := range values {
-					// What is no Boolean is neither true nor false.
+					// What is not a Boolean is neither true nor false.
 					if is := v.kind() == KindBoolean && truthOf(v) == f.ask; is != f.every {
 						return Boolean(is), nil
 					}

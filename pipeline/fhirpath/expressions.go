@@ -122,7 +122,7 @@ func (k *compiler) pattern(n *node, last int, whole bool) (*node, func(text stri
 		if whole {
 			form = `\A` + form + `\z`
 		}
-		_, alone := syntax.Parse(text, syntax.Perl) // what closes our group is no expression of its own
+		_, alone := syntax.Parse(text, syntax.Perl) // what closes our group is not an expression of its own
 		tree, err := syntax.Parse(form, syntax.Perl)
 		if err != nil || alone != nil {
 			return expression{}, &Error{Code: "regex-not-supported"}

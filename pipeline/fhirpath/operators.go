@@ -130,7 +130,7 @@ const (
 	yes
 )
 
-// truthOf is FHIRPath's singleton evaluation: a single value that is no Boolean counts as true.
+// truthOf is FHIRPath's singleton evaluation: a single value that is not a Boolean counts as true.
 func truthOf(v Value) truth {
 	switch {
 	case v.kind() == KindBoolean:

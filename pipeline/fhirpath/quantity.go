@@ -81,7 +81,7 @@ func ucumOf(u timeUnit) string {
 }
 
 // quantity is a FHIR Quantity as a System.Quantity (fhirpath.html#quantity); any other value is itself. A quantity
-// with a comparator is no number and stays an object.
+// with a comparator is not a number and stays an object.
 func (c *Context) quantity(v Value) Value {
 	if v.kind() != KindObject || v.element() == nil || v.model() != nil && !v.model().Is("Quantity") {
 		return v

@@ -150,7 +150,7 @@ func baseOf(entry *fhir.Node) string {
 	return base
 }
 
-// Profiles decides conformsTo() for profiles: the URL is that of a StructureDefinition that is no type of R4. It may be
+// Profiles decides conformsTo() for profiles: the URL is that of a StructureDefinition that is not a type of R4. It may be
 // asked by the goroutine of the [Context] only.
 type Profiles interface {
 	Conforms(v Value, url string) (conforms, known bool)

@@ -6,8 +6,8 @@ import (
 )
 
 // Over a record most of a formula asks for the text of a cell, or whether something holds. Code for these has a short
-// form beside its general one: it takes the row of the focus and answers a text or a truth, so that no [Value] is
-// passed from closure to closure. Where the focus is no row it gets nil, and a column is empty.
+// form beside its general one: it takes the row of the focus and returns a text or a truth, so that no [Value] is
+// passed from closure to closure. Where the focus is not a row it gets nil, and a column is empty.
 type (
 	textFunc func(c *Context, r *Row) (text string, ok bool, err error)
 	condFunc func(c *Context, r *Row) (truth, error)

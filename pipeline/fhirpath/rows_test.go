@@ -17,7 +17,7 @@ var shortForms = []string{
 	"notes.where(kind.exists() and text.startsWith('f')).count()", "STOP.select($this & 'x')", "STOP.lower().startsWith('a')", "1 > 2", "iif(true, 'a', 'b')", "true and STOP ~ 'a'",
 }
 
-// TestShortForms: over a row the short form answers what the general one does, and what the same formula answers for an
+// TestShortForms: over a row the short form returns what the general one does, and what the same formula returns for an
 // item of a list, where it has none.
 func TestShortForms(t *testing.T) {
 	env := conditions()

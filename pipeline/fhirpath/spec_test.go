@@ -114,7 +114,7 @@ func covers(t *testing.T, expression string, st StaticType, out []Value) {
 		fault = "empty, proven not to be"
 	}
 	for _, v := range out {
-		// A primitive that has only extensions, or not the form of its type, is no value of that type's kind.
+		// A primitive that has only extensions, or not the form of its type, is not a value of that type's kind.
 		odd := v.model() != nil && v.kind() != kindOf(v.model())
 		if !st.Kinds.Has(v.Kind()) && !odd {
 			fault = fmt.Sprintf("a %v, proven to be among %b", v.Kind(), st.Kinds)

@@ -2,7 +2,7 @@ package fhirpath
 
 // Tail is the call that an expression ends in, seen from outside: who declared the function can do its work in another
 // way, such as writing the result to its place at once instead of building it as a value first. What it does instead
-// must be what the call does: evaluate Input, then the Args over the same focus, and answer nothing for an empty Input
+// must be what the call does: evaluate Input, then the Args over the same focus, and return nothing for an empty Input
 // unless the function asked for OnEmpty.
 type Tail struct {
 	Mark  any   // what the function's Compile left in Call.Mark
@@ -11,7 +11,7 @@ type Tail struct {
 	Args  []*Expr
 }
 
-// Tail answers the call that the expression ends in, if its function left a mark, takes its input as one value, and
+// Tail returns the call that the expression ends in, if its function left a mark, takes its input as one value, and
 // nothing in the expression asks for its context.
 func (e *Expr) Tail() (Tail, bool) {
 	t := e.code.tail

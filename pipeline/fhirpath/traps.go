@@ -69,7 +69,7 @@ func (k *compiler) cellHint(text string, other StaticType) string {
 	return ""
 }
 
-// inequalityTrap faults the ordering of a cell and something that is no text.
+// inequalityTrap faults the ordering of a cell and something that is not text.
 func (k *compiler) inequalityTrap(n *node, left, right *code) bool {
 	if !k.env.Record {
 		return false

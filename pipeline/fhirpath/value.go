@@ -294,27 +294,6 @@ func DateTime(text string) (Value, error) {
 	return v, nil
 }
 
-// Time is a System.Time: HH, HH:mm, HH:mm:ss or HH:mm:ss.fff.
-func Time(text string) (Value, error) {
-	v, ok := parseTime(text)
-	if !ok {
-		return Value{}, ErrForm
-	}
-	return v, nil
-}
-
-// Quantity is a System.Quantity of a number and a UCUM unit ("" is the unit 1).
-func Quantity(number, unit string) (Value, error) {
-	v, ok := decimalValue(number)
-	if !ok {
-		return Value{}, ErrForm
-	}
-	if unit == "" {
-		unit = "1"
-	}
-	return quantityOf(v, &fhir.Node{Kind: fhir.String, Text: unit}, false), nil
-}
-
 // quantityOf makes a quantity of a Decimal or Integer.
 func quantityOf(number Value, unit *fhir.Node, calendar bool) Value {
 	q := Value{meta: number.meta&^0xff | uint64(KindQuantity), num: number.num}

@@ -61,20 +61,26 @@ func (e *TamperedError) Error() string {
 // program, detail must hold no patient data. What the other methods of the ledger do is recorded by themselves, in
 // the transaction that does it.
 func (l *Ledger) Append(ctx context.Context, action, detail string) error {
-	return l.write(ctx, "append to audit log", func(tx *sql.Tx) error { return l.audit(ctx, tx, action, detail) })
+	return l.write(ctx, "append to audit log", func(tx handle) error { return l.audit(ctx, tx, action, detail) })
 }
 
 // leaf is the text of a record that is hashed. Its form must never change: it is part of every hash.
 func (r AuditRecord) leaf() ([]byte, error) { return json.Marshal(r) }
 
 // audit appends within a transaction.
-func (l *Ledger) audit(ctx context.Context, tx *sql.Tx, action, detail string) error {
+func (l *Ledger) audit(ctx context.Context, tx handle, action, detail string) error {
+	// Numbers have no gaps, so two transactions cannot append at one time.
+	if statement := l.engine.exclusively("audit"); statement != "" {
+		if _, err := tx.exec(ctx, statement); err != nil {
+			return err
+		}
+	}
 	var size int64
-	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM audit").Scan(&size); err != nil {
+	if err := tx.row(ctx, "SELECT count(*) FROM audit").Scan(&size); err != nil {
 		return err
 	}
-	// Invalid UTF-8 would be hashed as one text and read back as another.
-	clean := func(s string) string { return strings.ToValidUTF8(s, "�") }
+	// Invalid UTF-8 would be hashed as one text and read back as another, and PostgreSQL stores no NUL.
+	clean := func(s string) string { return strings.ReplaceAll(strings.ToValidUTF8(s, "�"), "\x00", "�") }
 	record := AuditRecord{Seq: size, Time: l.stamp(), Operator: clean(l.operator), Action: clean(action), Detail: clean(detail)}
 	text, err := record.leaf()
 	if err != nil {
@@ -84,13 +90,13 @@ func (l *Ledger) audit(ctx context.Context, tx *sql.Tx, action, detail string) e
 	if err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO audit (seq, time, operator, action, detail) VALUES (?, ?, ?, ?, ?)",
+	if _, err := tx.exec(ctx, "INSERT INTO audit (seq, time, operator, action, detail) VALUES (?, ?, ?, ?, ?)",
 		record.Seq, record.Time, record.Operator, record.Action, record.Detail); err != nil {
 		return err
 	}
 	first := tlog.StoredHashIndex(0, size)
 	for i, hash := range hashes {
-		if _, err := tx.ExecContext(ctx, "INSERT INTO audit_hashes (position, hash) VALUES (?, ?)", first+int64(i), hash[:]); err != nil {
+		if _, err := tx.exec(ctx, "INSERT INTO audit_hashes (position, hash) VALUES (?, ?)", first+int64(i), hash[:]); err != nil {
 			return err
 		}
 	}
@@ -98,12 +104,12 @@ func (l *Ledger) audit(ctx context.Context, tx *sql.Tx, action, detail string) e
 }
 
 // storedHashes reads nodes of the tree by their stored index.
-func storedHashes(ctx context.Context, q querier) tlog.HashReader {
+func storedHashes(ctx context.Context, q handle) tlog.HashReader {
 	return tlog.HashReaderFunc(func(positions []int64) ([]tlog.Hash, error) {
 		list := make([]tlog.Hash, len(positions))
 		for i, position := range positions {
 			var hash []byte
-			err := q.QueryRowContext(ctx, "SELECT hash FROM audit_hashes WHERE position = ?", position).Scan(&hash)
+			err := q.row(ctx, "SELECT hash FROM audit_hashes WHERE position = ?", position).Scan(&hash)
 			if errors.Is(err, sql.ErrNoRows) {
 				return nil, &TamperedError{Seq: -1, Reason: fmt.Sprintf("hash %d is gone", position)}
 			}
@@ -118,7 +124,7 @@ func storedHashes(ctx context.Context, q querier) tlog.HashReader {
 
 // Audit yields the audit log in its order. An error ends the stream.
 func (l *Ledger) Audit(ctx context.Context) iter.Seq2[AuditRecord, error] {
-	scan := func(rows *sql.Rows) (AuditRecord, error) {
+	scan := func(rows scanner) (AuditRecord, error) {
 		var r AuditRecord
 		err := rows.Scan(&r.Seq, &r.Time, &r.Operator, &r.Action, &r.Detail)
 		return r, err
@@ -133,19 +139,19 @@ func (l *Ledger) Audit(ctx context.Context) iter.Seq2[AuditRecord, error] {
 // file, or cuts off its end with them, is found only by a checkpoint kept elsewhere. Errors: *TamperedError.
 func (l *Ledger) VerifyAudit(ctx context.Context, checkpoints ...Checkpoint) (Checkpoint, error) {
 	const op = "verify audit log"
-	// One transaction, so that records and hashes are of one moment while another process appends.
-	tx, err := l.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	snapshot, err := l.Snapshot(ctx) // records and hashes are of one moment while another process appends
 	if err != nil {
-		return Checkpoint{}, scrub(op, err)
+		return Checkpoint{}, err
 	}
-	defer func() { _ = tx.Rollback() }() // it only read
+	defer func() { _ = snapshot.Close() }() // it only read
+	tx := snapshot.reader
 	stored, err := allHashes(ctx, tx)
 	if err != nil {
-		return Checkpoint{}, scrub(op, err)
+		return Checkpoint{}, during(op, err)
 	}
 	size, err := checkRecords(ctx, tx, stored)
 	if err != nil {
-		return Checkpoint{}, scrub(op, err)
+		return Checkpoint{}, during(op, err)
 	}
 	reader := tlog.HashReaderFunc(func(positions []int64) ([]tlog.Hash, error) {
 		list := make([]tlog.Hash, len(positions))
@@ -156,32 +162,30 @@ func (l *Ledger) VerifyAudit(ctx context.Context, checkpoints ...Checkpoint) (Ch
 	})
 	for _, c := range checkpoints {
 		if c.Size < 0 || c.Size > size {
-			return Checkpoint{}, scrub(op, &TamperedError{Seq: -1, Reason: fmt.Sprintf("it has %d records, a checkpoint was taken at %d", size, c.Size)})
+			return Checkpoint{}, during(op, &TamperedError{Seq: -1, Reason: fmt.Sprintf("it has %d records, a checkpoint was taken at %d", size, c.Size)})
 		}
 		root, err := tlog.TreeHash(c.Size, reader)
 		if err != nil {
-			return Checkpoint{}, scrub(op, err)
+			return Checkpoint{}, during(op, err)
 		}
 		if root != c.Root {
-			return Checkpoint{}, scrub(op, &TamperedError{Seq: -1, Reason: fmt.Sprintf("its first %d records are not those of the checkpoint", c.Size)})
+			return Checkpoint{}, during(op, &TamperedError{Seq: -1, Reason: fmt.Sprintf("its first %d records are not those of the checkpoint", c.Size)})
 		}
 	}
 	root, err := tlog.TreeHash(size, reader)
-	return Checkpoint{Size: size, Root: root}, scrub(op, err)
+	return Checkpoint{Size: size, Root: root}, during(op, err)
 }
 
 // allHashes reads the tree's nodes, which must be there without a gap.
-func allHashes(ctx context.Context, tx *sql.Tx) ([]tlog.Hash, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT position, hash FROM audit_hashes ORDER BY position")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
+func allHashes(ctx context.Context, tx handle) ([]tlog.Hash, error) {
 	var list []tlog.Hash
-	for rows.Next() {
+	for row, err := range tx.rows(ctx, "SELECT position, hash FROM audit_hashes ORDER BY position") {
+		if err != nil {
+			return nil, err
+		}
 		var position int64
 		var hash []byte
-		if err := rows.Scan(&position, &hash); err != nil {
+		if err := row.Scan(&position, &hash); err != nil {
 			return nil, err
 		}
 		if position != int64(len(list)) || len(hash) != tlog.HashSize {
@@ -189,16 +193,11 @@ func allHashes(ctx context.Context, tx *sql.Tx) ([]tlog.Hash, error) {
 		}
 		list = append(list, tlog.Hash(hash))
 	}
-	return list, rows.Err()
+	return list, nil
 }
 
 // checkRecords computes the tree anew from the records and returns their number.
-func checkRecords(ctx context.Context, tx *sql.Tx, stored []tlog.Hash) (int64, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT seq, time, operator, action, detail FROM audit ORDER BY seq")
-	if err != nil {
-		return 0, err
-	}
-	defer rows.Close()
+func checkRecords(ctx context.Context, tx handle, stored []tlog.Hash) (int64, error) {
 	var size int64
 	var computed []tlog.Hash
 	reader := tlog.HashReaderFunc(func(positions []int64) ([]tlog.Hash, error) {
@@ -208,9 +207,12 @@ func checkRecords(ctx context.Context, tx *sql.Tx, stored []tlog.Hash) (int64, e
 		}
 		return list, nil
 	})
-	for rows.Next() {
+	for row, err := range tx.rows(ctx, "SELECT seq, time, operator, action, detail FROM audit ORDER BY seq") {
+		if err != nil {
+			return 0, err
+		}
 		var r AuditRecord
-		if err := rows.Scan(&r.Seq, &r.Time, &r.Operator, &r.Action, &r.Detail); err != nil {
+		if err := row.Scan(&r.Seq, &r.Time, &r.Operator, &r.Action, &r.Detail); err != nil {
 			return 0, err
 		}
 		if r.Seq != size {
@@ -231,9 +233,6 @@ func checkRecords(ctx context.Context, tx *sql.Tx, stored []tlog.Hash) (int64, e
 			computed = append(computed, hash)
 		}
 		size++
-	}
-	if err := rows.Err(); err != nil {
-		return 0, err
 	}
 	if len(computed) != len(stored) {
 		return 0, &TamperedError{Seq: size, Reason: "it is gone"}

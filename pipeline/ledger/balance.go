@@ -12,6 +12,7 @@ import (
 //   - per table and mapping: read = mapped + skipped + refused + other wave (+ joined + never joined)
 //   - per mapping: it reads no more records than its table has
 //   - per type: made = loaded + unchanged + merged + rejected + in doubt + held + pending
+//   - per type: not applied is part of unchanged, rekeyed of vanished
 //   - per type in the target: loaded + unchanged = matched + different + missing + edited since + not compared
 //   - per formula: reads = writes + empties
 func Balance(s *Summary) []string {
@@ -19,6 +20,11 @@ func Balance(s *Summary) []string {
 	unequal := func(subject, left string, l int64, right string, r int64) {
 		if l != r {
 			faults = append(faults, fmt.Sprintf("%s: %s is %d, %s is %d (difference %+d)", subject, left, l, right, r, r-l))
+		}
+	}
+	within := func(subject, part string, p int64, whole string, w int64) {
+		if p > w {
+			faults = append(faults, fmt.Sprintf("%s: %s is %d, more than %s, which is %d", subject, part, p, whole, w))
 		}
 	}
 	const records = "mapped + skipped + refused + other wave"
@@ -36,6 +42,8 @@ func Balance(s *Summary) []string {
 	for _, name := range slices.Sorted(maps.Keys(s.Resources)) {
 		r := s.Resources[name]
 		unequal("type "+name, "made", r.Made, "loaded + unchanged + merged + rejected + in doubt + held + pending", r.Accounted())
+		within("type "+name, "not applied", r.NotApplied, "unchanged", r.Unchanged)
+		within("type "+name, "rekeyed", r.Rekeyed, "vanished", r.Vanished)
 	}
 	types := slices.Concat(slices.Collect(maps.Keys(s.Resources)), slices.Collect(maps.Keys(s.Verified)))
 	slices.Sort(types)

@@ -12,10 +12,11 @@ type BatchState string
 
 // The states of a batch. A batch goes from loaded back to loading when what was rejected or in doubt is tried again.
 const (
-	Staged   BatchState = "staged"
-	Loading  BatchState = "loading" // its first byte may have been sent
-	Loaded   BatchState = "loaded"  // every resource has an outcome, in doubt included
-	Verified BatchState = "verified"
+	Staged    BatchState = "staged"
+	Loading   BatchState = "loading"   // its first byte may have been sent
+	Submitted BatchState = "submitted" // a server has taken it as part of a job and will say later what came of it
+	Loaded    BatchState = "loaded"    // every resource has an outcome, in doubt included
+	Verified  BatchState = "verified"
 )
 
 // Batch is a durable file of sealed resources of one wave and level.
@@ -33,6 +34,9 @@ type Batch struct {
 // Outcomes count the resources of a batch by what the target said. Those without an outcome follow from the count.
 type Outcomes struct {
 	Loaded, Unchanged, Rejected, InDoubt, Held int64
+	// NotApplied are those of Unchanged that were left because somebody has edited them in the target: our change is
+	// not there.
+	NotApplied int64
 }
 
 // Sum is the number of resources that have an outcome.
@@ -64,17 +68,17 @@ type BatchFilter struct {
 	Rejected bool
 }
 
-const batchColumns = "id, mapping, type, tbl, wave, level, count, excluded, bytes, sha256, state, loaded, unchanged, rejected, in_doubt, held"
+const batchColumns = "id, mapping, type, tbl, wave, level, count, excluded, bytes, sha256, state, loaded, unchanged, rejected, in_doubt, held, not_applied"
 
 func scanBatch(row scanner) (Batch, error) {
 	var b Batch
 	o := &b.Outcome
 	err := row.Scan(&b.ID, &b.Mapping, &b.Type, &b.Table, &b.Wave, &b.Level, &b.Count, &b.Excluded, &b.Bytes, &b.SHA256, &b.State,
-		&o.Loaded, &o.Unchanged, &o.Rejected, &o.InDoubt, &o.Held)
+		&o.Loaded, &o.Unchanged, &o.Rejected, &o.InDoubt, &o.Held, &o.NotApplied)
 	return b, err
 }
 
-func (r *Report) recordBatches(ctx context.Context, tx *sql.Tx, run int64) error {
+func (r *Report) recordBatches(ctx context.Context, tx handle, run int64) error {
 	rows := newInserter("INSERT INTO batches (run, id, mapping, type, tbl, wave, level, count, bytes, sha256) VALUES", 10, "")
 	for _, b := range r.Batches {
 		if err := rows.add(ctx, tx, run, b.ID, b.Mapping, b.Type, b.Table, b.Wave, b.Level, b.Count, b.Bytes, b.SHA256); err != nil {
@@ -84,28 +88,22 @@ func (r *Report) recordBatches(ctx context.Context, tx *sql.Tx, run int64) error
 	return rows.flush(ctx, tx)
 }
 
-func (r *Report) recordExclusions(ctx context.Context, tx *sql.Tx, run int64) error {
+func (r *Report) recordExclusions(ctx context.Context, tx handle, run int64) error {
 	for _, e := range r.Excluded {
-		done, err := tx.ExecContext(ctx, "UPDATE batches SET excluded = excluded + ? WHERE run = ? AND id = ?", e.Count, run, e.Batch)
-		if err != nil {
+		fault := fmt.Errorf("batch %s is not in this run", e.Batch)
+		if err := tx.one(ctx, fault, "UPDATE batches SET excluded = excluded + ? WHERE run = ? AND id = ?", e.Count, run, e.Batch); err != nil {
 			return err
-		}
-		if n, err := done.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(fmt.Errorf("batch %s is not in this run", e.Batch), err)
 		}
 	}
 	return nil
 }
 
-func (r *Report) recordOutcomes(ctx context.Context, tx *sql.Tx, run int64) error {
+func (r *Report) recordOutcomes(ctx context.Context, tx handle, run int64) error {
 	for _, o := range r.Outcomes {
-		done, err := tx.ExecContext(ctx, "UPDATE batches SET state = ?, loaded = ?, unchanged = ?, rejected = ?, in_doubt = ?, held = ? WHERE run = ? AND id = ?",
-			o.State, o.Loaded, o.Unchanged, o.Rejected, o.InDoubt, o.Held, run, o.Batch)
-		if err != nil {
+		fault := fmt.Errorf("batch %s is not in this run", o.Batch)
+		if err := tx.one(ctx, fault, "UPDATE batches SET state = ?, loaded = ?, unchanged = ?, rejected = ?, in_doubt = ?, held = ?, not_applied = ? WHERE run = ? AND id = ?",
+			o.State, o.Loaded, o.Unchanged, o.Rejected, o.InDoubt, o.Held, o.NotApplied, run, o.Batch); err != nil {
 			return err
-		}
-		if n, err := done.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(fmt.Errorf("batch %s is not in this run", o.Batch), err)
 		}
 	}
 	return nil
@@ -114,15 +112,8 @@ func (r *Report) recordOutcomes(ctx context.Context, tx *sql.Tx, run int64) erro
 // StartBatch marks a batch as loading, durably. Call it before the first byte is sent: from then on whatever has no
 // outcome is in doubt. It may be called again for a batch that is tried again.
 func (l *Ledger) StartBatch(ctx context.Context, id string) error {
-	return l.write(ctx, "start batch", func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, "UPDATE batches SET state = 'loading' WHERE id = ?", id)
-		if err != nil {
-			return err
-		}
-		if n, err := done.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(fmt.Errorf("there is no batch %s", id), err)
-		}
-		return nil
+	return l.write(ctx, "start batch", func(tx handle) error {
+		return tx.one(ctx, fmt.Errorf("there is no batch %s", id), "UPDATE batches SET state = 'loading' WHERE id = ?", id)
 	})
 }
 
@@ -130,7 +121,7 @@ func (l *Ledger) StartBatch(ctx context.Context, id string) error {
 func (l *Ledger) Batches(ctx context.Context, run string, filter BatchFilter) ([]Batch, error) {
 	seq, err := seqOf(ctx, l.reader, run)
 	if err != nil {
-		return nil, scrub("list batches", err)
+		return nil, during("list batches", err)
 	}
 	where, args := " WHERE run = ?", []any{seq}
 	if filter.State != "" {
@@ -143,24 +134,24 @@ func (l *Ledger) Batches(ctx context.Context, run string, filter BatchFilter) ([
 		where, args = where+" AND level = ?", append(args, *filter.Level)
 	}
 	if filter.Open {
-		where += " AND (state IN ('staged', 'loading') OR in_doubt + held > 0"
+		where += " AND (state IN ('staged', 'loading', 'submitted') OR in_doubt + held > 0"
 		if filter.Rejected {
 			where += " OR rejected > 0"
 		}
 		where += ")"
 	}
-	return collect(ctx, l, "list batches", func(rows *sql.Rows) (Batch, error) { return scanBatch(rows) },
+	return collect(ctx, l, "list batches", scanBatch,
 		"SELECT "+batchColumns+" FROM batches"+where+" ORDER BY seq", args...)
 }
 
 // Batch finds a batch by its id, and the id of its run; false if there is none.
 func (l *Ledger) Batch(ctx context.Context, id string) (batch Batch, run string, ok bool, err error) {
-	err = l.reader.QueryRowContext(ctx, "SELECT runs.id FROM batches JOIN runs ON runs.seq = batches.run WHERE batches.id = ?", id).Scan(&run)
+	err = l.reader.row(ctx, "SELECT runs.id FROM batches JOIN runs ON runs.seq = batches.run WHERE batches.id = ?", id).Scan(&run)
 	if err == nil {
-		batch, err = scanBatch(l.reader.QueryRowContext(ctx, "SELECT "+batchColumns+" FROM batches WHERE id = ?", id))
+		batch, err = scanBatch(l.reader.row(ctx, "SELECT "+batchColumns+" FROM batches WHERE id = ?", id))
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return Batch{}, "", false, nil
 	}
-	return batch, run, err == nil, scrub("find batch", err)
+	return batch, run, err == nil, during("find batch", err)
 }

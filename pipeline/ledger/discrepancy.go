@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 	"iter"
 	"strconv"
@@ -15,8 +14,9 @@ type Kind string
 // The kinds of discrepancy.
 const (
 	Missing     Kind = "missing"     // loaded, and not in the target
-	Unexpected  Kind = "unexpected"  // in the target, ours by its mark, and not in the state
 	Different   Kind = "different"   // in the target with other content than was sent
+	Unexpected  Kind = "unexpected"  // in the target, ours by its mark, and not in the state
+	Vanished    Kind = "vanished"    // in the state, and no record of the source makes it any more
 	Refused     Kind = "refused"     // a record that could not be mapped
 	Rejected    Kind = "rejected"    // a resource that the target would not take
 	Orphan      Kind = "orphan"      // it refers to something that does not exist
@@ -27,7 +27,7 @@ const (
 
 // Kinds lists the kinds of discrepancy in the order in which people are shown them.
 func Kinds() []Kind {
-	return []Kind{Missing, Different, Unexpected, Refused, Rejected, Orphan, Duplicate, Rekeyed, EditedSince}
+	return []Kind{Missing, Different, Unexpected, Vanished, Refused, Rejected, Orphan, Duplicate, Rekeyed, EditedSince}
 }
 
 // Domain is a clinical domain; a lower number is shown earlier.
@@ -123,7 +123,7 @@ func DomainOf(resourceType string) Domain {
 // Discrepancy is a difference found by reconciling. It holds no value of a patient.
 type Discrepancy struct {
 	// Key is stable: the same discrepancy has it in every run, and it changes when a value does. Empty: derived from
-	// kind, type, id, path and Values (or the place, where there is no id).
+	// kind, type, id, path, code, Sent and Found (and the place, where there is no id).
 	Key    string `json:"key"`
 	Kind   Kind   `json:"kind"`
 	Domain Domain `json:"domain"` // zero: DomainOf(Type)
@@ -134,8 +134,10 @@ type Discrepancy struct {
 	Line   int64  `json:"line"`
 	// Code says what was noticed: a note of the comparison, the refusal's rule, the target's issue code.
 	Code string `json:"code"`
-	// Values is a keyed digest of the two values; it enters the derived key and is not stored.
-	Values string `json:"-"`
+	// Sent and Found are keyed digests of the two values, short and hexadecimal; empty where there is none. A bare hash
+	// of a value could be guessed.
+	Sent  string `json:"sentDigest,omitempty"`
+	Found string `json:"foundDigest,omitempty"`
 }
 
 // Severity is that of its domain.
@@ -146,7 +148,7 @@ func (d Discrepancy) key() string {
 	if d.Key != "" {
 		return d.Key
 	}
-	parts := []string{string(d.Kind), d.Type, d.ID, d.Path, d.Code, d.Values}
+	parts := []string{string(d.Kind), d.Type, d.ID, d.Path, d.Code, d.Sent, d.Found}
 	if d.ID == "" {
 		parts = append(parts, d.Table, strconv.FormatInt(d.Line, 10))
 	}
@@ -160,14 +162,14 @@ func (d Discrepancy) key() string {
 }
 
 // recordDiscrepancies writes them; the same discrepancy found twice is one.
-func (r *Report) recordDiscrepancies(ctx context.Context, tx *sql.Tx, run int64) error {
-	rows := newInserter("INSERT INTO discrepancies (run, key, kind, domain, type, resource, path, tbl, line, code) VALUES", 10, "ON CONFLICT (run, key) DO NOTHING")
+func (r *Report) recordDiscrepancies(ctx context.Context, tx handle, run int64) error {
+	rows := newInserter("INSERT INTO discrepancies (run, key, kind, domain, type, resource, path, tbl, line, code, sent, found) VALUES", 12, "ON CONFLICT (run, key) DO NOTHING")
 	for _, d := range r.Discrepancies {
 		domain := d.Domain
 		if domain == 0 {
 			domain = DomainOf(d.Type)
 		}
-		if err := rows.add(ctx, tx, run, d.key(), string(d.Kind), int(domain), d.Type, d.ID, d.Path, d.Table, d.Line, d.Code); err != nil {
+		if err := rows.add(ctx, tx, run, d.key(), string(d.Kind), int(domain), d.Type, d.ID, d.Path, d.Table, d.Line, d.Code, d.Sent, d.Found); err != nil {
 			return err
 		}
 	}
@@ -176,33 +178,34 @@ func (r *Report) recordDiscrepancies(ctx context.Context, tx *sql.Tx, run int64)
 
 // Discrepancies yields the discrepancies of a run, the gravest domain first, then by kind, type, id and path.
 func (l *Ledger) Discrepancies(ctx context.Context, run string) iter.Seq2[Discrepancy, error] {
-	scan := func(rows *sql.Rows) (Discrepancy, error) {
+	scan := func(rows scanner) (Discrepancy, error) {
 		var d Discrepancy
-		err := rows.Scan(&d.Key, &d.Kind, &d.Domain, &d.Type, &d.ID, &d.Path, &d.Table, &d.Line, &d.Code)
+		err := rows.Scan(&d.Key, &d.Kind, &d.Domain, &d.Type, &d.ID, &d.Path, &d.Table, &d.Line, &d.Code, &d.Sent, &d.Found)
 		return d, err
 	}
-	return stream(ctx, l, "read discrepancies", scan, `SELECT key, kind, domain, type, resource, path, tbl, line, code FROM discrepancies
+	return stream(ctx, l, "read discrepancies", scan, `SELECT key, kind, domain, type, resource, path, tbl, line, code, sent, found FROM discrepancies
 		WHERE run = (SELECT seq FROM runs WHERE id = ?) ORDER BY domain, kind, type, resource, path, tbl, line, key`, run)
 }
 
 // Reopen forgets the last verification of a run: discrepancies, verified counts, gates and verify tasks, so that
 // reading back starts anew. What was loaded stays as it is.
 func (l *Ledger) Reopen(ctx context.Context, run string) error {
-	return l.write(ctx, "reopen verification", func(tx *sql.Tx) error {
-		seq, err := seqOf(ctx, tx, run)
+	return l.write(ctx, "reopen verification", func(tx handle) error {
+		seq, err := lockRun(ctx, tx, run)
 		if err != nil {
 			return err
 		}
 		for _, statement := range []string{
-			"DELETE FROM discrepancies WHERE run = ?",
+			// What vanished was found by holding the source against the state, not by reading back.
+			"DELETE FROM discrepancies WHERE run = ? AND kind NOT IN ('vanished', 'rekeyed')",
 			"DELETE FROM verified_counts WHERE run = ?",
 			"DELETE FROM normalised_counts WHERE run = ?",
 			"DELETE FROM gates WHERE run = ?",
 			"DELETE FROM tasks WHERE run = ? AND kind = 'verify'",
 			"UPDATE batches SET state = 'loaded' WHERE run = ? AND state = 'verified'",
-			"UPDATE runs SET reconciled = 0 WHERE seq = ?",
+			"UPDATE runs SET reconciled = FALSE WHERE seq = ?",
 		} {
-			if _, err := tx.ExecContext(ctx, statement, seq); err != nil {
+			if _, err := tx.exec(ctx, statement, seq); err != nil {
 				return err
 			}
 		}
@@ -213,12 +216,12 @@ func (l *Ledger) Reopen(ctx context.Context, run string) error {
 // CloseVerification records that everything the run loaded was read back or counted as not compared, with the gates
 // as they stand. From then on Balance holds the verified counts against the loaded ones.
 func (l *Ledger) CloseVerification(ctx context.Context, run string, gates []Gate) error {
-	return l.write(ctx, "close verification", func(tx *sql.Tx) error {
-		seq, err := seqOf(ctx, tx, run)
+	return l.write(ctx, "close verification", func(tx handle) error {
+		seq, err := lockRun(ctx, tx, run)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE runs SET reconciled = 1 WHERE seq = ?", seq); err != nil {
+		if _, err := tx.exec(ctx, "UPDATE runs SET reconciled = TRUE WHERE seq = ?", seq); err != nil {
 			return err
 		}
 		if err := setGates(ctx, tx, seq, gates); err != nil {

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"strings"
 )
@@ -18,8 +17,8 @@ type Gate struct {
 
 // SetGates replaces the gates of a run; their order is kept.
 func (l *Ledger) SetGates(ctx context.Context, run string, gates []Gate) error {
-	return l.write(ctx, "set gates", func(tx *sql.Tx) error {
-		seq, err := seqOf(ctx, tx, run)
+	return l.write(ctx, "set gates", func(tx handle) error {
+		seq, err := lockRun(ctx, tx, run)
 		if err != nil {
 			return err
 		}
@@ -30,12 +29,12 @@ func (l *Ledger) SetGates(ctx context.Context, run string, gates []Gate) error {
 	})
 }
 
-func setGates(ctx context.Context, tx *sql.Tx, run int64, gates []Gate) error {
-	if _, err := tx.ExecContext(ctx, "DELETE FROM gates WHERE run = ?", run); err != nil {
+func setGates(ctx context.Context, tx handle, run int64, gates []Gate) error {
+	if _, err := tx.exec(ctx, "DELETE FROM gates WHERE run = ?", run); err != nil {
 		return err
 	}
 	for i, g := range gates {
-		if _, err := tx.ExecContext(ctx, "INSERT INTO gates (run, position, name, bound, value, met) VALUES (?, ?, ?, ?, ?, ?)", run, i, g.Name, g.Limit, g.Value, g.Met); err != nil {
+		if _, err := tx.exec(ctx, "INSERT INTO gates (run, position, name, bound, value, met) VALUES (?, ?, ?, ?, ?, ?)", run, i, g.Name, g.Limit, g.Value, g.Met); err != nil {
 			return err
 		}
 	}

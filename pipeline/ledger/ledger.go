@@ -1,11 +1,11 @@
 // Package ledger remembers what a migration did: its runs, tasks, batches, counts, refusals, findings, discrepancies,
-// gates and audit log, in one SQLite file. It is the authority on how far the work got: a batch file without a row
+// gates and audit log, in SQLite or PostgreSQL. It is the authority on how far the work got: a batch file without a row
 // here is garbage, a row without its file is damage. There is no row per resource, only per batch, refusal and
 // discrepancy.
 //
 // The life of a run:
 //
-//	l, err := ledger.Open(ctx, path, ledger.Options{Migration: "riverside-2026", Operator: "jo", Now: time.Now})
+//	l, err := ledger.Open(ctx, "sqlite:ledger.db", ledger.Options{Migration: "riverside-2026", Operator: "jo", Now: time.Now})
 //	run, ok, err := l.Resumable(ctx, ledger.Real, "")      // an unfinished run of this kind and wave?
 //	run, err = l.Resume(ctx, run.ID, pins)                 // *ChangedError lists what differs; frees the tasks of the dead
 //	run, err = l.BeginRun(ctx, ledger.RunSpec{Kind: ledger.Real, Target: identity, Pins: pins})
@@ -15,6 +15,9 @@
 //	err = l.StartBatch(ctx, batch.ID)                      // before its first byte is sent
 //	err = l.Finish(ctx, task, ledger.Report{Outcomes: …})  // what the target said, per batch
 //	err = l.Record(ctx, run.ID, report)                    // the same without a task
+//	job, err := l.AddJob(ctx, ledger.Job{Run: run.ID, Store: …, Handle: …, Batch: …})  // a target works on started batches
+//	jobs, err := l.Jobs(ctx, run.ID, ledger.JobSubmitted)  // also after a crash: ask the target by their handles
+//	err = l.FinishJob(ctx, job, ledger.Report{Outcomes: …})
 //	err = l.Reopen(ctx, run.ID)                            // before reading back anew: forgets the last verification
 //	err = l.CloseVerification(ctx, run.ID, gates)          // every type was read back; the gates as they stand
 //	err = l.SetState(ctx, run.ID, ledger.Finished, elapsed, "")
@@ -25,12 +28,17 @@
 // been started are pending, those of a batch that was started and has no answer are in doubt, and what was loaded and
 // not yet read back is not compared.
 //
-// One process at a time writes: Open takes an OS file lock that is free the moment its holder dies. View reads beside
-// it. All methods may be called concurrently. Order is decided by sequence numbers, never by a clock: times are notes
-// for people, and durations are handed in by callers who measured them monotonically.
+// One operator at a time writes. With SQLite, in one file, that is an OS file lock that is free the moment its holder
+// dies. With PostgreSQL, in one schema, it is a lease that the holder renews and that ends by the server's clock; beside
+// the operator any number of workers may open the ledger, each with a lease of its own. Whoever has lost his lease is
+// told ErrFenced at his next write, and his tasks go to others. View reads beside all of them and is never made to wait;
+// Snapshot gives several lists of one moment.
+//
+// All methods may be called concurrently. Order is decided by sequence numbers, never by a clock: times are notes for
+// people, and durations are handed in by callers who measured them monotonically.
 //
 // Errors of SQL pass through one function that keeps the code and the constraint's name and nothing else, because
-// SQLite quotes values in its messages.
+// databases quote values in their messages. The address of a PostgreSQL database is a secret and in no error.
 package ledger
 
 import (
@@ -40,12 +48,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net/url"
-	"os"
-	"path/filepath"
 	"time"
-
-	"modernc.org/sqlite"
 
 	"github.com/chartlift/chartlift/pipeline/internal/crash"
 )
@@ -55,7 +58,7 @@ var (
 	ErrLocked = errors.New("another process works on this plan")
 	// ErrNewer says that the ledger was written by a newer program than this one.
 	ErrNewer = errors.New("the ledger was written by a newer version of chartlift")
-	// ErrForeign says that the file is a ledger of another migration, or no ledger at all.
+	// ErrForeign says that the file or schema is a ledger of another migration, or no ledger at all.
 	ErrForeign = errors.New("not the ledger of this migration")
 	// ErrReadOnly is the answer of every writing method of a ledger that View opened.
 	ErrReadOnly = errors.New("the ledger was opened for reading")
@@ -63,8 +66,9 @@ var (
 	ErrUnfinished = errors.New("an unfinished run of this kind exists")
 	// ErrNoRun says that the ledger holds no such run.
 	ErrNoRun = errors.New("no such run")
-	// ErrFenced says that the task is no longer this claimant's: someone else holds it now, or it has ended.
-	ErrFenced = errors.New("the task is held by another worker or has ended")
+	// ErrFenced says that what this process wants to write about is no longer its own: another has taken it over, or it
+	// has ended.
+	ErrFenced = errors.New("it is held by another process or has ended")
 )
 
 // Options are what Open needs. Migration and Operator are required.
@@ -75,148 +79,159 @@ type Options struct {
 	Operator string
 	// Now gives the time notes of runs and of the audit log; nil: time.Now. It decides no order.
 	Now func() time.Time
+	// Lease is how long the dead are taken for living, with PostgreSQL; zero: half a minute. It is renewed three times
+	// while it lasts. With SQLite the system tells at once.
+	Lease time.Duration
+	// Worker opens the ledger beside its operator, to claim tasks. It needs PostgreSQL, and a ledger that is there.
+	Worker bool
 }
 
-// Ledger is an open ledger. Its methods may be called concurrently; writes happen one after the other.
+// Ledger is an open ledger, or a view or snapshot of one. Its methods may be called concurrently.
 type Ledger struct {
-	path     string
+	engine   engine
 	id       string
 	operator string
-	owner    string // names this process's leases; new for each Open, so that leases of the dead are told apart
+	owner    string // names this process's session; new for each Open, so that the dead are told apart; empty in a view
 	now      func() time.Time
-	writer   *sql.DB // one connection; nil when opened by View
-	reader   *sql.DB
-	lock     *fileLock
-	whole    bool // it was found sound: its sum may be taken when it is closed
+	writer   *sql.DB // nil when opened by View
+	readers  *sql.DB // nil in a snapshot
+	reader   handle  // of the pool of readers, or of the transaction of a snapshot
+	release  func()  // ends the renewal of the lease; nil without one
+	snapshot *sql.Tx // nil but in a snapshot
 }
 
-// busy is how long a statement waits for a reader's or checkpoint's lock inside SQLite before it fails: generous,
-// because the only other users of the file are readers that hold it for milliseconds.
-const busy = 10 * time.Second
-
-// readers is the number of connections for reading; WAL lets them run beside the writer.
-const readers = 4
-
-// Open opens the ledger at path for writing, makes it if there is none, and brings it to this program's schema.
+// Open opens the ledger at source (sqlite:PATH or postgres://…) for writing, makes it if there is none, and brings it to
+// this program's schema.
 //
-// Errors: ErrLocked while another process has it open for writing, ErrNewer, ErrForeign.
-func Open(ctx context.Context, path string, o Options) (l *Ledger, err error) {
+// Errors: ErrLocked while another process has it open for writing, ErrNewer, ErrForeign, ErrDamaged.
+func Open(ctx context.Context, source string, o Options) (l *Ledger, err error) {
+	const op = "open ledger"
 	if o.Migration == "" || o.Operator == "" {
 		return nil, errors.New("open ledger: a migration and an operator must be named")
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if path, err = filepath.Abs(path); err != nil {
-		return nil, fmt.Errorf("open ledger: %w", err)
+	if o.Lease == 0 {
+		o.Lease = defaultLease
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("open ledger: %w", err)
-	}
-	owner, err := randomName()
-	if err != nil {
-		return nil, err
-	}
-	l = &Ledger{path: path, operator: o.Operator, owner: owner, now: o.Now}
+	l = &Ledger{operator: o.Operator, now: o.Now}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, l.Close())
+			err = errors.Join(during(op, err), l.Close())
 			l = nil
 		}
 	}()
-	if l.lock, err = lockFile(path+".lock", o.Operator); err != nil {
+	if l.owner, err = randomName(); err != nil {
 		return l, err
 	}
-	sealed, err := checkSeal(path)
-	if err != nil {
+	if l.engine, err = engineOf(source); err != nil {
 		return l, err
 	}
-	if err := breakSeal(path); err != nil {
+	if o.Worker && !l.engine.renews() {
+		return l, errors.New("several processes can share the work only with a ledger in PostgreSQL")
+	}
+	if l.writer, err = l.engine.begin(ctx, o.Operator, o.Lease); err != nil {
 		return l, err
 	}
-	l.whole = sealed
-	// SQLite gives its side files the mode of the main file, so the main file is made here, closed to others.
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return l, fmt.Errorf("open ledger: %w", err)
-	}
-	if err := file.Close(); err != nil {
-		return l, fmt.Errorf("open ledger: %w", err)
-	}
-	if l.writer, err = connect(path, "rw", 1); err != nil {
+	if err := l.begin(ctx, op, o); err != nil {
 		return l, err
 	}
-	if !sealed {
-		if err := l.integrity(ctx); err != nil {
-			return l, err
-		}
+	l.engine.sound()
+	if l.engine.renews() {
+		l.release = l.keepRenewing(ctx, o.Lease)
 	}
-	if err := l.migrate(ctx, o.Migration); err != nil {
+	if l.readers, err = l.engine.view(ctx); err != nil {
 		return l, err
 	}
-	l.whole = true
-	if l.reader, err = connect(path, "ro", readers); err != nil {
-		return l, err
-	}
+	l.reader = handle{l.readers, l.engine}
 	return l, nil
 }
 
-// View opens an existing ledger for reading, beside a process that writes it, and takes no lock. The schema must be
-// exactly this program's. Errors: ErrNewer, ErrForeign, fs.ErrNotExist.
-func View(ctx context.Context, path, migration string) (l *Ledger, err error) {
-	if path, err = filepath.Abs(path); err != nil {
-		return nil, fmt.Errorf("view ledger: %w", err)
-	}
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("view ledger: %w", err)
-	}
-	if _, err := checkSeal(path); err != nil {
-		return nil, err
-	}
-	l = &Ledger{path: path, now: time.Now}
+// begin brings the schema up to date and begins the session of this process, all or none.
+func (l *Ledger) begin(ctx context.Context, op string, o Options) error {
+	return l.transact(ctx, op, func(tx handle) error {
+		if o.Worker {
+			if err := l.examine(ctx, tx, o.Migration); err != nil {
+				return err
+			}
+			return l.join(ctx, tx, workerRole, o.Lease)
+		}
+		if err := l.migrate(ctx, tx, o.Migration); err != nil {
+			return err
+		}
+		return l.join(ctx, tx, operatorRole, o.Lease)
+	})
+}
+
+// View opens an existing ledger for reading, beside processes that write it. The schema must be exactly this program's.
+// Errors: ErrNewer, ErrForeign, ErrDamaged, fs.ErrNotExist.
+func View(ctx context.Context, source, migration string) (l *Ledger, err error) {
+	l = &Ledger{now: time.Now}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, l.Close())
+			err = errors.Join(during("view ledger", err), l.Close())
 			l = nil
 		}
 	}()
-	if l.reader, err = connect(path, "ro", readers); err != nil {
+	if l.engine, err = engineOf(source); err != nil {
 		return l, err
 	}
-	return l, l.examine(ctx, migration)
+	if l.readers, err = l.engine.view(ctx); err != nil {
+		return l, err
+	}
+	l.reader = handle{l.readers, l.engine}
+	return l, l.examine(ctx, l.reader, migration)
 }
 
-// Close ends all work with the ledger and frees the lock. A second call does nothing.
+// Snapshot returns a view of the ledger as it is at its first read, however long it is read and whatever is written
+// meanwhile. Only one list of it can be read at a time. Close it.
+func (l *Ledger) Snapshot(ctx context.Context) (*Ledger, error) {
+	s := &Ledger{engine: l.engine, id: l.id, operator: l.operator, now: l.now, reader: l.reader}
+	if l.snapshot != nil { // it is one; its own Close ends it
+		return s, nil
+	}
+	tx, err := l.readers.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		return nil, during("read ledger", kept(err))
+	}
+	s.snapshot, s.reader = tx, handle{tx, l.engine}
+	return s, nil
+}
+
+// Close ends all work with the ledger and frees the lock or lease. A second call does nothing.
 func (l *Ledger) Close() error {
 	var errs []error
-	if l.reader != nil {
-		errs = append(errs, scrub("close ledger", l.reader.Close()))
-		l.reader = nil
+	if l.snapshot != nil {
+		// It only read. Where its context has ended it is rolled back already.
+		if err := l.snapshot.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
+			errs = append(errs, kept(err))
+		}
+		l.snapshot = nil
+	}
+	if l.readers != nil {
+		errs = append(errs, kept(l.readers.Close()))
+		l.readers = nil
+	}
+	wrote := l.writer != nil
+	if l.release != nil {
+		l.release()
+		l.release = nil
+		errs = append(errs, l.leave())
 	}
 	if l.writer != nil {
-		// Closing moves the log into the main file.
-		errs = append(errs, scrub("close ledger", l.writer.Close()))
+		errs = append(errs, kept(l.writer.Close())) // with SQLite this moves the log into the main file
 		l.writer = nil
-		if l.whole && errors.Join(errs...) == nil {
-			errs = append(errs, seal(l.path))
-		}
 	}
-	if l.lock != nil {
-		errs = append(errs, l.lock.free())
-		l.lock = nil
+	if l.engine != nil && l.owner != "" {
+		errs = append(errs, l.engine.end(wrote && errors.Join(errs...) == nil))
 	}
-	return errors.Join(errs...)
+	return during("close ledger", errors.Join(errs...))
 }
 
 // ID names this ledger: 32 hexadecimal digits, random, made once. The marker in the target carries it, so that a
 // second ledger for the same migration is noticed.
 func (l *Ledger) ID() string { return l.id }
-
-// Operator is the name that the audit log records.
-func (l *Ledger) Operator() string { return l.operator }
-
-// Path is the absolute path of the ledger's file.
-func (l *Ledger) Path() string { return l.path }
 
 func randomName() (string, error) {
 	var b [16]byte
@@ -226,47 +241,33 @@ func randomName() (string, error) {
 	return hex.EncodeToString(b[:]), nil
 }
 
-// connect opens path in SQLite's mode "rw" or "ro". Every transaction takes the write lock at its start, so that two
-// never deadlock over an upgrade; synchronous=FULL makes each commit durable, also in WAL.
-func connect(path, mode string, connections int) (*sql.DB, error) {
-	query := url.Values{"mode": {mode}}
-	query.Add("_pragma", fmt.Sprintf("busy_timeout(%d)", busy.Milliseconds()))
-	if mode == "ro" {
-		query.Add("_pragma", "query_only(1)")
-	} else {
-		query.Add("_pragma", "journal_mode(WAL)")
-		query.Add("_pragma", "synchronous(FULL)")
-		query.Add("_pragma", "foreign_keys(1)")
-		query.Add("_txlock", "immediate")
+// write runs f in one transaction, in the name of op: all of it or none. Errors: ErrReadOnly, ErrFenced.
+func (l *Ledger) write(ctx context.Context, op string, f func(tx handle) error) error {
+	if l.writer == nil {
+		return during(op, ErrReadOnly)
 	}
-	source := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: query.Encode()}
-	connector, err := sqlite.NewConnector(source.String())
-	if err != nil {
-		return nil, scrub("open ledger", err)
-	}
-	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
-	return db, nil
+	return during(op, l.transact(ctx, op, func(tx handle) error {
+		if err := l.held(ctx, tx); err != nil {
+			return err
+		}
+		return f(tx)
+	}))
 }
 
-// write runs f in one transaction, in the name of op: all of it or none.
-func (l *Ledger) write(ctx context.Context, op string, f func(tx *sql.Tx) error) error {
-	if l.writer == nil {
-		return fmt.Errorf("%s: %w", op, ErrReadOnly)
-	}
+// transact is write without a look at the session.
+func (l *Ledger) transact(ctx context.Context, op string, f func(tx handle) error) error {
 	tx, err := l.writer.BeginTx(ctx, nil)
 	if err != nil {
-		return scrub(op, err)
+		return kept(err)
 	}
-	if err := f(tx); err != nil {
-		// A rollback that fails changes nothing: without a commit SQLite discards the transaction when it is next opened.
+	if err := f(handle{tx, l.engine}); err != nil {
+		// A rollback that fails changes nothing: without a commit the database discards the transaction.
 		_ = tx.Rollback()
-		return scrub(op, err)
+		return err
 	}
 	crash.Commit(op, crash.Before)
 	if err := tx.Commit(); err != nil {
-		return scrub(op, err)
+		return kept(err)
 	}
 	crash.Commit(op, crash.After)
 	return nil

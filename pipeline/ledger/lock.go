@@ -5,12 +5,17 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
+
+	"github.com/chartlift/chartlift/pipeline/internal/filelock"
 )
 
 // LockedError says who holds the ledger. It wraps ErrLocked.
 type LockedError struct {
-	// Path is the lock file.
+	// Path is the lock file, with SQLite.
 	Path string
+	// Left is what is left of the holder's lease, with PostgreSQL; a holder that lives prolongs it.
+	Left time.Duration
 	// Holder is what the holder wrote of itself, as far as it could be read: operator and process id.
 	Holder string
 }
@@ -20,6 +25,9 @@ func (e *LockedError) Error() string {
 	holder := e.Holder
 	if holder == "" {
 		holder = "unknown"
+	}
+	if e.Path == "" {
+		return fmt.Sprintf("%v (%s): wait for it to end or stop it; if it died, its lease ends in %v", ErrLocked, holder, e.Left.Round(time.Second))
 	}
 	return fmt.Sprintf("%v (%s): wait for it to end or stop it; the lock at %s frees itself", ErrLocked, holder, e.Path)
 }
@@ -40,7 +48,7 @@ func lockFile(path, operator string) (*fileLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock ledger: %w", err)
 	}
-	held, err := tryLock(file)
+	held, err := filelock.Try(file)
 	if err != nil || !held {
 		holder := readHolder(file)
 		closeErr := file.Close()
@@ -84,10 +92,15 @@ func readHolder(file *os.File) string {
 	if err != nil {
 		return ""
 	}
+	return printable(string(text))
+}
+
+// printable takes out everything but printable characters.
+func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
 			return -1
 		}
 		return r
-	}, string(text))
+	}, text)
 }

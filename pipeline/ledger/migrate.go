@@ -7,33 +7,31 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strconv"
 	"strings"
 )
 
-//go:embed migrations/*.sql
+//go:embed migrations/sqlite/*.sql migrations/postgres/*.sql
 var migrations embed.FS
-
-// applicationID marks the SQLite file as a ledger of ours: "CHLT" as a big-endian number.
-const applicationID = 0x43484c54
 
 type migration struct {
 	number int
 	text   string
 }
 
-// schemas returns the migration files in their order. The numbers must run 1, 2, 3, …: a gap would mean that a file
-// was lost while building.
-func schemas() ([]migration, error) {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return nil, fmt.Errorf("read the ledger's schema: %w", err)
+// schemas returns the migration files of a folder in their order. The numbers must follow one another: a gap would mean
+// that a file was lost while building. Both engines end with the same number, but need not begin with the same.
+func schemas(folder string) ([]migration, error) {
+	names, err := fs.Glob(migrations, folder+"/*.sql")
+	if err != nil || len(names) == 0 {
+		return nil, fmt.Errorf("read the ledger's schema: nothing in %s: %w", folder, errors.Join(err, fs.ErrNotExist))
 	}
 	var list []migration
 	for i, name := range names { // fs.Glob sorts
-		digits, _, _ := strings.Cut(strings.TrimPrefix(name, "migrations/"), "_")
+		digits, _, _ := strings.Cut(path.Base(name), "_")
 		number, err := strconv.Atoi(digits)
-		if err != nil || number != i+1 {
+		if err != nil || i > 0 && number != list[i-1].number+1 {
 			return nil, fmt.Errorf("read the ledger's schema: %s is out of order", name)
 		}
 		text, err := fs.ReadFile(migrations, name)
@@ -45,97 +43,78 @@ func schemas() ([]migration, error) {
 	return list, nil
 }
 
-type querier interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+// schema reads the migration files, and the number of the schema that is there; 0: none. Errors: ErrNewer, ErrForeign.
+func (l *Ledger) schema(ctx context.Context, q handle) (list []migration, have, newest int, err error) {
+	if list, err = schemas(l.engine.schemas()); err != nil {
+		return nil, 0, 0, err
+	}
+	newest = list[len(list)-1].number
+	have, err = l.engine.version(ctx, q)
+	if err == nil && have > newest {
+		err = fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewer, have, newest)
+	}
+	return list, have, newest, err
 }
 
-// version reads the schema number and refuses what is not a ledger of ours or is newer than this program.
-func version(ctx context.Context, q querier, newest int) (int, error) {
-	var application, number, tables int
-	if err := q.QueryRowContext(ctx, "PRAGMA application_id").Scan(&application); err != nil {
-		return 0, err
+// migrate brings the schema up to date and names the migration, within the transaction that opens the ledger: a crash
+// leaves the old schema.
+func (l *Ledger) migrate(ctx context.Context, tx handle, name string) error {
+	if err := l.engine.prepare(ctx, tx); err != nil {
+		return err
 	}
-	if err := q.QueryRowContext(ctx, "PRAGMA user_version").Scan(&number); err != nil {
-		return 0, err
-	}
-	if err := q.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
-		return 0, err
-	}
-	switch {
-	case application == applicationID && number > newest:
-		return 0, fmt.Errorf("%w (schema %d, this program knows %d)", ErrNewer, number, newest)
-	case application == applicationID && number > 0:
-		return number, nil
-	case application == 0 && number == 0 && tables == 0:
-		return 0, nil
-	default:
-		return 0, fmt.Errorf("%w: the file is a database of something else", ErrForeign)
-	}
-}
-
-// migrate brings the schema up to date and names the migration, in one transaction: a crash leaves the old schema.
-func (l *Ledger) migrate(ctx context.Context, name string) error {
-	list, err := schemas()
+	list, have, newest, err := l.schema(ctx, tx)
 	if err != nil {
 		return err
 	}
-	return l.write(ctx, "open ledger", func(tx *sql.Tx) error {
-		have, err := version(ctx, tx, len(list))
-		if err != nil {
+	if have > 0 { // Before any change: a ledger of another migration is left as it is.
+		if err := l.identify(ctx, tx, name); err != nil {
 			return err
 		}
-		if have > 0 { // Before any change: a ledger of another migration is left as it is.
-			if err := l.identify(ctx, tx, name); err != nil {
-				return err
-			}
-		}
-		for _, m := range list[have:] {
-			if _, err := tx.ExecContext(ctx, m.text); err != nil {
-				return err
-			}
-		}
-		if have == len(list) {
-			return nil
-		}
-		if have == 0 {
-			if l.id, err = randomName(); err != nil {
-				return err
-			}
-			if _, err := tx.ExecContext(ctx, "INSERT INTO ledger (one, id, migration, created) VALUES (1, ?, ?, ?)", l.id, name, l.stamp()); err != nil {
-				return err
-			}
-		}
-		// PRAGMA takes no parameters; both numbers are constants of this program.
-		if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = %d", applicationID, len(list))); err != nil {
-			return err
-		}
-		return l.audit(ctx, tx, "ledger schema", fmt.Sprintf("from %d to %d", have, len(list)))
-	})
-}
-
-// examine checks, without changing anything, that the file is a ledger of this migration with this program's schema.
-func (l *Ledger) examine(ctx context.Context, name string) error {
-	list, err := schemas()
-	if err != nil {
-		return err
 	}
-	have, err := version(ctx, l.reader, len(list))
-	if err != nil {
-		return scrub("view ledger", err)
+	if have == newest {
+		return nil
+	}
+	for _, m := range list {
+		if m.number > have {
+			// As it stands, without parameters: a file is many statements.
+			if _, err := tx.pool.ExecContext(ctx, m.text); err != nil {
+				return kept(err)
+			}
+		}
 	}
 	if have == 0 {
-		return fmt.Errorf("view ledger: %w: the file is empty", ErrForeign)
+		if l.id, err = randomName(); err != nil {
+			return err
+		}
+		if _, err := tx.exec(ctx, "INSERT INTO ledger (one, id, migration, created) VALUES (1, ?, ?, ?)", l.id, name, l.stamp()); err != nil {
+			return err
+		}
 	}
-	if have < len(list) {
-		return fmt.Errorf("view ledger: its schema is %d and this program's is %d; a run or reconcile brings it up to date", have, len(list))
+	if err := l.engine.setVersion(ctx, tx, newest); err != nil {
+		return err
 	}
-	return scrub("view ledger", l.identify(ctx, l.reader, name))
+	return l.audit(ctx, tx, "ledger schema", fmt.Sprintf("from %d to %d", have, newest))
+}
+
+// examine checks, without changing anything, that this is a ledger of this migration with this program's schema.
+func (l *Ledger) examine(ctx context.Context, q handle, name string) error {
+	_, have, newest, err := l.schema(ctx, q)
+	if err != nil {
+		return err
+	}
+	if have == 0 {
+		return fmt.Errorf("%w: it is empty", ErrForeign)
+	}
+	if have < newest {
+		return fmt.Errorf("its schema is %d and this program's is %d; a run or reconcile brings it up to date", have, newest)
+	}
+	return l.identify(ctx, q, name)
 }
 
 // identify reads the ledger's id and refuses one of another migration.
-func (l *Ledger) identify(ctx context.Context, q querier, name string) error {
+func (l *Ledger) identify(ctx context.Context, q handle, name string) error {
 	var owner string
-	err := q.QueryRowContext(ctx, "SELECT id, migration FROM ledger").Scan(&l.id, &owner)
+	err := q.row(ctx, "SELECT id, migration FROM ledger").Scan(&l.id, &owner)
 	if errors.Is(err, sql.ErrNoRows) {
 		return fmt.Errorf("%w: it names none", ErrForeign)
 	}

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"iter"
 	"strings"
 )
@@ -25,6 +24,8 @@ type Report struct {
 	Mappings []RecordCount
 	// Resources count what was made, per type.
 	Resources []ResourceCount
+	// States replace what is known of the targets' states.
+	States []TargetState
 	// Verified counts what was found in the target, per type.
 	Verified []VerifiedCount
 	// Normalised counts resources that were equal only after a named rule of the comparison, by that rule.
@@ -51,10 +52,15 @@ type RecordCount struct {
 	Joined, NeverJoined int64 // mappings only
 }
 
-// ResourceCount counts the resources of a type that mapping made. Merged ones are among the made and in no batch.
+// ResourceCount counts the resources of a type that mapping made, and those that it makes no more. Merged ones are
+// among the made and in no batch.
 type ResourceCount struct {
 	Type         string
 	Made, Merged int64
+	// Vanished are in the state of the target, and no record of this run makes them.
+	Vanished int64
+	// Rekeyed are those of Vanished whose content came back under a new key.
+	Rekeyed int64
 }
 
 // VerifiedCount counts resources of a type by what reading back said. Unexpected ones are ours by their mark but not
@@ -66,8 +72,8 @@ type VerifiedCount struct {
 
 // Record records a report without a task, all or none.
 func (l *Ledger) Record(ctx context.Context, run string, report Report) error {
-	return l.write(ctx, "record", func(tx *sql.Tx) error {
-		seq, err := seqOf(ctx, tx, run)
+	return l.write(ctx, "record", func(tx handle) error {
+		seq, err := lockRun(ctx, tx, run)
 		if err != nil {
 			return err
 		}
@@ -76,9 +82,9 @@ func (l *Ledger) Record(ctx context.Context, run string, report Report) error {
 }
 
 // record writes the parts, batches before their exclusions and outcomes.
-func (r *Report) record(ctx context.Context, tx *sql.Tx, run int64) error {
-	for _, write := range []func(context.Context, *sql.Tx, int64) error{
-		r.recordBatches, r.recordExclusions, r.recordOutcomes, r.recordCounts, r.recordRefusals, r.recordFindings, r.recordDiscrepancies, r.recordFormulas,
+func (r *Report) record(ctx context.Context, tx handle, run int64) error {
+	for _, write := range []func(context.Context, handle, int64) error{
+		r.recordBatches, r.recordExclusions, r.recordOutcomes, r.recordCounts, r.recordStates, r.recordRefusals, r.recordFindings, r.recordDiscrepancies, r.recordFormulas,
 	} {
 		if err := write(ctx, tx, run); err != nil {
 			return err
@@ -87,17 +93,17 @@ func (r *Report) record(ctx context.Context, tx *sql.Tx, run int64) error {
 	return nil
 }
 
-func (r *Report) recordCounts(ctx context.Context, tx *sql.Tx, run int64) error {
-	// Two statements and not an upsert: SQLite checks the row to be inserted before it looks for the conflict, and
+func (r *Report) recordCounts(ctx context.Context, tx handle, run int64) error {
+	// Two statements and not an upsert: the row to be inserted is checked before the conflict is looked for, which
 	// would refuse a negative counter that only takes back part of a sum.
 	add := func(mapping, table, outcome, reason string, n int64) error {
 		if n == 0 && outcome != "read" {
 			return nil
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO record_counts (run, mapping, tbl, outcome, reason, n) VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING", run, mapping, table, outcome, reason); err != nil {
+		if _, err := tx.exec(ctx, "INSERT INTO record_counts (run, mapping, tbl, outcome, reason, n) VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING", run, mapping, table, outcome, reason); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "UPDATE record_counts SET n = n + ? WHERE run = ? AND mapping = ? AND tbl = ? AND outcome = ? AND reason = ?", n, run, mapping, table, outcome, reason)
+		_, err := tx.exec(ctx, "UPDATE record_counts SET n = n + ? WHERE run = ? AND mapping = ? AND tbl = ? AND outcome = ? AND reason = ?", n, run, mapping, table, outcome, reason)
 		return err
 	}
 	account := func(c RecordCount, mapping string) error {
@@ -132,25 +138,25 @@ func (r *Report) recordCounts(ctx context.Context, tx *sql.Tx, run int64) error 
 		}
 	}
 	for _, c := range r.Resources {
-		if _, err := tx.ExecContext(ctx, "INSERT INTO resource_counts (run, type, made, merged) VALUES (?, ?, 0, 0) ON CONFLICT DO NOTHING", run, c.Type); err != nil {
+		if _, err := tx.exec(ctx, "INSERT INTO resource_counts (run, type, made, merged) VALUES (?, ?, 0, 0) ON CONFLICT DO NOTHING", run, c.Type); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE resource_counts SET made = made + ?, merged = merged + ? WHERE run = ? AND type = ?", c.Made, c.Merged, run, c.Type); err != nil {
+		if _, err := tx.exec(ctx, "UPDATE resource_counts SET made = made + ?, merged = merged + ?, vanished = vanished + ?, rekeyed = rekeyed + ? WHERE run = ? AND type = ?", c.Made, c.Merged, c.Vanished, c.Rekeyed, run, c.Type); err != nil {
 			return err
 		}
 	}
 	for _, c := range r.Verified {
-		if _, err := tx.ExecContext(ctx, "INSERT INTO verified_counts VALUES (?, ?, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING", run, c.Type); err != nil {
+		if _, err := tx.exec(ctx, "INSERT INTO verified_counts (run, type, matched, different, missing, unexpected, edited_since, not_compared) VALUES (?, ?, 0, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING", run, c.Type); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE verified_counts SET matched = matched + ?, different = different + ?, missing = missing + ?,
+		if _, err := tx.exec(ctx, `UPDATE verified_counts SET matched = matched + ?, different = different + ?, missing = missing + ?,
 			unexpected = unexpected + ?, edited_since = edited_since + ?, not_compared = not_compared + ? WHERE run = ? AND type = ?`,
 			c.Matched, c.Different, c.Missing, c.Unexpected, c.EditedSince, c.NotCompared, run, c.Type); err != nil {
 			return err
 		}
 	}
 	for rule, n := range r.Normalised {
-		if _, err := tx.ExecContext(ctx, "INSERT INTO normalised_counts (run, rule, n) VALUES (?, ?, ?) ON CONFLICT (run, rule) DO UPDATE SET n = n + excluded.n", run, rule, n); err != nil {
+		if _, err := tx.exec(ctx, "INSERT INTO normalised_counts (run, rule, n) VALUES (?, ?, ?) ON CONFLICT (run, rule) DO UPDATE SET n = normalised_counts.n + excluded.n", run, rule, n); err != nil {
 			return err
 		}
 	}
@@ -165,14 +171,14 @@ type inserter struct {
 	args       []any
 }
 
-// rowsPerInsert keeps a statement far below SQLite's limit of 32,766 parameters.
+// rowsPerInsert keeps a statement far below the limits of 32,766 parameters (SQLite) and 65,535 (PostgreSQL).
 const rowsPerInsert = 200
 
 func newInserter(head string, width int, tail string) *inserter {
 	return &inserter{head: head, tail: tail, width: width}
 }
 
-func (i *inserter) add(ctx context.Context, tx *sql.Tx, row ...any) error {
+func (i *inserter) add(ctx context.Context, tx handle, row ...any) error {
 	i.args = append(i.args, row...)
 	if len(i.args) >= rowsPerInsert*i.width {
 		return i.flush(ctx, tx)
@@ -180,39 +186,28 @@ func (i *inserter) add(ctx context.Context, tx *sql.Tx, row ...any) error {
 	return nil
 }
 
-func (i *inserter) flush(ctx context.Context, tx *sql.Tx) error {
+func (i *inserter) flush(ctx context.Context, tx handle) error {
 	if len(i.args) == 0 {
 		return nil
 	}
 	row := "(?" + strings.Repeat(", ?", i.width-1) + ")"
 	values := strings.Repeat(", "+row, len(i.args)/i.width)[2:]
-	_, err := tx.ExecContext(ctx, i.head+" "+values+" "+i.tail, i.args...)
+	_, err := tx.exec(ctx, i.head+" "+values+" "+i.tail, i.args...)
 	i.args = i.args[:0]
 	return err
 }
 
-// stream runs a query on a reading connection and yields its rows; an error ends it.
-func stream[T any](ctx context.Context, l *Ledger, op string, scan func(*sql.Rows) (T, error), query string, args ...any) iter.Seq2[T, error] {
+// stream runs a query for readers and yields its rows; an error ends it.
+func stream[T any](ctx context.Context, l *Ledger, op string, scan func(scanner) (T, error), query string, args ...any) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		var zero T
-		rows, err := l.reader.QueryContext(ctx, query, args...)
-		if err != nil {
-			yield(zero, scrub(op, err))
-			return
-		}
-		defer rows.Close()
-		for rows.Next() {
-			item, err := scan(rows)
-			if err != nil {
-				yield(zero, scrub(op, err))
+		for row, err := range l.reader.rows(ctx, query, args...) {
+			var item T
+			if err == nil {
+				item, err = scan(row)
+			}
+			if !yield(item, during(op, err)) || err != nil {
 				return
 			}
-			if !yield(item, nil) {
-				return
-			}
-		}
-		if err := rows.Err(); err != nil {
-			yield(zero, scrub(op, err))
 		}
 	}
 }

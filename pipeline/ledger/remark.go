@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"iter"
 	"slices"
 	"strings"
@@ -82,7 +81,7 @@ type Translation struct {
 	Count        int64
 }
 
-func (r *Report) recordRefusals(ctx context.Context, tx *sql.Tx, run int64) error {
+func (r *Report) recordRefusals(ctx context.Context, tx handle, run int64) error {
 	rows := newInserter("INSERT INTO refusals (run, tbl, line, col, rule, mapping) VALUES", 6, "")
 	for _, f := range r.Refusals {
 		if err := rows.add(ctx, tx, run, f.Table, f.Line, f.Column, f.Rule, f.Mapping); err != nil {
@@ -92,7 +91,7 @@ func (r *Report) recordRefusals(ctx context.Context, tx *sql.Tx, run int64) erro
 	return rows.flush(ctx, tx)
 }
 
-func (r *Report) recordFindings(ctx context.Context, tx *sql.Tx, run int64) error {
+func (r *Report) recordFindings(ctx context.Context, tx handle, run int64) error {
 	rows := newInserter("INSERT INTO findings (run, tbl, line, col, rule, mapping, severity) VALUES", 7, "")
 	for _, f := range r.Findings {
 		if err := rows.add(ctx, tx, run, f.Table, f.Line, f.Column, f.Rule, f.Mapping, string(f.Severity)); err != nil {
@@ -102,39 +101,45 @@ func (r *Report) recordFindings(ctx context.Context, tx *sql.Tx, run int64) erro
 	return rows.flush(ctx, tx)
 }
 
-func (r *Report) recordFormulas(ctx context.Context, tx *sql.Tx, run int64) error {
+func (r *Report) recordFormulas(ctx context.Context, tx handle, run int64) error {
 	for _, f := range r.Formulas {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO formulas (run, mapping, path, place, reason, reads, writes, empties) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (run, mapping, path, place) DO UPDATE SET reason = excluded.reason, reads = reads + excluded.reads, writes = writes + excluded.writes, empties = empties + excluded.empties`,
+		if _, err := tx.exec(ctx, `INSERT INTO formulas (run, mapping, path, place, reason, reads, writes, empties) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (run, mapping, path, place) DO UPDATE SET reason = excluded.reason, reads = formulas.reads + excluded.reads,
+			writes = formulas.writes + excluded.writes, empties = formulas.empties + excluded.empties`,
 			run, f.Mapping, f.Path, f.Place, f.Reason, f.Reads, f.Writes, f.Empties); err != nil {
 			return err
 		}
 	}
 	for _, x := range r.Issues {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO issues (run, mapping, severity, rule, path, profile, tbl, line, n) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (run, mapping, severity, rule, path, profile) DO UPDATE SET n = n + excluded.n,
-			line = CASE WHEN (excluded.tbl, excluded.line) < (tbl, line) THEN excluded.line ELSE line END, tbl = min(tbl, excluded.tbl)`,
+		if _, err := tx.exec(ctx, `INSERT INTO issues (run, mapping, severity, rule, path, profile, tbl, line, n) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (run, mapping, severity, rule, path, profile) DO UPDATE SET n = issues.n + excluded.n,
+			line = CASE WHEN (excluded.tbl, excluded.line) < (issues.tbl, issues.line) THEN excluded.line ELSE issues.line END,
+			tbl = CASE WHEN excluded.tbl < issues.tbl THEN excluded.tbl ELSE issues.tbl END`,
 			run, x.Mapping, x.Severity, x.Rule, x.Path, x.Profile, x.Table, x.Line, x.Count); err != nil {
 			return err
 		}
 	}
 	for _, u := range r.Unmapped {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO unmapped (run, map, code, value, n, patients) VALUES (?, ?, ?, ?, ?, ?)
-			ON CONFLICT (run, map, code) DO UPDATE SET n = n + excluded.n, patients = max(patients, excluded.patients),
-			value = CASE WHEN excluded.value <> '' THEN excluded.value ELSE value END`,
+		if _, err := tx.exec(ctx, `INSERT INTO unmapped (run, map, code, value, n, patients) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (run, map, code) DO UPDATE SET n = unmapped.n + excluded.n,
+			patients = CASE WHEN excluded.patients > unmapped.patients THEN excluded.patients ELSE unmapped.patients END,
+			value = CASE WHEN excluded.value <> '' THEN excluded.value ELSE unmapped.value END`,
 			run, u.Map, u.Code, u.Value, u.Count, u.Patients); err != nil {
 			return err
 		}
 	}
 	for _, t := range r.Translations {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO translations (run, map, relationship, n) VALUES (?, ?, ?, ?)
-			ON CONFLICT (run, map, relationship) DO UPDATE SET n = n + excluded.n`, run, t.Map, t.Relationship, t.Count); err != nil {
+		if _, err := tx.exec(ctx, `INSERT INTO translations (run, map, relationship, n) VALUES (?, ?, ?, ?)
+			ON CONFLICT (run, map, relationship) DO UPDATE SET n = translations.n + excluded.n`, run, t.Map, t.Relationship, t.Count); err != nil {
 			return err
 		}
 	}
 	for _, u := range r.UnmappedOfRun {
-		if _, err := tx.ExecContext(ctx, `UPDATE unmapped SET patients = max(patients, min(n, ?)), value = CASE WHEN ? <> '' THEN ? ELSE value END
-			WHERE run = ? AND map = ? AND code = ?`, u.Patients, u.Value, u.Value, run, u.Map, u.Code); err != nil {
+		// As many as are known, at most as many as there are codes, and never fewer than before.
+		if _, err := tx.exec(ctx, `UPDATE unmapped SET
+			patients = CASE WHEN ? > n THEN n WHEN ? > patients THEN ? ELSE patients END,
+			value = CASE WHEN ? <> '' THEN ? ELSE value END WHERE run = ? AND map = ? AND code = ?`,
+			u.Patients, u.Patients, u.Patients, u.Value, u.Value, run, u.Map, u.Code); err != nil {
 			return err
 		}
 	}
@@ -143,7 +148,7 @@ func (r *Report) recordFormulas(ctx context.Context, tx *sql.Tx, run int64) erro
 
 // Refusals yields the refusals of a run by place, the same for any number of workers. An error ends the stream.
 func (l *Ledger) Refusals(ctx context.Context, run string) iter.Seq2[Refusal, error] {
-	scan := func(rows *sql.Rows) (Refusal, error) {
+	scan := func(rows scanner) (Refusal, error) {
 		var f Refusal
 		err := rows.Scan(&f.Table, &f.Line, &f.Column, &f.Rule, &f.Mapping)
 		return f, err
@@ -158,7 +163,7 @@ func (l *Ledger) Refused(ctx context.Context, run, table string, lines []int64) 
 	const op = "find refused lines"
 	seq, err := seqOf(ctx, l.reader, run)
 	if err != nil {
-		return nil, scrub(op, err)
+		return nil, during(op, err)
 	}
 	found := map[int64]bool{}
 	for part := range slices.Chunk(lines, rowsPerInsert) {
@@ -167,7 +172,7 @@ func (l *Ledger) Refused(ctx context.Context, run, table string, lines []int64) 
 			args = append(args, line)
 		}
 		query := "SELECT DISTINCT line FROM refusals WHERE run = ? AND tbl = ? AND line IN (?" + strings.Repeat(", ?", len(part)-1) + ")"
-		scan := func(rows *sql.Rows) (line int64, err error) { return line, rows.Scan(&line) }
+		scan := func(rows scanner) (line int64, err error) { return line, rows.Scan(&line) }
 		for line, err := range stream(ctx, l, op, scan, query, args...) {
 			if err != nil {
 				return nil, err
@@ -180,7 +185,7 @@ func (l *Ledger) Refused(ctx context.Context, run, table string, lines []int64) 
 
 // Findings yields the findings and notices of a run by place, the same for any number of workers.
 func (l *Ledger) Findings(ctx context.Context, run string) iter.Seq2[Finding, error] {
-	scan := func(rows *sql.Rows) (Finding, error) {
+	scan := func(rows scanner) (Finding, error) {
 		var f Finding
 		err := rows.Scan(&f.Table, &f.Line, &f.Column, &f.Rule, &f.Mapping, &f.Severity)
 		return f, err
@@ -191,7 +196,7 @@ func (l *Ledger) Findings(ctx context.Context, run string) iter.Seq2[Finding, er
 
 // Formulas lists the counted formulas of a run by mapping, place and element.
 func (l *Ledger) Formulas(ctx context.Context, run string) ([]Formula, error) {
-	scan := func(rows *sql.Rows) (Formula, error) {
+	scan := func(rows scanner) (Formula, error) {
 		var f Formula
 		err := rows.Scan(&f.Mapping, &f.Path, &f.Place, &f.Reason, &f.Reads, &f.Writes, &f.Empties)
 		return f, err
@@ -202,7 +207,7 @@ func (l *Ledger) Formulas(ctx context.Context, run string) ([]Formula, error) {
 
 // Issues lists what validation found in a run, the most frequent first.
 func (l *Ledger) Issues(ctx context.Context, run string) ([]Issue, error) {
-	scan := func(rows *sql.Rows) (Issue, error) {
+	scan := func(rows scanner) (Issue, error) {
 		var x Issue
 		err := rows.Scan(&x.Mapping, &x.Severity, &x.Rule, &x.Path, &x.Profile, &x.Table, &x.Line, &x.Count)
 		return x, err
@@ -213,7 +218,7 @@ func (l *Ledger) Issues(ctx context.Context, run string) ([]Issue, error) {
 
 // Unmapped lists the codes of a run that no concept map knows, the most frequent first.
 func (l *Ledger) Unmapped(ctx context.Context, run string) ([]Unmapped, error) {
-	scan := func(rows *sql.Rows) (Unmapped, error) {
+	scan := func(rows scanner) (Unmapped, error) {
 		var u Unmapped
 		err := rows.Scan(&u.Map, &u.Code, &u.Value, &u.Count, &u.Patients)
 		return u, err
@@ -224,7 +229,7 @@ func (l *Ledger) Unmapped(ctx context.Context, run string) ([]Unmapped, error) {
 
 // Translations lists what was translated into something that does not mean the same, by map and relationship.
 func (l *Ledger) Translations(ctx context.Context, run string) ([]Translation, error) {
-	scan := func(rows *sql.Rows) (Translation, error) {
+	scan := func(rows scanner) (Translation, error) {
 		var t Translation
 		err := rows.Scan(&t.Map, &t.Relationship, &t.Count)
 		return t, err

@@ -46,6 +46,8 @@ type Run struct {
 	Kind   RunKind
 	Wave   string // the one wave that was asked for; empty: all
 	Target string // the target's identity, without credentials; empty in a dry run
+	// Repair are the kinds of discrepancy that the run sends again, sorted; empty: it is not a repair.
+	Repair []Kind
 	State  State
 	Reason string // why it failed or stopped, without patient data
 	// Resumes counts the starts after the first.
@@ -65,6 +67,7 @@ type RunSpec struct {
 	Kind   RunKind
 	Wave   string
 	Target string
+	Repair []Kind // for a repair: the kinds of discrepancy that it sends again, Missing and Different
 	Pins   map[string]string
 }
 
@@ -111,21 +114,43 @@ func short(value string) string {
 	return value
 }
 
-const runColumns = "seq, id, kind, wave, target, state, reason, resumes, elapsed, reconciled, began, coalesce(ended, '')"
-
-type scanner interface{ Scan(dest ...any) error }
+const runColumns = "seq, id, kind, wave, target, repair, state, reason, resumes, elapsed, reconciled, began, coalesce(ended, '')"
 
 func scanRun(row scanner) (Run, error) {
 	var r Run
-	err := row.Scan(&r.Seq, &r.ID, &r.Kind, &r.Wave, &r.Target, &r.State, &r.Reason, &r.Resumes, &r.Elapsed, &r.Reconciled, &r.Began, &r.Ended)
+	var repair string
+	err := row.Scan(&r.Seq, &r.ID, &r.Kind, &r.Wave, &r.Target, &repair, &r.State, &r.Reason, &r.Resumes, &r.Elapsed, &r.Reconciled, &r.Began, &r.Ended)
+	for kind := range strings.SplitSeq(repair, ",") {
+		if kind != "" {
+			r.Repair = append(r.Repair, Kind(kind))
+		}
+	}
 	return r, err
+}
+
+// joinKinds is the text in which the kinds of a repair are stored: sorted, each once.
+func joinKinds(kinds []Kind) string {
+	var names []string
+	for _, kind := range kinds {
+		names = append(names, string(kind))
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ",")
 }
 
 // BeginRun begins a run and pins it. Errors: ErrUnfinished if a run of this kind and wave has not ended.
 func (l *Ledger) BeginRun(ctx context.Context, spec RunSpec) (run Run, err error) {
-	err = l.write(ctx, "begin run", func(tx *sql.Tx) error {
-		var unfinished string
-		err := tx.QueryRowContext(ctx, "SELECT id FROM runs WHERE kind = ? AND wave = ? AND state IN ('running', 'interrupted', 'partial')", spec.Kind, spec.Wave).Scan(&unfinished)
+	err = l.write(ctx, "begin run", func(tx handle) error {
+		for _, kind := range spec.Repair {
+			if kind != Missing && kind != Different {
+				return fmt.Errorf("a repair cannot send again what is %s", kind)
+			}
+		}
+		var unfinished, repair string
+		err := tx.row(ctx, "SELECT id, repair FROM runs WHERE kind = ? AND wave = ? AND state IN ('running', 'interrupted', 'partial')", spec.Kind, spec.Wave).Scan(&unfinished, &repair)
+		if err == nil && repair != "" {
+			return fmt.Errorf("%w: %s, a repair of %s", ErrUnfinished, unfinished, repair)
+		}
 		if err == nil {
 			return fmt.Errorf("%w: %s", ErrUnfinished, unfinished)
 		}
@@ -133,24 +158,24 @@ func (l *Ledger) BeginRun(ctx context.Context, spec RunSpec) (run Run, err error
 			return err
 		}
 		var last sql.NullInt64
-		if err := tx.QueryRowContext(ctx, "SELECT max(seq) FROM runs").Scan(&last); err != nil {
+		if err := tx.row(ctx, "SELECT max(seq) FROM runs").Scan(&last); err != nil {
 			return err
 		}
 		seq := last.Int64 + 1
 		id := fmt.Sprintf("%s-%d", spec.Kind, seq)
-		if _, err := tx.ExecContext(ctx, "INSERT INTO runs (seq, id, kind, wave, target, state, began) VALUES (?, ?, ?, ?, ?, 'running', ?)",
-			seq, id, spec.Kind, spec.Wave, spec.Target, l.stamp()); err != nil {
+		if _, err := tx.exec(ctx, "INSERT INTO runs (seq, id, kind, wave, target, repair, state, began) VALUES (?, ?, ?, ?, ?, ?, 'running', ?)",
+			seq, id, spec.Kind, spec.Wave, spec.Target, joinKinds(spec.Repair), l.stamp()); err != nil {
 			return err
 		}
 		for _, name := range slices.Sorted(maps.Keys(spec.Pins)) {
-			if _, err := tx.ExecContext(ctx, "INSERT INTO pins (run, name, value) VALUES (?, ?, ?)", seq, name, spec.Pins[name]); err != nil {
+			if _, err := tx.exec(ctx, "INSERT INTO pins (run, name, value) VALUES (?, ?, ?)", seq, name, spec.Pins[name]); err != nil {
 				return err
 			}
 		}
-		if err := l.audit(ctx, tx, "run begun", describe(id, spec.Wave, spec.Target)); err != nil {
+		if err := l.audit(ctx, tx, "run begun", describe(id, spec.Wave, spec.Target, spec.Repair)); err != nil {
 			return err
 		}
-		run, err = scanRun(tx.QueryRowContext(ctx, "SELECT "+runColumns+" FROM runs WHERE seq = ?", seq))
+		run, err = scanRun(tx.row(ctx, "SELECT "+runColumns+" FROM runs WHERE seq = ?", seq))
 		run.Pins = maps.Clone(spec.Pins)
 		return err
 	})
@@ -161,7 +186,7 @@ func (l *Ledger) BeginRun(ctx context.Context, spec RunSpec) (run Run, err error
 }
 
 // describe writes the detail of an audit record about a run.
-func describe(id, wave, target string) string {
+func describe(id, wave, target string, repair []Kind) string {
 	parts := []string{id}
 	if wave != "" {
 		parts = append(parts, "wave "+wave)
@@ -169,13 +194,17 @@ func describe(id, wave, target string) string {
 	if target != "" {
 		parts = append(parts, "target "+target)
 	}
+	if len(repair) > 0 {
+		parts = append(parts, "repair of "+strings.ReplaceAll(joinKinds(repair), ",", " and "))
+	}
 	return strings.Join(parts, ", ")
 }
 
-// Resumable finds the unfinished run of a kind and wave, with its pins; false if there is none. A run that is
-// `running` here belongs to a process that died, because the caller holds the lock.
-func (l *Ledger) Resumable(ctx context.Context, kind RunKind, wave string) (Run, bool, error) {
-	return l.findRun(ctx, "WHERE kind = ? AND wave = ? AND state IN ('running', 'interrupted', 'partial')", kind, wave)
+// Resumable finds the unfinished run of a kind and wave, with its pins; false if there is none. With repair it finds a
+// repair of just those kinds, without it none that is a repair. A run that is `running` here belongs to a process that
+// died, because the caller holds the lock.
+func (l *Ledger) Resumable(ctx context.Context, kind RunKind, wave string, repair ...Kind) (Run, bool, error) {
+	return l.findRun(ctx, "WHERE kind = ? AND wave = ? AND repair = ? AND state IN ('running', 'interrupted', 'partial')", kind, wave, joinKinds(repair))
 }
 
 // Run finds a run by its id, with its pins. Errors: ErrNoRun.
@@ -201,32 +230,30 @@ func (l *Ledger) Latest(ctx context.Context, kinds ...RunKind) (Run, bool, error
 
 // Runs lists all runs in the order in which they began, without pins.
 func (l *Ledger) Runs(ctx context.Context) ([]Run, error) {
-	return collect(ctx, l, "list runs", func(rows *sql.Rows) (Run, error) { return scanRun(rows) },
+	return collect(ctx, l, "list runs", scanRun,
 		"SELECT "+runColumns+" FROM runs ORDER BY seq")
 }
 
 func (l *Ledger) findRun(ctx context.Context, where string, args ...any) (Run, bool, error) {
-	run, err := scanRun(l.reader.QueryRowContext(ctx, "SELECT "+runColumns+" FROM runs "+where, args...))
+	run, err := scanRun(l.reader.row(ctx, "SELECT "+runColumns+" FROM runs "+where, args...))
 	if errors.Is(err, sql.ErrNoRows) {
 		return Run{}, false, nil
 	}
 	if err != nil {
-		return Run{}, false, scrub("find run", err)
+		return Run{}, false, during("find run", err)
 	}
-	rows, err := l.reader.QueryContext(ctx, "SELECT name, value FROM pins WHERE run = ?", run.Seq)
-	if err != nil {
-		return Run{}, false, scrub("find run", err)
-	}
-	defer rows.Close()
 	run.Pins = map[string]string{}
-	for rows.Next() {
+	for row, err := range l.reader.rows(ctx, "SELECT name, value FROM pins WHERE run = ?", run.Seq) {
 		var name, value string
-		if err := rows.Scan(&name, &value); err != nil {
-			return Run{}, false, scrub("find run", err)
+		if err == nil {
+			err = row.Scan(&name, &value)
+		}
+		if err != nil {
+			return Run{}, false, during("find run", err)
 		}
 		run.Pins[name] = value
 	}
-	return run, true, scrub("find run", rows.Err())
+	return run, true, nil
 }
 
 // Resume takes up an unfinished run: it compares the pins, sets the run running, and frees the tasks that a dead or
@@ -239,18 +266,18 @@ func (l *Ledger) Resume(ctx context.Context, id string, pins map[string]string) 
 	if lines := Differences(run.Pins, pins); lines != nil {
 		return Run{}, &ChangedError{Run: id, Differences: lines}
 	}
-	err = l.write(ctx, "resume run", func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, "UPDATE runs SET state = 'running', reason = '', resumes = resumes + 1 WHERE seq = ? AND state IN ('running', 'interrupted', 'partial')", run.Seq)
-		if err != nil {
+	err = l.write(ctx, "resume run", func(tx handle) error {
+		if err := tx.one(ctx, fmt.Errorf("%s has ended", id),
+			"UPDATE runs SET state = 'running', reason = '', resumes = resumes + 1 WHERE seq = ? AND state IN ('running', 'interrupted', 'partial')", run.Seq); err != nil {
 			return err
 		}
-		if n, err := done.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(fmt.Errorf("%s has ended", id), err)
-		}
-		if _, err := tx.ExecContext(ctx, "UPDATE tasks SET state = 'pending', owner = '', reason = '' WHERE run = ? AND (state = 'failed' OR state = 'running' AND owner <> ?)", run.Seq, l.owner); err != nil {
+		if err := l.free(ctx, tx, run.Seq); err != nil {
 			return err
 		}
-		return l.audit(ctx, tx, "run resumed", describe(id, run.Wave, run.Target))
+		if _, err := tx.exec(ctx, "UPDATE tasks SET state = 'pending', reason = '' WHERE run = ? AND state = 'failed'", run.Seq); err != nil {
+			return err
+		}
+		return l.audit(ctx, tx, "run resumed", describe(id, run.Wave, run.Target, run.Repair))
 	})
 	if err != nil {
 		return Run{}, err
@@ -261,8 +288,8 @@ func (l *Ledger) Resume(ctx context.Context, id string, pins map[string]string) 
 // SetState moves a run to a state and adds elapsed, the time measured (monotonically) since the last call. A run that
 // has ended keeps its state. reason says why, without patient data; it is required for Failed.
 func (l *Ledger) SetState(ctx context.Context, id string, state State, elapsed time.Duration, reason string) error {
-	return l.write(ctx, "set state of run", func(tx *sql.Tx) error {
-		run, err := seqOf(ctx, tx, id)
+	return l.write(ctx, "set state of run", func(tx handle) error {
+		run, err := lockRun(ctx, tx, id)
 		if err != nil {
 			return err
 		}
@@ -270,13 +297,10 @@ func (l *Ledger) SetState(ctx context.Context, id string, state State, elapsed t
 		if state.Ended() {
 			ended = l.stamp()
 		}
-		done, err := tx.ExecContext(ctx, "UPDATE runs SET state = ?, reason = ?, elapsed = elapsed + ?, ended = ? WHERE seq = ? AND state NOT IN ('finished', 'failed')",
-			state, reason, int64(elapsed), ended, run)
-		if err != nil {
+		if err := tx.one(ctx, fmt.Errorf("%s has ended already", id),
+			"UPDATE runs SET state = ?, reason = ?, elapsed = elapsed + ?, ended = ? WHERE seq = ? AND state NOT IN ('finished', 'failed')",
+			state, reason, int64(elapsed), ended, run); err != nil {
 			return err
-		}
-		if n, err := done.RowsAffected(); err != nil || n != 1 {
-			return errors.Join(fmt.Errorf("%s has ended already", id), err)
 		}
 		detail := id
 		if reason != "" {
@@ -288,20 +312,28 @@ func (l *Ledger) SetState(ctx context.Context, id string, state State, elapsed t
 
 // AddElapsed adds measured time to a run in any state, so that a killed process loses at most the last interval.
 func (l *Ledger) AddElapsed(ctx context.Context, id string, elapsed time.Duration) error {
-	return l.write(ctx, "add time to run", func(tx *sql.Tx) error {
-		run, err := seqOf(ctx, tx, id)
+	return l.write(ctx, "add time to run", func(tx handle) error {
+		run, err := lockRun(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, "UPDATE runs SET elapsed = elapsed + ? WHERE seq = ?", int64(elapsed), run)
+		_, err = tx.exec(ctx, "UPDATE runs SET elapsed = elapsed + ? WHERE seq = ?", int64(elapsed), run)
 		return err
 	})
 }
 
-// seqOf finds the number of a run by its id.
-func seqOf(ctx context.Context, q querier, id string) (int64, error) {
+// seqOf finds the number of a run by its id. Errors: ErrNoRun.
+func seqOf(ctx context.Context, q handle, id string) (int64, error) { return findSeq(ctx, q, id, "") }
+
+// lockRun finds the number of a run by its id and locks it. Whoever adds to counters or takes work back locks the run
+// first, so that two of them never wait for each other. Errors: ErrNoRun.
+func lockRun(ctx context.Context, tx handle, id string) (int64, error) {
+	return findSeq(ctx, tx, id, " {lock}")
+}
+
+func findSeq(ctx context.Context, q handle, id, mark string) (int64, error) {
 	var seq int64
-	err := q.QueryRowContext(ctx, "SELECT seq FROM runs WHERE id = ?", id).Scan(&seq)
+	err := q.row(ctx, "SELECT seq FROM runs WHERE id = ?"+mark, id).Scan(&seq)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, fmt.Errorf("%w: %q", ErrNoRun, id)
 	}
@@ -309,7 +341,7 @@ func seqOf(ctx context.Context, q querier, id string) (int64, error) {
 }
 
 // collect runs a query on a reading connection and returns its rows, never nil.
-func collect[T any](ctx context.Context, l *Ledger, op string, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
+func collect[T any](ctx context.Context, l *Ledger, op string, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
 	list := []T{}
 	for item, err := range stream(ctx, l, op, scan, query, args...) {
 		if err != nil {

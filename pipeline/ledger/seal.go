@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,7 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/chartlift/chartlift/pipeline/stage"
+	"github.com/chartlift/chartlift/pipeline/internal/durable"
 )
 
 // SQLite keeps no sums over its pages: a flipped bit in a count or a digest is read as if it had been written. So a
@@ -98,7 +97,7 @@ func breakSeal(path string) error {
 			}
 		}
 	}
-	return stage.SyncFolder(filepath.Dir(path))
+	return durable.OS{}.SyncFolder(filepath.Dir(path))
 }
 
 // seal writes the sum of a ledger that has just been closed. Where a reader still holds the log open there is none.
@@ -110,28 +109,11 @@ func seal(path string) error {
 	if err != nil {
 		return fmt.Errorf("close ledger: %w", err)
 	}
-	if err := stage.WriteFile(path+sealSuffix, func(w io.Writer) error {
+	if err := durable.WriteFile(durable.OS{}, path+sealSuffix, func(w io.Writer) error {
 		_, err := w.Write(sum)
 		return err
 	}); err != nil {
 		return fmt.Errorf("close ledger: %w", err)
-	}
-	return nil
-}
-
-// integrity asks SQLite whether the file fits together.
-func (l *Ledger) integrity(ctx context.Context) error {
-	var answer string
-	if err := l.writer.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&answer); err != nil {
-		err = scrub("open ledger", err)
-		var cause *SQLError
-		if errors.As(err, &cause) && cause.Damaged() {
-			return fmt.Errorf("%s: %w: %w", filepath.Base(l.path), err, ErrDamaged)
-		}
-		return err
-	}
-	if answer != "ok" {
-		return damaged(l.path, "its pages do not fit together")
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 func closed(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ledger.db")
-	l, err := Open(t.Context(), path, Options{Migration: "m", Operator: "o"})
+	l, err := Open(t.Context(), "sqlite:"+path, Options{Migration: "m", Operator: "o"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func closed(t *testing.T) string {
 
 func reopen(t *testing.T, path string) error {
 	t.Helper()
-	l, err := Open(t.Context(), path, Options{Migration: "m", Operator: "o"})
+	l, err := Open(t.Context(), "sqlite:"+path, Options{Migration: "m", Operator: "o"})
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func TestAnyChangedByteOfAClosedLedgerIsFound(t *testing.T) {
 		if err := reopen(t, path); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "ledger.db") {
 			t.Fatalf("byte %d: %v", at, err)
 		}
-		if l, err := View(t.Context(), path, "m"); !errors.Is(err, ErrDamaged) {
+		if l, err := View(t.Context(), "sqlite:"+path, "m"); !errors.Is(err, ErrDamaged) {
 			t.Fatalf("byte %d, viewed: %v, %v", at, err, l)
 		}
 	}
@@ -100,7 +100,7 @@ func TestALedgerOfACrashIsCheckedBySQLite(t *testing.T) {
 
 func TestAnOpenLedgerHasNoSum(t *testing.T) {
 	path := closed(t)
-	l, err := Open(t.Context(), path, Options{Migration: "m", Operator: "o"})
+	l, err := Open(t.Context(), "sqlite:"+path, Options{Migration: "m", Operator: "o"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestAnOpenLedgerHasNoSum(t *testing.T) {
 	if _, err := os.Stat(path + sealSuffix); err == nil {
 		t.Error("the sum is there while the ledger is written")
 	}
-	view, err := View(t.Context(), path, "m") // beside the writer
+	view, err := View(t.Context(), "sqlite:"+path, "m") // beside the writer
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,13 +2,17 @@ package ledger
 
 import (
 	"fmt"
-	"path/filepath"
 	"testing"
 )
 
 // BenchmarkRefusals measures the bulk insert of refusals: one report of 10,000.
 func BenchmarkRefusals(b *testing.B) {
-	l, err := Open(b.Context(), filepath.Join(b.TempDir(), "ledger.db"), Options{Migration: "m", Operator: "jo"})
+	b.Run("sqlite", func(b *testing.B) { refusals(b, inFile(b)) })
+	b.Run("postgres", func(b *testing.B) { refusals(b, onServer(b)) })
+}
+
+func refusals(b *testing.B, at place) {
+	l, err := Open(b.Context(), at.source, Options{Migration: "m", Operator: "jo"})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -32,7 +36,12 @@ func BenchmarkRefusals(b *testing.B) {
 
 // BenchmarkShard measures what one shard costs: claim, and finish with a batch and its counts.
 func BenchmarkShard(b *testing.B) {
-	l, err := Open(b.Context(), filepath.Join(b.TempDir(), "ledger.db"), Options{Migration: "m", Operator: "jo"})
+	b.Run("sqlite", func(b *testing.B) { shard(b, inFile(b)) })
+	b.Run("postgres", func(b *testing.B) { shard(b, onServer(b)) })
+}
+
+func shard(b *testing.B, at place) {
+	l, err := Open(b.Context(), at.source, Options{Migration: "m", Operator: "jo"})
 	if err != nil {
 		b.Fatal(err)
 	}

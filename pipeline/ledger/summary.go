@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"math"
 	"time"
 )
@@ -75,6 +74,12 @@ type ResourceRow struct {
 	InDoubt   int64 `json:"inDoubt"`
 	Held      int64 `json:"held"`
 	Pending   int64 `json:"pending"`
+	// Vanished stand beside the sum: they are in the state, and no record of this run makes them. Rekeyed are those of
+	// them that look like another one's old self.
+	Vanished int64 `json:"vanished"`
+	Rekeyed  int64 `json:"rekeyed"`
+	// NotApplied are those of Unchanged that keep somebody's edit in place of our change.
+	NotApplied int64 `json:"notApplied"`
 }
 
 // VerifiedRow accounts for the resources of a type in the target:
@@ -92,6 +97,11 @@ type VerifiedRow struct {
 // Errors: ErrNoRun.
 func (l *Ledger) Summary(ctx context.Context, run string) (*Summary, error) {
 	const op = "summarize run"
+	l, err := l.Snapshot(ctx) // of one moment, while the run goes on
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = l.Close() }() // it only read
 	r, err := l.Run(ctx, run)
 	if err != nil {
 		return nil, err
@@ -101,18 +111,10 @@ func (l *Ledger) Summary(ctx context.Context, run string) (*Summary, error) {
 		Tables: map[string]TableRow{}, Resources: map[string]ResourceRow{}, Verified: map[string]VerifiedRow{},
 		Discrepancies: map[Kind]map[Severity]int64{}, Domains: map[Domain]map[Kind]int64{}, Normalised: map[string]int64{}, Gates: []Gate{},
 	}
-	tx, err := l.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return nil, scrub(op, err)
-	}
-	defer func() { _ = tx.Rollback() }() // it only read
-	for _, read := range []func(context.Context, *sql.Tx, int64) error{s.readRecords, s.readResources, s.readVerified, s.readDiscrepancies, s.readGates, s.readTotals} {
-		if err := read(ctx, tx, r.Seq); err != nil {
-			return nil, scrub(op, err)
+	for _, read := range []func(context.Context, handle, int64) error{s.readRecords, s.readResources, s.readVerified, s.readDiscrepancies, s.readGates, s.readTotals} {
+		if err := read(ctx, l.reader, r.Seq); err != nil {
+			return nil, during(op, err)
 		}
-	}
-	if err := tx.Rollback(); err != nil { // gives the connection back before the next reads
-		return nil, scrub(op, err)
 	}
 	if s.Issues, err = l.Issues(ctx, run); err != nil {
 		return nil, err
@@ -138,21 +140,19 @@ func (l *Ledger) Summary(ctx context.Context, run string) (*Summary, error) {
 }
 
 // each runs a query and calls f for each of its rows.
-func each(ctx context.Context, tx *sql.Tx, f func(*sql.Rows) error, query string, args ...any) error {
-	rows, err := tx.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := f(rows); err != nil {
+func each(ctx context.Context, tx handle, f func(scanner) error, query string, args ...any) error {
+	for row, err := range tx.rows(ctx, query, args...) {
+		if err != nil {
+			return err
+		}
+		if err := f(row); err != nil {
 			return err
 		}
 	}
-	return rows.Err()
+	return nil
 }
 
-func (s *Summary) readRecords(ctx context.Context, tx *sql.Tx, run int64) error {
+func (s *Summary) readRecords(ctx context.Context, tx handle, run int64) error {
 	row := MappingRow{}
 	put := func() {
 		switch {
@@ -163,7 +163,7 @@ func (s *Summary) readRecords(ctx context.Context, tx *sql.Tx, run int64) error 
 			s.Mappings = append(s.Mappings, row)
 		}
 	}
-	err := each(ctx, tx, func(rows *sql.Rows) error {
+	err := each(ctx, tx, func(rows scanner) error {
 		var mapping, table, outcome, reason string
 		var n int64
 		if err := rows.Scan(&mapping, &table, &outcome, &reason, &n); err != nil {
@@ -199,41 +199,42 @@ func (s *Summary) readRecords(ctx context.Context, tx *sql.Tx, run int64) error 
 	return err
 }
 
-func (s *Summary) readResources(ctx context.Context, tx *sql.Tx, run int64) error {
-	err := each(ctx, tx, func(rows *sql.Rows) error {
+func (s *Summary) readResources(ctx context.Context, tx handle, run int64) error {
+	err := each(ctx, tx, func(rows scanner) error {
 		var name string
 		var r ResourceRow
-		if err := rows.Scan(&name, &r.Made, &r.Merged); err != nil {
+		if err := rows.Scan(&name, &r.Made, &r.Merged, &r.Vanished, &r.Rekeyed); err != nil {
 			return err
 		}
 		s.Resources[name] = r
 		return nil
-	}, "SELECT type, made, merged FROM resource_counts WHERE run = ?", run)
+	}, "SELECT type, made, merged, vanished, rekeyed FROM resource_counts WHERE run = ?", run)
 	if err != nil {
 		return err
 	}
 	// What has no outcome is pending in a batch that was not started, and in doubt in one that was: the process that
 	// sent it may have died before it wrote down the answer.
-	return each(ctx, tx, func(rows *sql.Rows) error {
+	return each(ctx, tx, func(rows scanner) error {
 		var name string
-		var loaded, unchanged, rejected, inDoubt, held, open, started, batches, bytes int64
-		if err := rows.Scan(&name, &loaded, &unchanged, &rejected, &inDoubt, &held, &open, &started, &batches, &bytes); err != nil {
+		var loaded, unchanged, rejected, inDoubt, held, notApplied, open, started, batches, bytes int64
+		if err := rows.Scan(&name, &loaded, &unchanged, &rejected, &inDoubt, &held, &notApplied, &open, &started, &batches, &bytes); err != nil {
 			return err
 		}
 		r := s.Resources[name]
 		r.Loaded, r.Unchanged, r.Rejected, r.InDoubt, r.Held, r.Pending = loaded, unchanged, rejected, inDoubt+started, held, open
+		r.NotApplied = notApplied
 		s.Resources[name] = r
 		s.Batches += batches
 		s.Bytes += bytes
 		return nil
-	}, `SELECT type, sum(loaded), sum(unchanged), sum(rejected), sum(in_doubt), sum(held),
+	}, `SELECT type, sum(loaded), sum(unchanged), sum(rejected), sum(in_doubt), sum(held), sum(not_applied),
 		sum(CASE WHEN state = 'staged' THEN count - excluded - held ELSE 0 END),
-		sum(CASE WHEN state = 'loading' THEN count - excluded - loaded - unchanged - rejected - in_doubt - held ELSE 0 END),
+		sum(CASE WHEN state IN ('loading', 'submitted') THEN count - excluded - loaded - unchanged - rejected - in_doubt - held ELSE 0 END),
 		count(*), sum(bytes) FROM batches WHERE run = ? GROUP BY type`, run)
 }
 
-func (s *Summary) readVerified(ctx context.Context, tx *sql.Tx, run int64) error {
-	err := each(ctx, tx, func(rows *sql.Rows) error {
+func (s *Summary) readVerified(ctx context.Context, tx handle, run int64) error {
+	err := each(ctx, tx, func(rows scanner) error {
 		var name string
 		var v VerifiedRow
 		if err := rows.Scan(&name, &v.Matched, &v.Different, &v.Missing, &v.Unexpected, &v.EditedSince, &v.NotCompared); err != nil {
@@ -245,7 +246,7 @@ func (s *Summary) readVerified(ctx context.Context, tx *sql.Tx, run int64) error
 	if err != nil {
 		return err
 	}
-	err = each(ctx, tx, func(rows *sql.Rows) error {
+	err = each(ctx, tx, func(rows scanner) error {
 		var rule string
 		var n int64
 		if err := rows.Scan(&rule, &n); err != nil {
@@ -272,7 +273,7 @@ func (s *Summary) readVerified(ctx context.Context, tx *sql.Tx, run int64) error
 // compared is the number of resources of ours that were read back and judged.
 func (v VerifiedRow) compared() int64 { return v.Matched + v.Different + v.Missing + v.EditedSince }
 
-func (s *Summary) readDiscrepancies(ctx context.Context, tx *sql.Tx, run int64) error {
+func (s *Summary) readDiscrepancies(ctx context.Context, tx handle, run int64) error {
 	for _, kind := range Kinds() {
 		s.Discrepancies[kind] = map[Severity]int64{}
 		for _, severity := range Severities() {
@@ -282,7 +283,7 @@ func (s *Summary) readDiscrepancies(ctx context.Context, tx *sql.Tx, run int64) 
 	for _, domain := range Domains() {
 		s.Domains[domain] = map[Kind]int64{}
 	}
-	return each(ctx, tx, func(rows *sql.Rows) error {
+	return each(ctx, tx, func(rows scanner) error {
 		var domain Domain
 		var kind Kind
 		var n int64
@@ -295,8 +296,8 @@ func (s *Summary) readDiscrepancies(ctx context.Context, tx *sql.Tx, run int64) 
 	}, "SELECT domain, kind, count(*) FROM discrepancies WHERE run = ? GROUP BY domain, kind", run)
 }
 
-func (s *Summary) readGates(ctx context.Context, tx *sql.Tx, run int64) error {
-	return each(ctx, tx, func(rows *sql.Rows) error {
+func (s *Summary) readGates(ctx context.Context, tx handle, run int64) error {
+	return each(ctx, tx, func(rows scanner) error {
 		var g Gate
 		if err := rows.Scan(&g.Name, &g.Limit, &g.Value, &g.Met); err != nil {
 			return err
@@ -306,8 +307,8 @@ func (s *Summary) readGates(ctx context.Context, tx *sql.Tx, run int64) error {
 	}, "SELECT name, bound, value, met FROM gates WHERE run = ? ORDER BY position", run)
 }
 
-func (s *Summary) readTotals(ctx context.Context, tx *sql.Tx, run int64) error {
-	return tx.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM refusals WHERE run = ?1),
-		(SELECT count(*) FROM findings WHERE run = ?1 AND severity = 'finding'),
-		(SELECT count(*) FROM findings WHERE run = ?1 AND severity = 'notice')`, run).Scan(&s.Refusals, &s.Findings, &s.Notices)
+func (s *Summary) readTotals(ctx context.Context, tx handle, run int64) error {
+	return tx.row(ctx, `SELECT (SELECT count(*) FROM refusals WHERE run = ?),
+		(SELECT count(*) FROM findings WHERE run = ? AND severity = 'finding'),
+		(SELECT count(*) FROM findings WHERE run = ? AND severity = 'notice')`, run, run, run).Scan(&s.Refusals, &s.Findings, &s.Notices)
 }

@@ -1,10 +1,12 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // TaskKind is what a task does. Every task is idempotent.
@@ -38,7 +40,8 @@ type Task struct {
 	Wave    string
 	Level   int
 	State   TaskState
-	// Owner and Fence are the lease: Fence counts the claims, and only the last claimant can finish.
+	// Owner and Fence are the lease: Owner is the session that holds the task, for as long as the session lives; Fence
+	// counts the claims, and only the last claimant can finish.
 	Owner string
 	Fence int64
 	// Digest is what Finish recorded of the input as read (SHA-256 of a shard); empty until then.
@@ -82,7 +85,7 @@ func scanTask(row scanner, run string) (Task, error) {
 // AddTasks adds pending tasks to a run, in this order. A task that the run has already is left as it is, so the same
 // call after a resume changes nothing.
 func (l *Ledger) AddTasks(ctx context.Context, run string, tasks []Task) error {
-	return l.write(ctx, "add tasks", func(tx *sql.Tx) error {
+	return l.write(ctx, "add tasks", func(tx handle) error {
 		seq, err := seqOf(ctx, tx, run)
 		if err != nil {
 			return err
@@ -98,42 +101,77 @@ func (l *Ledger) AddTasks(ctx context.Context, run string, tasks []Task) error {
 }
 
 // Claim takes the first pending task that the filter chooses, in the order in which they were added; false if there is
-// none. No two callers get the same task.
-func (l *Ledger) Claim(ctx context.Context, run string, filter TaskFilter) (task Task, ok bool, err error) {
+// none. No two callers get the same task. If none is pending, tasks of processes that are dead are taken over.
+func (l *Ledger) Claim(ctx context.Context, run string, filter TaskFilter) (Task, bool, error) {
+	tasks, err := l.ClaimSome(ctx, run, filter, 1)
+	if err != nil || len(tasks) == 0 {
+		return Task{}, false, err
+	}
+	return tasks[0], true, nil
+}
+
+// ClaimSome is Claim for up to n tasks at once, which costs hardly more than one; it returns none if there is none.
+func (l *Ledger) ClaimSome(ctx context.Context, run string, filter TaskFilter, n int) (tasks []Task, err error) {
 	filter.State = TaskPending
-	err = l.write(ctx, "claim task", func(tx *sql.Tx) error {
+	err = l.write(ctx, "claim task", func(tx handle) error {
 		seq, err := seqOf(ctx, tx, run)
 		if err != nil {
 			return err
 		}
-		where, args := filter.where(seq)
-		row := tx.QueryRowContext(ctx, "UPDATE tasks SET state = 'running', owner = ?, fence = fence + 1 WHERE id = (SELECT id FROM tasks"+where+
-			" ORDER BY id LIMIT 1) RETURNING "+taskColumns, append([]any{l.owner}, args...)...)
-		task, err = scanTask(row, run)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
+		if tasks, err = l.claim(ctx, tx, run, seq, filter, n); err != nil || len(tasks) > 0 {
+			return err
 		}
-		ok = err == nil
+		if err := l.free(ctx, tx, seq); err != nil {
+			return err
+		}
+		tasks, err = l.claim(ctx, tx, run, seq, filter, n)
 		return err
 	})
 	if err != nil {
-		return Task{}, false, err
+		return nil, err
 	}
-	return task, ok, nil
+	return tasks, nil
 }
 
-// ClaimTask takes one given task. Errors: ErrFenced if it is not pending: another worker holds it, or it has ended.
+func (l *Ledger) claim(ctx context.Context, tx handle, run string, seq int64, filter TaskFilter, n int) (tasks []Task, err error) {
+	where, args := filter.where(seq)
+	for row, err := range tx.rows(ctx, "WITH chosen AS MATERIALIZED (SELECT id AS task FROM tasks"+where+" ORDER BY id LIMIT ? {skip locked}) "+
+		"UPDATE tasks SET state = 'running', owner = ?, fence = fence + 1 WHERE id IN (SELECT task FROM chosen) RETURNING "+taskColumns,
+		append(args, n, l.owner)...) {
+		var task Task
+		if err == nil {
+			task, err = scanTask(row, run)
+		}
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, task)
+	}
+	slices.SortFunc(tasks, func(a, b Task) int { return cmp.Compare(a.ID, b.ID) })
+	return tasks, nil
+}
+
+// ClaimTask takes one given task. Errors: ErrFenced if it is not to be had: another process holds it, or it has ended.
 func (l *Ledger) ClaimTask(ctx context.Context, id int64) (task Task, err error) {
-	err = l.write(ctx, "claim task", func(tx *sql.Tx) error {
-		row := tx.QueryRowContext(ctx, "UPDATE tasks SET state = 'running', owner = ?, fence = fence + 1 WHERE id = ? AND state = 'pending' RETURNING "+taskColumns, l.owner, id)
-		task, err = scanTask(row, "")
+	err = l.write(ctx, "claim task", func(tx handle) error {
+		fenced := fmt.Errorf("task %d: %w", id, ErrFenced)
+		var seq int64
+		var run string
+		err := tx.row(ctx, "SELECT runs.seq, runs.id FROM tasks JOIN runs ON runs.seq = tasks.run WHERE tasks.id = ?", id).Scan(&seq, &run)
 		if errors.Is(err, sql.ErrNoRows) {
-			return fmt.Errorf("task %d: %w", id, ErrFenced)
+			return fenced
 		}
 		if err != nil {
 			return err
 		}
-		return tx.QueryRowContext(ctx, "SELECT runs.id FROM tasks JOIN runs ON runs.seq = tasks.run WHERE tasks.id = ?", id).Scan(&task.Run)
+		if err := l.free(ctx, tx, seq); err != nil {
+			return err
+		}
+		task, err = scanTask(tx.row(ctx, "UPDATE tasks SET state = 'running', owner = ?, fence = fence + 1 WHERE id = ? AND state = 'pending' RETURNING "+taskColumns, l.owner, id), run)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fenced
+		}
+		return err
 	})
 	if err != nil {
 		return Task{}, err
@@ -144,9 +182,12 @@ func (l *Ledger) ClaimTask(ctx context.Context, id int64) (task Task, err error)
 // Finish ends a claimed task as done and records what it found: all of the report, or none. Errors: ErrFenced if the
 // task is no longer the caller's; then nothing was recorded.
 func (l *Ledger) Finish(ctx context.Context, task Task, report Report) error {
-	return l.write(ctx, "finish task", func(tx *sql.Tx) error {
-		run, err := end(ctx, tx, task, TaskDone, report.Digest, "")
+	return l.write(ctx, "finish task", func(tx handle) error {
+		run, err := lockRun(ctx, tx, task.Run)
 		if err != nil {
+			return err
+		}
+		if err := end(ctx, tx, task, TaskDone, report.Digest, ""); err != nil {
 			return err
 		}
 		return report.record(ctx, tx, run)
@@ -155,39 +196,33 @@ func (l *Ledger) Finish(ctx context.Context, task Task, report Report) error {
 
 // Fail ends a claimed task as failed, with a reason without patient data. A resume of the run tries it again.
 func (l *Ledger) Fail(ctx context.Context, task Task, reason string) error {
-	return l.write(ctx, "fail task", func(tx *sql.Tx) error {
-		_, err := end(ctx, tx, task, TaskFailed, "", reason)
-		return err
+	return l.write(ctx, "fail task", func(tx handle) error {
+		return end(ctx, tx, task, TaskFailed, "", reason)
 	})
 }
 
 // Release gives a claimed task back as pending, for a clean stop.
 func (l *Ledger) Release(ctx context.Context, task Task) error {
-	return l.write(ctx, "release task", func(tx *sql.Tx) error {
-		_, err := end(ctx, tx, task, TaskPending, "", "")
-		return err
+	return l.write(ctx, "release task", func(tx handle) error {
+		return end(ctx, tx, task, TaskPending, "", "")
 	})
 }
 
-// end closes the lease of a task and returns the number of its run. The fence and the owner must be those of the claim.
-func end(ctx context.Context, tx *sql.Tx, task Task, state TaskState, digest, reason string) (int64, error) {
-	var run int64
-	err := tx.QueryRowContext(ctx, "UPDATE tasks SET state = ?, owner = '', digest = ?, reason = ? WHERE id = ? AND state = 'running' AND owner = ? AND fence = ? RETURNING run",
-		state, digest, reason, task.ID, task.Owner, task.Fence).Scan(&run)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("%s task %d: %w", task.Kind, task.ID, ErrFenced)
-	}
-	return run, err
+// end closes the lease of a task. The fence and the owner must be those of the claim.
+func end(ctx context.Context, tx handle, task Task, state TaskState, digest, reason string) error {
+	return tx.one(ctx, fmt.Errorf("%s task %d: %w", task.Kind, task.ID, ErrFenced),
+		"UPDATE tasks SET state = ?, owner = '', digest = ?, reason = ? WHERE id = ? AND state = 'running' AND owner = ? AND fence = ?",
+		state, digest, reason, task.ID, task.Owner, task.Fence)
 }
 
 // Tasks lists the tasks that the filter chooses, in the order in which they were added.
 func (l *Ledger) Tasks(ctx context.Context, run string, filter TaskFilter) ([]Task, error) {
 	seq, err := seqOf(ctx, l.reader, run)
 	if err != nil {
-		return nil, scrub("list tasks", err)
+		return nil, during("list tasks", err)
 	}
 	where, args := filter.where(seq)
-	return collect(ctx, l, "list tasks", func(rows *sql.Rows) (Task, error) { return scanTask(rows, run) },
+	return collect(ctx, l, "list tasks", func(rows scanner) (Task, error) { return scanTask(rows, run) },
 		"SELECT "+taskColumns+" FROM tasks"+where+" ORDER BY id", args...)
 }
 
@@ -203,14 +238,15 @@ type Progress struct {
 func (l *Ledger) Progress(ctx context.Context, run string) ([]Progress, error) {
 	seq, err := seqOf(ctx, l.reader, run)
 	if err != nil {
-		return nil, scrub("read progress", err)
+		return nil, during("read progress", err)
 	}
-	scan := func(rows *sql.Rows) (Progress, error) {
+	scan := func(rows scanner) (Progress, error) {
 		var p Progress
 		err := rows.Scan(&p.Kind, &p.Wave, &p.Level, &p.Pending, &p.Running, &p.Done, &p.Failed)
 		return p, err
 	}
 	return collect(ctx, l, "read progress", scan, `SELECT kind, wave, level,
-		sum(state = 'pending'), sum(state = 'running'), sum(state = 'done'), sum(state = 'failed')
+		count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state = 'running'),
+		count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'failed')
 		FROM tasks WHERE run = ? GROUP BY kind, wave, level ORDER BY min(id)`, seq)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -20,7 +21,7 @@ const (
 	startParallel = 2                      // requests at once before anything is known about the target
 )
 
-// pace decides when the next request to a target may start, for all callers together.
+// Pace decides when the next request to a target may start, for all callers together.
 //
 //   - It lets a growing number of requests run at once: one more for each full round of successes, half as many after
 //     a throttling, counted once for all the requests that were under way when it came.
@@ -29,8 +30,8 @@ const (
 //     intervals. The first success closes it. When nothing has succeeded for the target's patience, everyone is told
 //     to give up.
 //
-// A pace may be used concurrently.
-type pace struct {
+// A Pace may be used concurrently.
+type Pace struct {
 	now      func() time.Time // keeps its monotonic reading: durations do not follow the wall clock
 	wait     func(context.Context, time.Duration) error
 	random   func() float64
@@ -48,14 +49,45 @@ type pace struct {
 	changed  chan struct{} // closed, and replaced, when a slot may have become free
 }
 
-func newPace(o Options) *pace {
-	return &pace{now: o.Now, wait: o.Wait, random: o.Random, max: float64(o.Parallel), maxWait: o.MaxWait, patience: o.Patience,
-		limit: math.Min(startParallel, float64(o.Parallel)), changed: make(chan struct{})}
+// PaceOptions configure a pace. Zero values mean the defaults named with each field.
+type PaceOptions struct {
+	Parallel int           // most requests at once; 8. The pace finds the number that the target bears
+	Patience time.Duration // how long a target that fails altogether is waited for; 10 minutes
+	MaxWait  time.Duration // longest Retry-After that is obeyed in full; 1 minute
+
+	Now    func() time.Time                                 // nil: time.Now
+	Wait   func(ctx context.Context, d time.Duration) error // nil: a timer. Returns ctx's error if that comes first
+	Random func() float64                                   // jitter in [0,1); nil: math/rand/v2
 }
 
-// acquire waits until a request may start, and returns when it did. Every acquire that succeeded is followed by one
-// release.
-func (p *pace) acquire(ctx context.Context) (time.Time, error) {
+// NewPace makes a pace that knows nothing of its target yet.
+func NewPace(o PaceOptions) *Pace {
+	p := &Pace{now: o.Now, wait: o.Wait, random: o.Random, max: 8, maxWait: time.Minute, patience: 10 * time.Minute, changed: make(chan struct{})}
+	if o.Parallel > 0 {
+		p.max = float64(o.Parallel)
+	}
+	if o.MaxWait > 0 {
+		p.maxWait = o.MaxWait
+	}
+	if o.Patience > 0 {
+		p.patience = o.Patience
+	}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	if p.wait == nil {
+		p.wait = timer
+	}
+	if p.random == nil {
+		p.random = rand.Float64
+	}
+	p.limit = math.Min(startParallel, p.max)
+	return p
+}
+
+// Acquire waits until a request may start, and returns when it did. Every Acquire that succeeded is followed by one
+// Release.
+func (p *Pace) Acquire(ctx context.Context) (time.Time, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return time.Time{}, err
@@ -90,30 +122,31 @@ func (p *pace) acquire(ctx context.Context) (time.Time, error) {
 	}
 }
 
-// result is what a request said about the target's health.
-type result uint8
+// Health is what a request said about the target.
+type Health uint8
 
+// What a request says about its target. The zero value says nothing.
 const (
-	abandoned result = iota // cancelled by ourselves: says nothing
-	healthy                 // the target answered
-	throttled               // it answered that we are too fast
-	failed                  // no answer, or a fault of the server
+	Abandoned Health = iota // cancelled by ourselves
+	Healthy                 // the target answered
+	Throttled               // it answered that we are too fast
+	Failed                  // no answer, or a fault of the server
 )
 
-// release ends a request that started at the given time. after is how long the target asked to wait, negative if it
+// Release ends a request that started at the given time. after is how long the target asked to wait, negative if it
 // did not say.
-func (p *pace) release(started time.Time, r result, after time.Duration) {
+func (p *Pace) Release(started time.Time, h Health, after time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.busy--
-	switch r {
-	case healthy:
+	switch h {
+	case Healthy:
 		p.failures = 0
 		p.limit = math.Min(p.max, p.limit+1/p.limit)
-	case throttled:
+	case Throttled:
 		p.fail()
 		p.slow(started, after)
-	case failed:
+	case Failed:
 		p.fail()
 		p.close(p.backoff(firstBackoff, p.failures, longestProbe))
 	}
@@ -121,21 +154,21 @@ func (p *pace) release(started time.Time, r result, after time.Duration) {
 	p.changed = make(chan struct{})
 }
 
-// entriesThrottled is for throttling inside an answer that was otherwise good: slower, but the target is alive.
-func (p *pace) entriesThrottled(started time.Time, after time.Duration) {
+// EntriesThrottled is for throttling inside an answer that was otherwise good: slower, but the target is alive.
+func (p *Pace) EntriesThrottled(started time.Time, after time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.slow(started, after)
 }
 
-func (p *pace) fail() {
+func (p *Pace) fail() {
 	if p.failures == 0 {
 		p.since = p.now()
 	}
 	p.failures++
 }
 
-func (p *pace) slow(started time.Time, after time.Duration) {
+func (p *Pace) slow(started time.Time, after time.Duration) {
 	if !started.Before(p.cut) {
 		p.limit = math.Max(1, p.limit/2)
 		p.cut = p.now()
@@ -149,26 +182,26 @@ func (p *pace) slow(started time.Time, after time.Duration) {
 	p.close(after + time.Duration(p.random()*float64(after)/4))
 }
 
-func (p *pace) close(d time.Duration) {
+func (p *Pace) close(d time.Duration) {
 	if until := p.now().Add(d); until.After(p.gate) {
 		p.gate = until
 	}
 }
 
 // backoff is a random time of between half and the whole of first·2^(n-1), capped.
-func (p *pace) backoff(first time.Duration, n int, longest time.Duration) time.Duration {
+func (p *Pace) backoff(first time.Duration, n int, longest time.Duration) time.Duration {
 	d := first << min(max(n-1, 0), 16)
 	d = min(d, longest)
 	return d/2 + time.Duration(p.random()*float64(d)/2)
 }
 
-// pause waits before the n-th repetition of something that the target itself answered for.
-func (p *pace) pause(ctx context.Context, n int) error {
+// Pause waits before the n-th repetition of something that the target itself answered for.
+func (p *Pace) Pause(ctx context.Context, n int) error {
 	return p.wait(ctx, p.backoff(firstBackoff, n, longestProbe))
 }
 
-// again starts a new patience, for a caller that comes back after giving up.
-func (p *pace) again() {
+// Again starts a new patience, for a caller that comes back after giving up.
+func (p *Pace) Again() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.busy == 0 && p.failures >= openAfter && p.now().Sub(p.since) > p.patience {
@@ -176,9 +209,9 @@ func (p *pace) again() {
 	}
 }
 
-// retryAfter reads how long a throttled answer asks to wait: Retry-After in seconds or as a date (RFC 9110 10.2.3), or
+// RetryAfter reads how long a throttled answer asks to wait: Retry-After in seconds or as a date (RFC 9110 10.2.3), or
 // Azure's x-ms-retry-after-ms. Negative: it does not say, or says nothing sensible.
-func retryAfter(h http.Header, now time.Time) time.Duration {
+func RetryAfter(h http.Header, now time.Time) time.Duration {
 	if ms, err := strconv.ParseFloat(strings.TrimSpace(h.Get("x-ms-retry-after-ms")), 64); err == nil && ms >= 0 && ms < 1e12 {
 		return time.Duration(ms * float64(time.Millisecond))
 	}

@@ -15,9 +15,9 @@ var rpcCodes = []string{
 	"UNAVAILABLE", "UNIMPLEMENTED", "UNKNOWN",
 }
 
-// reason is the one way by which a server's complaint enters Chartlift: the code and the path of the first issue that is
+// IssueReason is the one way by which a server's complaint enters Chartlift: the code and the path of the first issue that is
 // an error (else of the first issue). Diagnostics, details and narrative quote patient data and are never kept.
-func reason(issues []fhir.Issue) (code, path string) {
+func IssueReason(issues []fhir.Issue) (code, path string) {
 	if len(issues) == 0 {
 		return "", ""
 	}
@@ -31,10 +31,10 @@ func reason(issues []fhir.Issue) (code, path string) {
 	return strings.Clone(chosen.Code), strings.Clone(path)
 }
 
-// bodyReason is reason for the body of an answer, which may be an OperationOutcome, an error of Google's or anything.
-func bodyReason(n *fhir.Node) (code, path string) {
+// Reason is [IssueReason] for the body of an answer, which may be an OperationOutcome, an error of Google's or anything.
+func Reason(n *fhir.Node) (code, path string) {
 	if issues := fhir.OutcomeIssues(n); len(issues) > 0 {
-		return reason(issues)
+		return IssueReason(issues)
 	}
 	if status := n.At("error", "status").Str(); slices.Contains(rpcCodes, status) {
 		return strings.ReplaceAll(strings.ToLower(status), "_", "-"), ""

@@ -221,7 +221,7 @@ func madeUp(packs []*Pack, zone *time.Location) []Source {
 func (f *file) mentioned() []string {
 	names := f.mentionedLists()
 	f.formulas(func(text string) { names = append(names, bareNames(text)...) })
-	names = slices.DeleteFunc(names, func(name string) bool { // the collections of `with:` are no columns
+	names = slices.DeleteFunc(names, func(name string) bool { // the collections of `with:` are not columns
 		return slices.ContainsFunc(f.with, func(x withAt) bool { return x.name == name })
 	})
 	slices.Sort(names)
@@ -262,7 +262,7 @@ func bareNames(s string) []string {
 	return bare
 }
 
-// namesIn are the identifiers of an expression that are no functions: those that stand alone, and those after a dot.
+// namesIn are the identifiers of an expression that are not functions: those that stand alone, and those after a dot.
 func namesIn(s string) (bare, members []string) {
 	words := []string{"and", "or", "xor", "in", "contains", "is", "as", "div", "mod", "implies", "true", "false", "rows"}
 	for i := 0; i < len(s); {

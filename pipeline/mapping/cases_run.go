@@ -17,7 +17,7 @@ import (
 type CaseOptions struct {
 	Mapping string // only those of this mapping; "": of all
 	Case    string // only those of this name; "": all
-	Update  bool   // answer the files of cases with what the mappings make now; see CaseUpdate
+	Update  bool   // return the files of cases with what the mappings make now; see CaseUpdate
 }
 
 // CaseReport is how the cases went.
@@ -215,7 +215,7 @@ func (r *caseRun) fault(n *yaml.Node, hint, format string, args ...any) {
 	r.faults = append(r.faults, f)
 }
 
-// run runs the case and answers what was made, too.
+// run runs the case and returns what was made, too.
 func (r *caseRun) run() (CaseResult, caseGot) {
 	out := CaseResult{Pack: r.file.pack.Name, Mapping: r.m.Name, Case: r.t.name, Place: fmt.Sprintf("%s:%d", r.file.path, r.t.node.Line)}
 	r.trace = &trace{out: &Explanation{Mapping: r.m}}
@@ -235,7 +235,7 @@ func (r *caseRun) run() (CaseResult, caseGot) {
 	got.result, err = w.mapAll(r.m, records, 1, func(x *Resource) error {
 		n, err := fhir.Parse(x.Whole)
 		if err != nil {
-			return fmt.Errorf("the resource written is no JSON: %w", err)
+			return fmt.Errorf("the resource written is not JSON: %w", err)
 		}
 		got.resources = append(got.resources, n)
 		out.Made = append(out.Made, slices.Clone(x.Whole))

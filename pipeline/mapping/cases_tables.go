@@ -107,7 +107,7 @@ func (f *file) tablesBeside(own []string) map[string][]string {
 // rowTable is an index held in memory, for the cases of a mapping.
 type rowTables map[*Index]map[string][]Row
 
-// Find answers the rows under a key.
+// Find returns the rows under a key.
 func (t rowTables) Find(x *Index, key []byte) ([]Row, error) { return t[x][string(key)], nil }
 
 // fill puts the rows of one table into the indexes over it.

@@ -152,7 +152,7 @@ func (r *caseRun) reference(n *yaml.Node) (string, bool) {
 	return ref, true
 }
 
-// splitKey cuts the parts of a key at commas; a part in single quotes may hold anything, a quote doubled.
+// splitKey splits a key at commas; a part in single quotes may hold anything, a quote doubled.
 func splitKey(s string) (parts []string) {
 	var b strings.Builder
 	quoted := false

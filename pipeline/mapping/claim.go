@@ -26,7 +26,7 @@ func (t *templates) claims() {
 	k.value(t.b.root)
 	n, err := fhir.Parse(k.buf)
 	if err != nil {
-		return // a constant that is no UTF-8 is a fault elsewhere
+		return // a constant that is not UTF-8 is a fault elsewhere
 	}
 	said := map[string]bool{}
 	issues := v.Trial().Resource(n)

@@ -148,7 +148,7 @@
 //	integer()             String → Integer: -?digits
 //	quantity(unit?, to?)  String or Decimal → Quantity; <, <=, >, >= before the number become the comparator. The unit is
 //	                      a UCUM code with system if the concept map `units` of the pack gives one for it (target system
-//	                      http://unitsofmeasure.org), else text only; {text} in braces and 1 are no exception. With `to`, a
+//	                      http://unitsofmeasure.org), else text only; {text} in braces and 1 are not exceptions. With `to`, a
 //	                      constant UCUM code, the value is converted to that unit, see below
 //	coding(system, display?)   String → Coding
 //	concept(text?)        Coding (several: all of them) → CodeableConcept; of a String: a CodeableConcept with text only
@@ -218,10 +218,13 @@
 // that join nothing are counted (those of a table that is only looked up are `looked-up`), and each is the finding
 // `never-joined` unless `orphans:` gives a reason.
 //
-// lookup(table, column, value) answers the rows of a table that have the value in the column, for code lists and
+// lookup(table, column, value) returns the rows of a table that have the value in the column, for code lists and
 // dictionaries: lookup('concept', 'concept_id', GENDER).concept_name. Where several columns decide, write them on:
 // lookup('list_options', 'list_id', 'sex', 'option_id', SEX).title. Nothing found is empty; several rows where one value
 // is wanted are refused, since none is picked in silence. A blank value finds nothing.
+//
+// The source row that is sealed with a resource holds the joined rows under their name, and under `lookup()` those that
+// its formulas found, by table: all that the resource was made of.
 //
 // Both read the table as it is, without the renaming of its own mapping; a name in a formula over such a row is looked
 // for in the row first, then among the columns of the record. Columns left behind on purpose are listed under `unused:`

@@ -139,7 +139,7 @@ func (w *Worker) putFixed(s *slot, open int, member []byte) {
 	w.cutSlot(s, start)
 }
 
-// next begins a member, behind a comma if it is not the first, and answers where.
+// next begins a member, behind a comma if it is not the first, and returns where.
 func (w *Worker) next(open int) int {
 	if len(w.buf) > open {
 		w.buf = append(w.buf, ',')

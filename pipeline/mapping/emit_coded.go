@@ -323,7 +323,7 @@ func translated(w *Worker, slot *mapSlot, code, display string) (codings []codin
 // quantityText is a Quantity that is to be written.
 type quantityText struct{ code, comparator, system, unit, value string }
 
-// quantity reads a number with a comparator before it. False if it is no number.
+// quantity reads a number with a comparator before it. False if it is not a number.
 func quantity(s string) (q quantityText, ok bool) {
 	switch {
 	case strings.HasPrefix(s, "<="), strings.HasPrefix(s, ">="):

@@ -317,7 +317,7 @@ func (t *trace) settle(res Result) {
 func (t *trace) elements(w *Worker, r *Resource, at int, s *phi.Sealer) error {
 	whole, err := fhir.Parse(r.Whole)
 	if err != nil {
-		return fmt.Errorf("the resource written is no JSON: %w", err)
+		return fmt.Errorf("the resource written is not JSON: %w", err)
 	}
 	out := &t.out.Resources[at]
 	out.Ordinal = r.Ordinal

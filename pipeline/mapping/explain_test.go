@@ -240,7 +240,7 @@ func TestExplanationIsWhatIsMapped(t *testing.T) {
 }
 
 // checkFormulas evaluates the formulas of an explanation by themselves, as `chartlift eval` does, and looks that what each
-// gives is what stands at the path that the explanation says it wrote. It answers how many could be tried: not those over
+// gives is what stands at the path that the explanation says it wrote. It returns how many could be tried: not those over
 // items.
 func checkFormulas(t *testing.T, p *Program, table *extract.Table, r *extract.Record, e *Explanation, known map[string]*Evaluator, tables func(*Program) Finder) (tried int) {
 	t.Helper()

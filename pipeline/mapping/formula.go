@@ -59,7 +59,7 @@ func isFormula(n *yaml.Node) (expression string, start int, ok bool) {
 	return n.Value[1:], 1, true
 }
 
-// literalText is the text of a scalar that is no formula: `==x` is `=x`.
+// literalText is the text of a scalar that is not a formula: `==x` is `=x`.
 func literalText(n *yaml.Node) string {
 	if strings.HasPrefix(n.Value, "==") {
 		return n.Value[1:]

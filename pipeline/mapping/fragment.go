@@ -40,7 +40,7 @@ var nameForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 func badName(name string) (message, hint string) {
 	switch {
 	case !nameForm.MatchString(name):
-		return fmt.Sprintf("%q is no name for a formula to use as %%name", name), "letters, digits and _, such as mrn_system"
+		return fmt.Sprintf("%q is not a name for a formula to use as %%name", name), "letters, digits and _, such as mrn_system"
 	case fhirpath.Reserved(name):
 		return fmt.Sprintf("%%%s has a meaning of its own in FHIRPath", name), "take another name"
 	}
@@ -87,7 +87,7 @@ func keyNames[T any](keys []keySpec[T]) []string {
 	return names
 }
 
-// readKeys reads the keys of an object and faults those that it does not have. what names the object. It answers which
+// readKeys reads the keys of an object and faults those that it does not have. what names the object. It returns which
 // keys were there.
 func readKeys[T any](keys []keySpec[T], r T, n *yaml.Node, what string, fault func(n *yaml.Node, hint, format string, args ...any)) map[string]bool {
 	seen := map[string]bool{}

@@ -39,7 +39,7 @@ func (c *compiler) functions(f *formulaCompiler) map[string]fhirpath.Function {
 	}
 }
 
-// single makes the pieces of a function of one value, which answers empty for an empty input.
+// single makes the pieces of a function of one value, which returns empty for an empty input.
 func single(call *fhirpath.Call, result fhirpath.StaticType, f func(c *fhirpath.Context, in fhirpath.Value) (fhirpath.Value, error)) (fhirpath.Impl, fhirpath.StaticType, []fhirpath.Problem) {
 	call.Single = f
 	result.MayBeEmpty = call.Input.MayBeEmpty
@@ -68,7 +68,7 @@ func textOf(v fhirpath.Value) (string, bool) {
 	return "", false
 }
 
-// layouts compiles the arguments of date and dateTime. Zones among them are answered apart.
+// layouts compiles the arguments of date and dateTime. Zones among them are returned apart.
 func layouts(call *fhirpath.Call, zones bool) (out []*layout, zone *time.Location, problems []fhirpath.Problem) {
 	for _, a := range call.Args {
 		text, ok := a.Literal()

@@ -63,7 +63,7 @@ func wantedUnit(a *fhirpath.Arg) (*ucum.Unit, []fhirpath.Problem) {
 	}
 	to, ok := ucum.Parse(text)
 	if !ok {
-		return nil, []fhirpath.Problem{a.Problem(fmt.Sprintf("%q is no unit of UCUM", text), "units are case-sensitive: 'mg/dL', '10*3/uL', 'Cel'")}
+		return nil, []fhirpath.Problem{a.Problem(fmt.Sprintf("%q is not a unit of UCUM", text), "units are case-sensitive: 'mg/dL', '10*3/uL', 'Cel'")}
 	}
 	return to, nil
 }
@@ -83,7 +83,7 @@ func neverConverts(a *fhirpath.Arg, mark *quantityMark) []fhirpath.Problem {
 	}
 	from, ok := ucum.Parse(code)
 	if !ok {
-		return []fhirpath.Problem{a.Problem(fmt.Sprintf("%q is no unit of UCUM", code), "")}
+		return []fhirpath.Problem{a.Problem(fmt.Sprintf("%q is not a unit of UCUM", code), "")}
 	}
 	if obstacle := ucum.Obstacle(from, mark.to); obstacle != "" {
 		return []fhirpath.Problem{a.Problem(obstacle, "no number could be converted")}

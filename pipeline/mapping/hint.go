@@ -74,7 +74,7 @@ func (t *templates) warnLiteral(n *yaml.Node) {
 	}
 }
 
-// relativeSystem tells the system of a code or identifier that is no absolute URI (datatypes.html: Coding.system and
+// relativeSystem tells the system of a code or identifier that is not an absolute URI (datatypes.html: Coding.system and
 // Identifier.system are absolute).
 func relativeSystem(e *fhir.Element, text string) bool {
 	switch e.Path {

@@ -106,7 +106,7 @@ func (x *expander) mapping() {
 }
 
 // expand expands a tree in place. typ is the type of the object in the template, nil where there is none: the element
-// `include` of ValueSet.compose is no inclusion.
+// `include` of ValueSet.compose is not an inclusion.
 func (x *expander) expand(n *yaml.Node, typ *fhir.Type) {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -114,7 +114,7 @@ func (x *expander) expand(n *yaml.Node, typ *fhir.Type) {
 			x.include(n, typ)
 		}
 		if n.Kind != yaml.MappingNode {
-			return // a fragment that is no object has taken its place, and is expanded
+			return // a fragment that is not an object has taken its place, and is expanded
 		}
 		if typ != nil && typ.Name == "Resource" {
 			if name := find(n, "resourceType"); name != nil {

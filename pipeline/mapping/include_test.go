@@ -208,7 +208,7 @@ func TestIncludeBomb(t *testing.T) {
 	}
 }
 
-// The element `include` of a ValueSet is no inclusion.
+// The element `include` of a ValueSet is not an inclusion.
 func TestElementInclude(t *testing.T) {
 	files := with(map[string]string{}, "patient.yaml", patientMapping, "observation.yaml", "from: obs\nto: ValueSet\nkey: [CODE]\npatient: none\nresource:\n  status: draft\n  compose: {include: [{system: 'urn:x', concept: [{code: = CODE}]}]}\nunused: {PATIENT: r, DATE: r, VALUE: r, UNIT: r, NOTE: r}\n")
 	out, _ := run(t, mustCompile(t, files), obsRecord("p", "c"))

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -66,7 +67,7 @@ func (x *With) Key(dst []byte, m *Mapping, r *extract.Record) (key []byte, ok bo
 	return dst, ok
 }
 
-// Finder answers the records of an index under a key, in source order; none is no error. A worker has its own.
+// Finder returns the records of an index under a key, in source order; none is not an error. A worker has its own.
 type Finder interface {
 	Find(x *Index, key []byte) ([]Row, error)
 }
@@ -121,6 +122,20 @@ func (w *Worker) rowsOf(x *Index, key []byte) ([]*fhirpath.Row, []Row, error) {
 	return rows, found, nil
 }
 
+// note keeps what lookup() found for the source row of the record at hand.
+func (w *Worker) note(x *Index, found []Row) {
+	if len(found) == 0 {
+		return
+	}
+	// Most formulas ask for the same again, and soon; the rest is sorted out at the end.
+	for _, known := range w.looked[max(0, len(w.looked)-16):] {
+		if known.index == x && &known.found[0] == &found[0] {
+			return
+		}
+	}
+	w.looked = append(w.looked, foundRows{index: x, found: found})
+}
+
 // join puts the children of the record at hand into its row, and behind its source row as JSON, so that the PHI part
 // holds all that the resource was made of. cells are those that With.on counts.
 func (w *Worker) join(cells []string) error {
@@ -139,19 +154,70 @@ func (w *Worker) join(cells []string) error {
 			if rows, found, err = w.rowsOf(x.Index, w.joinKey); err != nil {
 				return err
 			}
-			w.rowJSON = appendChildren(w.rowJSON, x, found)
+			if len(found) > 0 {
+				w.rowJSON = appendMember(w.rowJSON, x.Name, func(dst []byte) []byte { return appendRows(dst, x.Index.body, found) })
+			}
 		}
 		w.row.Children = append(w.row.Children, rows)
 	}
 	return nil
 }
 
-// appendChildren puts the children into the JSON of a source row: as a member of the object, or, where a group is a
-// list of rows, as one more entry of it.
-func appendChildren(dst []byte, x *With, rows []Row) []byte {
-	if len(rows) == 0 {
+// LookedUp is the member of a source row's JSON under which stand the rows that lookup() found, by table. No column of
+// a table is called so.
+const LookedUp = "lookup()"
+
+// appendLooked puts what lookup() found into the JSON of a source row: by table, each row once, in source order. So it
+// does not matter in which order formulas asked, nor how often.
+func appendLooked(dst []byte, looked []foundRows) []byte {
+	if len(looked) == 0 {
 		return dst
 	}
+	slices.SortStableFunc(looked, func(a, b foundRows) int {
+		return cmp.Or(strings.Compare(a.index.Table, b.index.Table), strings.Compare(a.index.Source, b.index.Source))
+	})
+	return appendMember(dst, LookedUp, func(dst []byte) []byte {
+		dst = append(dst, '{')
+		for i := 0; i < len(looked); {
+			x, name, rows := looked[i].index, looked[i].index.Table, looked[i].found
+			if i > 0 {
+				dst = append(dst, ',')
+				if looked[i-1].index.Table == name { // a table of that name of another source
+					name = x.Source + "/" + name
+				}
+			}
+			for i++; i < len(looked) && looked[i].index.Table == x.Table && looked[i].index.Source == x.Source; i++ {
+				rows = append(rows[:len(rows):len(rows)], looked[i].found...)
+			}
+			dst = append(fhir.AppendString(dst, name), ':')
+			dst = appendRows(dst, x.body, inSourceOrder(rows))
+		}
+		return append(dst, '}')
+	})
+}
+
+// inSourceOrder returns the rows in source order, each once.
+func inSourceOrder(rows []Row) []Row {
+	compare := func(a, b Row) int { return cmp.Or(cmp.Compare(a.Ordinal, b.Ordinal), slices.Compare(a.Cells, b.Cells)) }
+	rows = slices.SortedFunc(slices.Values(rows), compare)
+	return slices.CompactFunc(rows, func(a, b Row) bool { return compare(a, b) == 0 })
+}
+
+// appendRows appends rows as a JSON list.
+func appendRows(dst []byte, b *body, rows []Row) []byte {
+	dst = append(dst, '[')
+	for i, r := range rows {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = b.appendRow(dst, r.Cells)
+	}
+	return append(dst, ']')
+}
+
+// appendMember puts a value into the JSON of a source row: as a member of the object, or, where a group is a list of
+// rows, as one more entry of it.
+func appendMember(dst []byte, name string, value func([]byte) []byte) []byte {
 	end := dst[len(dst)-1]
 	dst = dst[:len(dst)-1]
 	if last := dst[len(dst)-1]; last != '{' && last != '[' {
@@ -160,14 +226,7 @@ func appendChildren(dst []byte, x *With, rows []Row) []byte {
 	if end == ']' {
 		dst = append(dst, '{')
 	}
-	dst = append(fhir.AppendString(dst, x.Name), ':', '[')
-	for i, r := range rows {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = x.Index.body.appendRow(dst, r.Cells)
-	}
-	dst = append(dst, ']')
+	dst = value(append(fhir.AppendString(dst, name), ':'))
 	if end == ']' {
 		dst = append(dst, '}')
 	}
@@ -194,7 +253,7 @@ func withKeys() []keySpec[*withReader] {
 	return []keySpec[*withReader]{
 		{"table", "text", "The table whose rows are the children.", func(r *withReader, v *yaml.Node) { r.with.table = textAt{r.text(v, "table"), v} }},
 		{"on", "reasons", "Columns of the child, each with the column of the record that it must equal.", func(r *withReader, v *yaml.Node) { r.with.on = r.rules(v, "on") }},
-		{"orphans", "text", "Why rows that join nothing are no finding.", func(r *withReader, v *yaml.Node) { r.with.orphans = r.text(v, "orphans") }},
+		{"orphans", "text", "Why rows that join nothing are not a finding.", func(r *withReader, v *yaml.Node) { r.with.orphans = r.text(v, "orphans") }},
 	}
 }
 
@@ -412,11 +471,12 @@ func (f *formulaCompiler) compileLookup(call *fhirpath.Call) (fhirpath.Impl, fhi
 			}
 			key = appendPart(key, v.Text())
 		}
-		rows, _, err := w.rowsOf(index, key)
+		rows, found, err := w.rowsOf(index, key)
 		if err != nil {
 			w.broken = err
 			return out, failed
 		}
+		w.note(index, found)
 		for _, r := range rows {
 			out = append(out, fhirpath.RowValue(r))
 		}

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -38,6 +39,89 @@ patient: self
 resource:
   gender: = SEX
 `
+
+// TestSourceRowHoldsWhatWasLookedUp: the source row that is sealed with a resource holds each row that a formula of its
+// record looked up, once and in source order, however formulas and workers came to ask.
+func TestSourceRowHoldsWhatWasLookedUp(t *testing.T) {
+	tables := visitTables()
+	const template = `
+from: visits
+to: Encounter
+key: [ID]
+patient: = ref('person', PATIENT)
+%s
+resource:
+  status: finished
+  class: = %s
+  subject: = ref('person', PATIENT)
+unused:
+  codes.*: the rest of the list
+  visit_notes.*: the rest of the notes
+  CLASS: in some of these
+`
+	const one = `lookup('codes', 'list', 'class', 'code', CLASS).title`
+	for _, test := range []struct{ name, more, class, row string }{
+		{"one table", "", one + `.coding('urn:class')`,
+			`{"ID":"v1","PATIENT":"p1","CLASS":"A","lookup()":{"codes":[{"list":"class","code":"A","title":"ambulatory","seq":"1"}]}}`},
+		{"nothing found", "", `iif(lookup('codes', 'code', 'none').exists(), 'x', 'y').coding('urn:class')`,
+			`{"ID":"v1","PATIENT":"p1","CLASS":"A"}`},
+		{"two ways to one row, and another table", "", `(lookup('visit_notes', 'visit', ID).first().kind & lookup('codes', 'code', 'A').title.first() & ` + one + `).coding('urn:class')`,
+			`{"ID":"v1","PATIENT":"p1","CLASS":"A","lookup()":{"codes":[{"list":"class","code":"A","title":"ambulatory","seq":"1"},{"list":"other","code":"A","title":"alpha","seq":"2"}],` +
+				`"visit_notes":[{"visit":"v1","kind":"public","text":"first","pat":"p1","author":""}]}}`},
+		{"beside children", "with: {notes: {table: visit_notes, on: {visit: ID}}}\nfind: {noted: \"= notes.exists()\"}", one + `.coding('urn:class')`,
+			`{"ID":"v1","PATIENT":"p1","CLASS":"A","notes":[{"visit":"v1","kind":"public","text":"first","pat":"p1","author":""}],"lookup()":{"codes":[{"list":"class","code":"A","title":"ambulatory","seq":"1"}]}}`},
+		{"by a rule", "refuse: {none: \"= lookup('codes', 'code', CLASS).empty()\"}", `'a'.coding('urn:class')`,
+			`{"ID":"v1","PATIENT":"p1","CLASS":"A","lookup()":{"codes":[{"list":"class","code":"A","title":"ambulatory","seq":"1"},{"list":"other","code":"A","title":"alpha","seq":"2"}]}}`},
+		{"for a group", "group by: [ID, PATIENT]", `lookup('codes', 'list', 'class', 'code', rows.first().CLASS).title.coding('urn:class')`,
+			`[{"ID":"v1","PATIENT":"p1","CLASS":"A"},{"lookup()":{"codes":[{"list":"class","code":"A","title":"ambulatory","seq":"1"}]}}]`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			pack := packOf(t, map[string]string{"visit.yaml": fmt.Sprintf(template, test.more, test.class), "person.yaml": personMapping})
+			p, _, faults := Compile([]*Pack{pack}, Options{Migration: "m", IDKey: make([]byte, 32), Sources: []Source{{Name: "s", Tables: tables}}})
+			if len(faults) > 0 {
+				t.Fatal(faults)
+			}
+			finder := rowTables{}
+			finder.fill(p, tables[0], []Row{{Cells: []string{"class", "A", "ambulatory", "1"}, Ordinal: 1}, {Cells: []string{"other", "A", "alpha", "2"}, Ordinal: 2},
+				{Cells: []string{"class", "B", "bedside", "3"}, Ordinal: 3}})
+			finder.fill(p, tables[2], []Row{{Cells: []string{"v1", "public", "first", "p1", ""}, Ordinal: 1}})
+			w := p.NewWorker()
+			w.SetFinder(finder)
+			m := p.Mapping("visit")
+			for _, round := range []string{"first", "again, from the worker's memory"} {
+				var row string
+				var res Result
+				var err error
+				keep := func(r *Resource) error { row = string(r.Row); return nil }
+				cells := []string{"v1", "p1", "A"}
+				if m.Grouped {
+					res, err = w.MapGroup(m, []Row{{Cells: cells, Ordinal: 1}}, 1, keep)
+				} else {
+					res, err = w.Map(m, &extract.Record{Table: tables[3], Cells: cells, Line: 2, Ordinal: 1}, 1, keep)
+				}
+				if err != nil || res.Outcome != Mapped {
+					t.Fatal(res, err)
+				}
+				if diff := cmp.Diff(test.row, row); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", round, diff)
+				}
+				if _, err := fhir.Parse([]byte(row)); err != nil {
+					t.Errorf("%s: %v", round, err)
+				}
+				// A record in between, which finds another row or none, leaves nothing behind and takes nothing along.
+				if !m.Grouped {
+					row = ""
+					if _, err := w.Map(m, &extract.Record{Table: tables[3], Cells: []string{"v9", "p9", "B"}, Line: 3, Ordinal: 2}, 1, keep); err != nil {
+						t.Fatal(err)
+					}
+					if strings.Contains(row, "v1") || strings.Contains(row, "ambulatory") && !strings.Contains(test.class, "'A'") {
+						t.Errorf("%s: the next record has the rows of the one before: %s", round, row)
+					}
+				}
+			}
+		})
+	}
+}
 
 func packOf(t *testing.T, files map[string]string) *Pack {
 	t.Helper()
@@ -87,7 +171,7 @@ func TestRecordsSeeTheirChildrenAndLookThingsUp(t *testing.T) {
 		row   string
 	}{
 		{[]string{"v1", "p1", "A"}, `ambulatory first (A)| (A)|last (A)`, `"notes":[{"visit":"v1","kind":"public","text":"first"`},
-		{[]string{"v2", "p1", "A"}, `ambulatory `, `"CLASS":"A"}`},
+		{[]string{"v2", "p1", "A"}, `ambulatory `, `"CLASS":"A","lookup()":{"codes":[{"list":"class","code":"A","title":"ambulatory","seq":""}]}}`},
 		{[]string{"v2", "p1", "X"}, `required-empty`, ``}, // not in the list
 		{[]string{"v2", "p1", "D"}, `formula-failed`, ``}, // twice in the list
 	} {

@@ -11,7 +11,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/validate"
 )
 
-// What a mapping writes is judged before it is handed on (package validate). Much of it cannot be wrong: paths, types,
+// What a mapping writes is checked before it is handed on (package validate). Much of it cannot be wrong: paths, types,
 // cardinalities, choices and required codes were checked while compiling or are checked as they are written. The rest,
 // invariants, extensible value sets and profiles, is asked of each resource, once for each shape of it.
 //
@@ -42,7 +42,7 @@ type issueCount struct {
 	n     int64
 }
 
-// judgement is the part of a worker that judges.
+// judgement is the part of a worker that checks.
 type judgement struct {
 	judge  *validate.Judge
 	issues map[issueKey]*issueCount
@@ -50,7 +50,7 @@ type judgement struct {
 	share  float64
 }
 
-// SetDeep has the worker judge a share of its resources (from 0 to 1) once more, from the written bytes alone, with no
+// SetDeep has the worker check a share of its resources (from 0 to 1) once more, from the written bytes alone, with no
 // regard to what the compiler knows and what shapes remember. A verdict that differs is an error of the program, which
 // Map returns.
 func (w *Worker) SetDeep(share float64) {
@@ -61,7 +61,7 @@ func (w *Worker) SetDeep(share float64) {
 	w.deep, w.share = w.p.validator.Trial(), share
 }
 
-// judged judges the resource that stands in the buffer. False if it is refused.
+// judged checks the resource that stands in the buffer. False if it is refused.
 func (w *Worker) judged(at extract.Place) bool {
 	b := w.m.body
 	issues := w.judge.Resource(b.typ, w.buf)
@@ -100,13 +100,13 @@ func elementPath(typ string, x *validate.Issue) string {
 	return path + x.Missing
 }
 
-// sampled tells whether the resource is one of those that are judged deeply: by its id, so that the same input gives the
+// sampled tells whether the resource is one of those that are checked deeply: by its id, so that the same input gives the
 // same sample.
 func (w *Worker) sampled() bool {
 	return w.share >= 1 || float64(uint32(w.id[0])<<24|uint32(w.id[1])<<16|uint32(w.id[2])<<8|uint32(w.id[3])) < w.share*(1<<32)
 }
 
-// deeper judges the resource independently and compares.
+// deeper checks the resource independently and compares.
 func (w *Worker) deeper(issues []validate.Issue, at extract.Place) {
 	plain := func(list []validate.Issue) []string {
 		var out []string
@@ -137,7 +137,7 @@ func (w *Worker) TakeIssues() []IssueCount {
 	return out
 }
 
-// NotChecked lists what the validation of all workers could not judge for want of a definition.
+// NotChecked lists what the validation of all workers could not check for want of a definition.
 func (p *Program) NotChecked() []validate.Unchecked {
 	if p.validator == nil {
 		return nil

@@ -19,7 +19,7 @@ type Fault = document.Fault
 // Faults is everything wrong at once, sorted by place. See [document.Faults].
 type Faults = document.Faults
 
-// Notice is a remark of the check that is no fault.
+// Notice is a remark of the check that is not a fault.
 type Notice struct {
 	Severity Severity
 	Rule     string // one of the Find constants, or what the notice is about in one word
@@ -68,7 +68,7 @@ func (p *Pack) Mappings() []string {
 }
 
 // Read reads a pack: *.yaml are mappings, *.cases.yaml cases, maps/*.csv and maps/*.json concept maps, fragments/*.yaml
-// what mappings include, pack.yaml what they have in common. All that is wrong in the files themselves is answered at once; what needs the tables is for [Compile]. The pack is nil only if the folder
+// what mappings include, pack.yaml what they have in common. All that is wrong in the files themselves is returned at once; what needs the tables is for [Compile]. The pack is nil only if the folder
 // cannot be read. Nothing outside fsys is read but the GEM files that concept maps name, which may also lie in one of the
 // folders beside it. Files of other names are left alone.
 func Read(fsys fs.FS, pack string, beside ...fs.FS) (*Pack, Faults) {
@@ -93,7 +93,7 @@ type Options struct {
 	// Terminology is what memberOf() and subsumes() in formulas ask; nil: R4's own required value sets.
 	Terminology fhirpath.Terminology
 
-	// Validator judges what the mappings write; nil: nothing is judged.
+	// Validator checks what the mappings write; nil: nothing is checked.
 	Validator *validate.Validator
 	// Constants override those of the packs; PlanFile is where they stand, for faults.
 	Constants []Constant

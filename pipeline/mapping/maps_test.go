@@ -317,9 +317,9 @@ func TestQuantityInAnotherUnit(t *testing.T) {
 		}
 	}
 	for to, want := range map[string]string{
-		"'mcg'": `"mcg" is no unit of UCUM (units are case-sensitive: 'mg/dL', '10*3/uL', 'Cel')`,
+		"'mcg'": `"mcg" is not a unit of UCUM (units are case-sensitive: 'mg/dL', '10*3/uL', 'Cel')`,
 		"UNIT":  `the unit to convert to is a constant text in quotes (such as 'mg/dL')`,
-		"'mg '": `"mg " is no unit of UCUM (units are case-sensitive: 'mg/dL', '10*3/uL', 'Cel')`,
+		"'mg '": `"mg " is not a unit of UCUM (units are case-sensitive: 'mg/dL', '10*3/uL', 'Cel')`,
 	} {
 		_, _, faults := compileFiles(t, obs("", `  valueQuantity: "= VALUE.quantity(UNIT, `+to+`)"`+"\n"))
 		if len(faults) != 1 || !strings.HasPrefix(faults[0].String(), "pack/observation.yaml:") || !strings.HasSuffix(faults[0].String(), want) {

@@ -261,7 +261,7 @@ func checkResource(t testing.TB, r *Resource) {
 		t.Fatalf("%s: identity", r.Place)
 	}
 	if _, err := fhir.Parse(r.Row); err != nil {
-		t.Fatalf("%s: the row is no JSON: %v", r.Place, err)
+		t.Fatalf("%s: the row is not JSON: %v", r.Place, err)
 	}
 	end := 0
 	for _, c := range r.Cuts {

@@ -22,7 +22,7 @@ type Program struct {
 	idKey       []byte
 	policy      *phi.Policy
 	terminology fhirpath.Terminology
-	validator   *validate.Validator // nil: nothing is judged
+	validator   *validate.Validator // nil: nothing is checked
 	digest      string
 	zones       []*time.Location
 	refs        int // ref()s that have a place in the workers' memory

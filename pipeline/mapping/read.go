@@ -125,7 +125,7 @@ func readYAML(fsys fs.FS, name, shown string) (root *yaml.Node, lines []string, 
 	return root, lines, explain(found, lines)
 }
 
-// splitLines cuts a text where YAML counts lines, so that places agree.
+// splitLines splits a text where YAML counts lines, so that places agree.
 func splitLines(text string) []string {
 	return strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n").Replace(text), "\n")
 }

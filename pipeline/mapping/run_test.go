@@ -347,7 +347,7 @@ func TestAnyCells(t *testing.T) {
 			rt.Fatal("a result holds a value")
 		}
 	})
-	if mapped == 0 {
+	if mapped == 0 && !testing.Short() { // twenty draws may all be refused
 		t.Error("nothing was mapped")
 	}
 }

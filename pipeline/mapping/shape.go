@@ -77,7 +77,7 @@ func takes(d phi.Decision, typ *fhir.Type) bool {
 	return d.Method != phi.Keep && (d.Whole || typ.Kind == fhir.KindPrimitive)
 }
 
-// node writes a built value in canonical form and notes the cuts. It answers the refusal code, "" if all is well.
+// node writes a built value in canonical form and notes the cuts. It returns the refusal code, "" if all is well.
 func (w *Worker) node(n *fhir.Node, key shapeKey) Code {
 	sh := w.shaper.shape(key)
 	if !slices.IsSortedFunc(n.Members, compareMembers) {

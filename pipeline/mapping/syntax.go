@@ -49,7 +49,7 @@ func formulaStart(line string) int {
 	return -1
 }
 
-// explainLayout gives a word about what is no fault of a formula: tabs, indentation and quotes that do not end.
+// explainLayout gives a word about what is not a fault of a formula: tabs, indentation and quotes that do not end.
 func explainLayout(f *Fault, lines []string) {
 	line := lines[f.Line-1]
 	switch {

@@ -305,7 +305,7 @@ func join(path, name string) string {
 	return path + "." + name
 }
 
-// member compiles one key of an object. The element is answered even if the plan failed, so that it does not also
+// member compiles one key of an object. The element is returned even if the plan failed, so that it does not also
 // count as missing.
 func (t *templates) member(pair document.Pair, typ *fhir.Type, at place) (*plan, *fhir.Element) {
 	name := pair.Key
@@ -321,7 +321,7 @@ func (t *templates) member(pair document.Pair, typ *fhir.Type, at place) (*plan,
 		t.c.fault(t.b.file, pair.Node, "write "+choices(e), "%s is a choice: its JSON name carries the type", e.Path)
 		return nil, e
 	case under && et.Kind != fhir.KindPrimitive:
-		t.c.fault(t.b.file, pair.Node, "write "+bare, "%s is no primitive, so it has no %q", e.Path, name)
+		t.c.fault(t.b.file, pair.Node, "write "+bare, "%s is not a primitive, so it has no %q", e.Path, name)
 		return nil, e
 	case document.IsNull(pair.Value):
 		t.c.fault(t.b.file, pair.Node, "take it out, or quote a text that looks like null", "%s has no value", e.Path)

@@ -51,7 +51,8 @@ type Worker struct {
 	finder  Finder
 	known   []foundRows // what it answered lately
 	joinKey []byte
-	broken  error // of the finder: no fault of the record
+	looked  []foundRows // what lookup() found for the record at hand
+	broken  error       // of the finder: no fault of the record
 
 	judgement        // of what it writes
 	trace     *trace // where a record is explained, else nil
@@ -120,6 +121,8 @@ func (w *Worker) begin(m *Mapping) {
 	w.outUsed, w.patient, w.broken = 0, ID{}, nil
 	w.itemKeys = w.itemKeys[:0]
 	w.vals = w.vals[:0]
+	clear(w.looked)
+	w.looked = w.looked[:0]
 }
 
 // cell is a cell of a record under the mapping's column index: "" if it is blank, or the export lacks the column.
@@ -405,7 +408,9 @@ func (w *Worker) run(focus fhirpath.Value, at extract.Place, ordinal int, emit f
 		}
 	}
 	w.result.Outcome = Mapped
+	w.rowJSON = appendLooked(w.rowJSON, w.looked)
 	for _, r := range w.out[:w.outUsed] {
+		r.Row = w.rowJSON
 		if err := emit(r); err != nil {
 			return w.done(), err
 		}
@@ -489,7 +494,7 @@ func (w *Worker) resource(focus fhirpath.Value, at extract.Place, ordinal int, i
 	} else if !w.patient.IsZero() {
 		r.Patient = w.names.text(w.patient)
 	}
-	r.Mark, r.Place, r.Row, r.Ordinal = w.mark, at, w.rowJSON, ordinal
+	r.Mark, r.Place, r.Ordinal = w.mark, at, ordinal
 	return true
 }
 

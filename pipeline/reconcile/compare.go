@@ -1,23 +1,13 @@
 package reconcile
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
-)
-
-// Verdict is the outcome of one comparison.
-type Verdict uint8
-
-// The verdicts. NotCompared is the zero value: a comparison that nobody made never counts as a match.
-const (
-	NotCompared Verdict = iota
-	Equal
-	EqualAfter // equal after named rules, see Comparison.Rules
-	Different
 )
 
 // The named rules under which two forms of one value are equal. Each is a change that R4 lets a server make without
@@ -39,16 +29,21 @@ const (
 	Damaged = "damaged" // the value is the beginning of what was sent: cut short
 )
 
-// Difference is one element that differs, by its path in the resource (FHIRPath, list indexes included). It holds no
-// value.
+// Difference is one element that differs, by its path in the resource (FHIRPath, list indexes included). It prints
+// without the two values.
 type Difference struct {
 	Path string // "Patient.name[0].family"
 	Kind string // Lost, Added, Changed or Damaged
+
+	sent, got *fhir.Node // nil where there is none
 }
 
-// Comparison is what comparing a resource as sent with the same resource as read back gave.
+// Format prints path and kind, under every verb.
+func (d Difference) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%s: %s", d.Path, d.Kind) }
+
+// Comparison is what comparing a resource as sent with the same resource as read back gave: equal where there is no
+// difference, if need be after the rules.
 type Comparison struct {
-	Verdict     Verdict
 	Rules       []string     // named rules that had to be applied, sorted, each once
 	Differences []Difference // in the order of the resource's members
 }
@@ -63,16 +58,8 @@ func Compare(sent, got *fhir.Node, base string) Comparison {
 		name = typ.Name
 	}
 	c.object(sent, got, typ, name, true)
-	out := Comparison{Verdict: Equal, Differences: c.differences}
-	if len(c.rules) > 0 {
-		slices.Sort(c.rules)
-		out.Rules = slices.Compact(c.rules)
-		out.Verdict = EqualAfter
-	}
-	if len(c.differences) > 0 {
-		out.Verdict = Different
-	}
-	return out
+	slices.Sort(c.rules)
+	return Comparison{Rules: slices.Compact(c.rules), Differences: c.differences}
 }
 
 type comparer struct {
@@ -81,8 +68,8 @@ type comparer struct {
 	differences []Difference
 }
 
-func (c *comparer) differ(path, kind string) {
-	c.differences = append(c.differences, Difference{path, kind})
+func (c *comparer) differ(path, kind string, sent, got *fhir.Node) {
+	c.differences = append(c.differences, Difference{path, kind, sent, got})
 }
 
 func (c *comparer) object(sent, got *fhir.Node, typ *fhir.Type, path string, root bool) {
@@ -90,7 +77,7 @@ func (c *comparer) object(sent, got *fhir.Node, typ *fhir.Type, path string, roo
 		below := path + "." + m.Name
 		other := got.Get(m.Name)
 		if other == nil {
-			c.differ(below, Lost)
+			c.differ(below, Lost, m.Value, nil)
 			continue
 		}
 		c.value(m.Value, other, memberType(typ, m), below, root && m.Name == "meta")
@@ -105,7 +92,7 @@ func (c *comparer) object(sent, got *fhir.Node, typ *fhir.Type, path string, roo
 		case root && m.Name == "text" && m.Value.Get("status").Str() == "generated":
 			c.rules = append(c.rules, RuleServerNarrative)
 		default:
-			c.differ(path+"."+m.Name, Added)
+			c.differ(path+"."+m.Name, Added, nil, m.Value)
 		}
 	}
 }
@@ -124,7 +111,7 @@ var serverMeta = []string{"versionId", "lastUpdated", "source"}
 
 func (c *comparer) value(sent, got *fhir.Node, typ *fhir.Type, path string, meta bool) {
 	if sent.Kind != got.Kind {
-		c.differ(path, Changed)
+		c.differ(path, Changed, sent, got)
 		return
 	}
 	switch sent.Kind {
@@ -140,13 +127,13 @@ func (c *comparer) value(sent, got *fhir.Node, typ *fhir.Type, path string, meta
 		for i, s := range sent.Items {
 			below := path + "[" + strconv.Itoa(i) + "]"
 			if i >= len(got.Items) {
-				c.differ(below, Lost)
+				c.differ(below, Lost, s, nil)
 				continue
 			}
 			c.value(s, got.Items[i], typ, below, false)
 		}
 		for i := len(sent.Items); i < len(got.Items); i++ {
-			c.differ(path+"["+strconv.Itoa(i)+"]", Added)
+			c.differ(path+"["+strconv.Itoa(i)+"]", Added, nil, got.Items[i])
 		}
 	default:
 		if sent.Text != got.Text {
@@ -157,15 +144,22 @@ func (c *comparer) value(sent, got *fhir.Node, typ *fhir.Type, path string, meta
 
 // dropServerMeta takes away what is the server's, and notes the rule if it was there.
 func (c *comparer) dropServerMeta(meta *fhir.Node) *fhir.Node {
-	out := &fhir.Node{Kind: fhir.Object}
-	for _, m := range meta.Members {
-		if slices.Contains(serverMeta, m.Name) {
-			c.rules = append(c.rules, RuleServerMeta)
-			continue
-		}
-		out.Members = append(out.Members, m)
+	kept := withoutServerMeta(meta)
+	if len(kept.Members) < len(meta.Members) {
+		c.rules = append(c.rules, RuleServerMeta)
 	}
-	return out
+	return kept
+}
+
+// withoutServerMeta is a resource's meta without what is the server's.
+func withoutServerMeta(meta *fhir.Node) *fhir.Node {
+	kept := &fhir.Node{Kind: fhir.Object}
+	for _, m := range meta.Members {
+		if !slices.Contains(serverMeta, m.Name) {
+			kept.Members = append(kept.Members, m)
+		}
+	}
+	return kept
 }
 
 func (c *comparer) text(sent, got *fhir.Node, typ *fhir.Type, path string) {
@@ -186,9 +180,9 @@ func (c *comparer) text(sent, got *fhir.Node, typ *fhir.Type, path string) {
 	case rule != "":
 		c.rules = append(c.rules, rule)
 	case sent.Kind == fhir.String && got.Text != "" && strings.HasPrefix(sent.Text, got.Text):
-		c.differ(path, Damaged)
+		c.differ(path, Damaged, sent, got)
 	default:
-		c.differ(path, Changed)
+		c.differ(path, Changed, sent, got)
 	}
 }
 

@@ -21,7 +21,7 @@ type Limit struct {
 var strict = []ledger.Domain{ledger.Allergies, ledger.Medications, ledger.Identity, ledger.Problems}
 
 // Evaluate holds a run's account against the built-in gates and those of the plan. Built in are, for allergies,
-// medications, identity and problems: missing, different, rejected, refused and in doubt are 0 (identity counts
+// medications, identity and problems: missing, different, vanished, rejected, refused and in doubt are 0 (identity counts
 // Patient, problems Condition), and not compared is 0 for everything. refusals counts the refused records by the type
 // that they would have become. dry leaves out what only a target can tell. Every gate is answered, met or not, in a
 // fixed order.
@@ -34,6 +34,7 @@ func Evaluate(s *ledger.Summary, refusals map[string]int64, limits []Limit, dry 
 	missing := domainSum(s.Verified, func(v ledger.VerifiedRow) int64 { return v.Missing })
 	different := domainSum(s.Verified, func(v ledger.VerifiedRow) int64 { return v.Different })
 	rejected := domainSum(s.Resources, func(r ledger.ResourceRow) int64 { return r.Rejected })
+	vanished := domainSum(s.Resources, func(r ledger.ResourceRow) int64 { return r.Vanished })
 	open := domainSum(s.Resources, func(r ledger.ResourceRow) int64 { return r.InDoubt + r.Held + r.Pending })
 	for _, d := range strict {
 		zero("refused "+d.String(), refused[d])
@@ -42,6 +43,7 @@ func Evaluate(s *ledger.Summary, refusals map[string]int64, limits []Limit, dry 
 		}
 		zero("missing "+d.String(), missing[d])
 		zero("different "+d.String(), different[d])
+		zero("vanished "+d.String(), vanished[d])
 		zero("rejected "+d.String(), rejected[d])
 		zero("in doubt, held or not sent "+d.String(), open[d])
 	}
@@ -86,6 +88,8 @@ func measure(name string, s *ledger.Summary, dry bool) (int64, bool) {
 		switch name {
 		case "rejected":
 			n += r.Rejected
+		case "vanished":
+			n += r.Vanished
 		case "in-doubt":
 			n += r.InDoubt
 		case "held":

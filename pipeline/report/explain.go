@@ -1,10 +1,10 @@
 package report
 
 import (
-	"maps"
-	"slices"
+	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/ledger"
+	"github.com/chartlift/chartlift/pipeline/reconcile"
 )
 
 // Explanation says in plain words what a code means and what to do about it.
@@ -20,6 +20,12 @@ func Explain(code string) Explanation {
 	if e, ok := catalogue[code]; ok {
 		return e
 	}
+	if what, byOther := strings.CutSuffix(code, reconcile.ByOther); byOther && Explained(what) {
+		e := catalogue[what]
+		e.Title += ", by somebody else"
+		e.Meaning += " " + catalogue[reconcile.CodeOtherVersion].Meaning
+		return e
+	}
 	return Explanation{
 		Title:   code,
 		Meaning: "A rule that the mapping itself defines under this name.",
@@ -32,9 +38,6 @@ func Explained(code string) bool {
 	_, ok := catalogue[code]
 	return ok
 }
-
-// Codes lists the codes of the catalogue, sorted.
-func Codes() []string { return slices.Sorted(maps.Keys(catalogue)) }
 
 const (
 	mendSource  = "Correct the cell in the source, or name the mending in the mapping; then run again."
@@ -51,7 +54,7 @@ var catalogue = map[string]Explanation{
 	"quote-after-blank":  {"Blank before a quotation mark", "A field begins with blanks and then a quotation mark, so it is unclear whether the field is quoted.", mendFile},
 	"text-after-quote":   {"Text after a closing quotation mark", "There is text between the closing quotation mark of a field and the next delimiter.", mendFile},
 	"unterminated-quote": {"Quotation mark never closed", "A quotation mark opens and never closes, so the rest of the file could be swallowed.", mendFile},
-	"nul-byte":           {"NUL character", "The record contains a NUL character, which is no text. The file is probably damaged.", mendFile},
+	"nul-byte":           {"NUL character", "The record contains a NUL character, which is not text. The file is probably damaged.", mendFile},
 	"invalid-encoding":   {"Wrong character encoding", "The record contains bytes that mean nothing in the declared encoding. They were not replaced by guesswork.", "Declare the right encoding in the plan (`chartlift profile` suggests one), or ask for a new export."},
 	"field-too-long":     {"Field too long", "A field is longer than the limit. Often a quotation mark was lost and the field ran on.", mendFile},
 	"record-too-long":    {"Record too long", "The record is longer than the limit. Often a quotation mark was lost and the record ran on.", mendFile},
@@ -119,6 +122,10 @@ var catalogue = map[string]Explanation{
 	"changed": {"Another value", "The target returned another value than was sent.", ""},
 	"damaged": {"Cut short", "The target returned only the beginning of the value that was sent.", ""},
 
+	// Who changed it, and what that means (package reconcile).
+	reconcile.CodeOtherVersion: {"Changed by somebody else", "The target holds another version than the one that this migration wrote, so somebody or something else changed it. Nothing overwrites it.", "Find out who changed it, and which of the two is right."},
+	reconcile.CodeNotApplied:   {"Change not applied", "Somebody has changed it in the target, so what the source says now was not sent. What they wrote stays.", "See which of the two is right, and enter it in the target."},
+
 	// What is wrong with the encrypted part of a resource in the target (delivery sealed).
 	"ciphertext-lost":    {"Encrypted part gone", "The resource was loaded with its patient data encrypted in an extension, and that extension is no longer there.", sealedAgain},
 	"ciphertext-twice":   {"Two encrypted parts", "The resource carries more than one encrypted part, so nobody can tell which of them belongs to it.", sealedAgain},
@@ -168,6 +175,7 @@ var kinds = map[ledger.Kind]Explanation{
 	ledger.Missing:     {"Missing", "It was loaded, and reading back does not find it.", "Treat it as not migrated. Run again; if it goes missing again, ask the target's operator."},
 	ledger.Unexpected:  {"Unexpected", "The target holds it under this migration's mark, and this migration did not put it there, or no longer knows it.", "Find out where it comes from, and decide whether it belongs in the patient's record."},
 	ledger.Different:   {"Different", "It arrived, and what the target now holds is not what was sent.", "Compare it with the legacy record. If the target altered it, ask its operator; do not sign the domain before."},
+	ledger.Vanished:    {"Vanished", "An earlier run loaded it, and no record of the legacy export makes it any more. The target still holds it.", "Find out whether the record was deleted in the legacy system or is lacking in the export. An allergy or a drug that was taken off must not stay."},
 	ledger.Refused:     {"Refused", "The legacy record could not be turned into a resource, so it was not sent.", "Mend it as said for its reason, or accept in writing that it stays behind."},
 	ledger.Rejected:    {"Rejected", "The target would not take it.", "Mend the cause, then run with `--rejected`."},
 	ledger.Orphan:      {"Orphan", "It refers to something that does not exist.", "Mend or load what it refers to."},

@@ -239,7 +239,7 @@ func itemOf(d ledger.Discrepancy) item {
 	return it
 }
 
-// issues parts what validation found in what it could not judge: the former by severity and number, the latter in words.
+// issues parts what validation found in what it could not check: the former by severity and number, the latter in words.
 func issues(s *ledger.Summary) (broken []ledger.Issue, open []string) {
 	for _, x := range s.Issues {
 		if x.Severity == ledger.Unchecked {

@@ -1,6 +1,8 @@
 package report
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,6 +11,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/mapping"
+	"github.com/chartlift/chartlift/pipeline/reconcile"
 )
 
 // Each planted fault alone turns the verdict of a clean run.
@@ -69,7 +72,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("no words for %s", code)
 		}
 	}
-	for _, code := range Codes() {
+	for _, code := range slices.Sorted(maps.Keys(catalogue)) {
 		e := Explain(code)
 		if e.Title == "" || !strings.HasSuffix(e.Meaning, ".") || e.Action != "" && !strings.HasSuffix(e.Action, ".") {
 			t.Errorf("%s is explained as %+v", code, e)
@@ -83,6 +86,11 @@ func TestExplain(t *testing.T) {
 	for _, domain := range ledger.Domains() {
 		if domainTexts[domain].title == "" || domainTexts[domain].why == "" {
 			t.Errorf("no words for %s", domain)
+		}
+	}
+	for _, code := range []string{reconcile.CodeOtherVersion, reconcile.CodeNotApplied, reconcile.Changed + reconcile.ByOther, "ciphertext-lost" + reconcile.ByOther} {
+		if e := Explain(code); e.Title == "" || e.Title == code {
+			t.Errorf("%s is explained as %+v", code, e)
 		}
 	}
 	if e := Explain("stop before start"); e.Title != "stop before start" || e.Meaning == "" {

@@ -275,7 +275,7 @@ func breakOff[T any](first T, err error) iter.Seq2[T, error] {
 // A report over a ledger: what was recorded is what is reported.
 func TestLoad(t *testing.T) {
 	ctx := t.Context()
-	l, err := ledger.Open(ctx, filepath.Join(t.TempDir(), "ledger.db"), ledger.Options{Migration: "riverside", Operator: "jo"})
+	l, err := ledger.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "ledger.db"), ledger.Options{Migration: "riverside", Operator: "jo"})
 	must(t, err)
 	defer l.Close()
 	run, err := l.BeginRun(ctx, ledger.RunSpec{Kind: ledger.Dry})

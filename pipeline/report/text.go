@@ -184,7 +184,8 @@ func figures(name string, list ...int64) []string {
 
 func addResources(a, b ledger.ResourceRow) ledger.ResourceRow {
 	return ledger.ResourceRow{Made: a.Made + b.Made, Loaded: a.Loaded + b.Loaded, Unchanged: a.Unchanged + b.Unchanged, Merged: a.Merged + b.Merged,
-		Rejected: a.Rejected + b.Rejected, InDoubt: a.InDoubt + b.InDoubt, Held: a.Held + b.Held, Pending: a.Pending + b.Pending}
+		Rejected: a.Rejected + b.Rejected, InDoubt: a.InDoubt + b.InDoubt, Held: a.Held + b.Held, Pending: a.Pending + b.Pending,
+		Vanished: a.Vanished + b.Vanished, Rekeyed: a.Rekeyed + b.Rekeyed, NotApplied: a.NotApplied + b.NotApplied}
 }
 
 func addVerified(a, b ledger.VerifiedRow) ledger.VerifiedRow {

@@ -1,8 +1,6 @@
 package sandbox
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -111,6 +109,8 @@ func (s *Server) history(o *operation) *answer {
 		request, status := fhir.PutRequest(r.typ, r.id), http.StatusOK
 		var body []byte
 		switch {
+		case v.posted:
+			request, status = fhir.PostRequest(r.typ), http.StatusCreated
 		case v.deleted:
 			request, status = fhir.DeleteRequest(r.typ, r.id), http.StatusNoContent
 		case v.created:
@@ -149,7 +149,7 @@ func (s *Server) create(o *operation, at time.Time) *answer {
 	}
 	called := o.name
 	if called.id == "" { // a transaction has chosen it already
-		called.id = newID()
+		called.id = s.store.newID(o.typ)
 	}
 	return s.write(o, called, at)
 }
@@ -173,7 +173,7 @@ func (s *Server) update(o *operation, at time.Time) *answer {
 		case len(found) == 1:
 			called = found[0].name
 		case given == "":
-			called.id = newID()
+			called.id, o.chosen = s.store.newID(o.typ), true
 		case s.store.find(name{o.typ, given}) != nil:
 			return refuse(http.StatusConflict, r4.IssueTypeConflict, "the id belongs to a resource that the condition does not match", o.typ+".id")
 		default:
@@ -183,6 +183,8 @@ func (s *Server) update(o *operation, at time.Time) *answer {
 	r := s.store.find(called)
 	exists := r != nil && r.exists()
 	switch {
+	case r == nil && s.store.serverIDs && !o.chosen: // http.html#upsert, before any condition (RFC 9110 13.2.1)
+		return refuse(http.StatusMethodNotAllowed, r4.IssueTypeNotSupported, "there is no such resource, and only the server gives ids")
 	case o.ifMatch != "" && (!exists || !matchesETag(o.ifMatch, &r.now)):
 		return refuse(http.StatusPreconditionFailed, r4.IssueTypeConflict, "the current version is another one")
 	case o.ifNoneMatch == "*" && exists:
@@ -197,21 +199,23 @@ func (s *Server) write(o *operation, called name, at time.Time) *answer {
 	if d == nil || d.name != called {
 		d = newDraft(o.body, called)
 	}
-	if s.integrity {
+	if s.integrity && !o.among {
 		if refused := s.dangling(o.body, called); refused != nil {
 			return refused
 		}
 	}
 	if len(s.faults.list) > 0 {
-		if f := s.faults.write("reject", called); f != nil {
+		fate := o.fate(called)
+		if f := s.faults.write("reject", fate); f != nil {
 			return refuse(f.status, r4.IssueTypeBusinessRule, "a fault that was asked for", called.typ)
 		}
-		if s.faults.write("lose", called) != nil {
+		if s.faults.write("lose", fate) != nil {
 			v := version{number: 1, updated: at.UnixMilli(), created: true}
 			return &answer{status: http.StatusCreated, name: called, version: &v, body: d.text}
 		}
-		d = s.spoil(d)
+		d = s.spoil(d, fate)
 	}
+	d.posted = o.interaction == create
 	r := s.store.put(d, at)
 	status := http.StatusOK
 	if r.now.created {
@@ -222,16 +226,16 @@ func (s *Server) write(o *operation, called name, at time.Time) *answer {
 }
 
 // spoil applies the faults that change what is stored.
-func (s *Server) spoil(d *draft) *draft {
+func (s *Server) spoil(d *draft, fate name) *draft {
 	node, called := d.node, d.name
-	if f := s.faults.write("cut-string", d.name); f != nil {
+	if f := s.faults.write("cut-string", fate); f != nil {
 		node = cutStrings(node, f.length)
 	}
-	if s.faults.write("drop-extension", d.name) != nil {
+	if s.faults.write("drop-extension", fate) != nil {
 		node = without(node, "extension")
 	}
-	if s.faults.write("wrong-id", d.name) != nil {
-		called.id = newID()
+	if s.faults.write("wrong-id", fate) != nil {
+		called.id = s.store.newID(called.typ)
 	}
 	if node == d.node && called == d.name {
 		return d
@@ -242,8 +246,8 @@ func (s *Server) spoil(d *draft) *draft {
 // dangling refuses a resource that refers to one which does not exist.
 func (s *Server) dangling(n *fhir.Node, itself name) *answer {
 	var missing bool
-	rewrite(n, func(text string, reference bool) string {
-		if reference && !strings.Contains(text, ":") && !strings.HasPrefix(text, "#") && !strings.Contains(text, "?") {
+	rewrite(n, func(member, text string) string {
+		if member == "reference" && !strings.Contains(text, ":") && !strings.HasPrefix(text, "#") && !strings.Contains(text, "?") {
 			typ, id, _ := fhir.SplitLocation(text)
 			r := s.store.find(name{typ, id})
 			missing = missing || (name{typ, id}) != itself && (r == nil || !r.exists())
@@ -282,18 +286,11 @@ func matchesETag(header string, v *version) bool {
 	return false
 }
 
-// newID is an id of the server's own choice.
-func newID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return hex.EncodeToString(b[:])
-}
-
 // cutStrings cuts strings that are longer than so many characters; with 0 the longest string that looks like words or
 // codes loses its last character. Type, id and meta stay.
 func cutStrings(n *fhir.Node, length int) *fhir.Node {
 	longest := ""
-	content := func(f func(text string, reference bool) string) *fhir.Node {
+	content := func(f func(member, text string) string) *fhir.Node {
 		changed := &fhir.Node{Kind: fhir.Object}
 		for _, m := range n.Members {
 			if m.Name != "resourceType" && m.Name != "id" && m.Name != "meta" {
@@ -304,14 +301,14 @@ func cutStrings(n *fhir.Node, length int) *fhir.Node {
 		return changed
 	}
 	if length == 0 {
-		content(func(text string, reference bool) string {
-			if !reference && len(text) > len(longest) && !strings.ContainsAny(text, ":/<") {
+		content(func(member, text string) string {
+			if member != "reference" && len(text) > len(longest) && !strings.ContainsAny(text, ":/<") {
 				longest = text
 			}
 			return text
 		})
 	}
-	return content(func(text string, reference bool) string {
+	return content(func(_, text string) string {
 		runes := []rune(text)
 		switch {
 		case length > 0 && len(runes) > length:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,7 +21,7 @@ func (s *Server) bundle(body []byte, base string, full, lenient bool, struck map
 		if _, refused := parse(body); refused != nil {
 			return refused
 		}
-		return refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "the body is no Bundle", "Bundle")
+		return refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "the body is not a Bundle", "Bundle")
 	}
 	var typ r4.BundleType
 	switch in.Type {
@@ -53,7 +54,7 @@ func (s *Server) bundle(body []byte, base string, full, lenient bool, struck map
 
 // poisoned tells whether the fault poison befalls what the operation writes.
 func (f *faults) poisoned(o *operation) bool {
-	return len(f.list) > 0 && (o.interaction == create || o.interaction == update) && f.write("poison", o.name) != nil
+	return len(f.list) > 0 && (o.interaction == create || o.interaction == update) && f.write("poison", o.fate(o.name)) != nil
 }
 
 // parseEntry understands one entry. Without an operation there is the answer that says why.
@@ -73,8 +74,7 @@ func parseEntry(entry *fhir.Entry, base string, lenient bool) (*operation, *answ
 		return nil, refuse(http.StatusMethodNotAllowed, r4.IssueTypeNotSupported, "a search by POST stands alone")
 	}
 	o.base, o.lenient, o.fullURL = base, lenient, entry.FullURL
-	o.ifMatch, o.ifNoneMatch, o.ifNoneExist = entry.Request.IfMatch, entry.Request.IfNoneMatch, entry.Request.IfNoneExist
-	o.body = entry.Resource
+	o.conditions(entry.Request.IfMatch, entry.Request.IfNoneMatch, entry.Request.IfNoneExist, entry.Resource)
 	return o, nil
 }
 
@@ -143,11 +143,13 @@ func (s *Server) transaction(operations []*operation, answers []*answer) *answer
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	if refused := s.resolve(operations, answers); refused != nil {
+		s.store.rollback()
 		return refused
 	}
 	touched := map[name]bool{}
 	for _, i := range byOrder {
 		o := operations[i]
+		o.among = true
 		if answers[i] == nil {
 			answers[i] = s.transact(o, at)
 		}
@@ -162,6 +164,14 @@ func (s *Server) transaction(operations []*operation, answers []*answer) *answer
 				return within(i, refuse(http.StatusBadRequest, r4.IssueTypeBusinessRule, "two entries change one resource"))
 			}
 			touched[a.name] = true
+		}
+	}
+	for i, o := range operations {
+		if stored := touched[answers[i].name] && answers[i].body == nil; s.integrity && stored && o.body != nil {
+			if refused := s.dangling(o.body, answers[i].name); refused != nil {
+				s.store.rollback()
+				return within(i, refused)
+			}
 		}
 	}
 	return s.settle()
@@ -189,11 +199,11 @@ func (s *Server) resolve(operations []*operation, answers []*answer) *answer {
 	for i, o := range operations {
 		switch {
 		case o.interaction == create && o.ifNoneExist == "":
-			o.id = newID()
+			o.id = s.store.newID(o.typ)
 		case o.interaction == create:
 			// Settled now, before the entry before it can have changed what the condition matches.
 			if answers[i] = s.existing(o); answers[i] == nil {
-				o.id, o.ifNoneExist = newID(), ""
+				o.id, o.ifNoneExist = s.store.newID(o.typ), ""
 			} else if answers[i].status >= 400 {
 				return within(i, answers[i])
 			} else {
@@ -215,7 +225,7 @@ func (s *Server) resolve(operations []*operation, answers []*answer) *answer {
 			case given != "":
 				o.id = given
 			default:
-				o.id = newID()
+				o.id, o.chosen = s.store.newID(o.typ), true
 			}
 			if given == "" {
 				o.body = fhir.NewObject(slices.Clone(o.body.Members)...).Set("id", fhir.NewString(o.id))
@@ -230,12 +240,22 @@ func (s *Server) resolve(operations []*operation, answers []*answer) *answer {
 			continue
 		}
 		var refused *answer
-		o.body = rewrite(o.body, func(text string, reference bool) string {
+		base := restBase(o.fullURL)
+		o.body = rewrite(o.body, func(member, text string) string {
+			if member == "div" {
+				return relink(text, urls)
+			}
+			reference := member == "reference"
 			bare, fragment, _ := strings.Cut(text, "#")
 			if fragment != "" {
 				fragment = "#" + fragment
 			}
-			if to, ok := urls[bare]; ok && (reference || strings.HasPrefix(text, "urn:")) {
+			to, ok := urls[bare]
+			if !ok && reference && base != "" && bare != "" {
+				to, ok = urls[base+bare]
+			}
+			// A value (of an Identifier, say) is a string, whatever it looks like.
+			if ok && (reference || strings.HasPrefix(text, "urn:") && member != "value") {
 				return to + fragment
 			}
 			if !reference || refused != nil {
@@ -250,6 +270,29 @@ func (s *Server) resolve(operations []*operation, answers []*answer) *answer {
 		}
 	}
 	return nil
+}
+
+// restBase is the server's base in a fullUrl of the form base/Type/id, with the slash, from where relative references of
+// that entry count (bundle.html#references); "" for a URN.
+func restBase(fullURL string) string {
+	typ, id, _ := fhir.SplitLocation(fullURL)
+	if base, ok := strings.CutSuffix(fullURL, typ+"/"+id); typ != "" && ok {
+		return base
+	}
+	return ""
+}
+
+var links = regexp.MustCompile(`(?:href|src)="[^"#]*`)
+
+// relink replaces the links of a narrative to resources of the transaction (http.html#trules).
+func relink(div string, urls map[string]string) string {
+	return links.ReplaceAllStringFunc(div, func(link string) string {
+		start := strings.IndexByte(link, '"') + 1
+		if to, ok := urls[link[start:]]; ok {
+			return link[:start] + to
+		}
+		return link
+	})
 }
 
 // existing settles a conditional create: the answer with what exists, or nil.

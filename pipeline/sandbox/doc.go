@@ -1,11 +1,11 @@
 // Package sandbox is a FHIR R4 server inside the binary, for rehearsals and tests: a place to load into that needs
 // nothing installed, behaves as the standard says, and can be told to misbehave.
 //
-// It reads, reads versions and histories, searches, creates, updates (also to ids that do not exist yet, and on
-// conditions), deletes, and takes batches and transactions. Every resource is checked against the structure that R4
-// defines, and kept with its members and numbers as they came. It holds everything in memory, packed, and with a file
-// (Options.Store) also there. It knows no users and asks for no credentials, so it belongs on loopback, with made-up
-// data or data that may be seen.
+// It reads, reads versions and histories, searches, creates, updates (also to ids that do not exist yet, unless only the
+// server gives ids: Options.ServerIDs; and on conditions), deletes, and takes batches and transactions. Every resource is
+// checked against the structure that R4 defines, and kept with its members and numbers as they came. It holds everything
+// in memory, packed, and with a file (Options.Store) also there. It knows no users and asks for no credentials, so it
+// belongs on loopback, with made-up data or data that may be seen.
 //
 // # Faults
 //
@@ -33,7 +33,8 @@
 //
 //	entry=503           this resource is refused with the status; outside a Bundle the request is
 //
-// Faults of resources that are written, the same for one resource however often it is sent:
+// Faults of resources that are written, the same for one resource however often it is sent. Of a create, which gets
+// another id each time, one resource is what has the same If-None-Exist, or else the same first identifier:
 //
 //	reject=Type/n       the nth resource of the type to arrive is refused with 422, whenever it comes; reject=Type: each one
 //	poison              a Bundle that holds the resource fails as a whole, with 500

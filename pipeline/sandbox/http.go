@@ -128,7 +128,7 @@ func (x *exchange) body() ([]byte, *answer) {
 	case "gzip":
 		unpacked, err := gzip.NewReader(io.LimitReader(in, MaxBody))
 		if err != nil {
-			return nil, refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "the body is no gzip")
+			return nil, refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "the body is not gzip")
 		}
 		in = unpacked
 	default:
@@ -176,7 +176,7 @@ func (x *exchange) single(path string, body []byte) {
 		return
 	}
 	o.base, o.lenient = x.base(), x.prefers("handling=lenient")
-	o.ifMatch, o.ifNoneMatch, o.ifNoneExist = x.r.Header.Get("If-Match"), x.r.Header.Get("If-None-Match"), x.r.Header.Get("If-None-Exist")
+	var resource *fhir.Node
 	switch {
 	case o.interaction == search && x.r.Method == http.MethodPost:
 		form, err := url.ParseQuery(string(body))
@@ -192,11 +192,13 @@ func (x *exchange) single(path string, body []byte) {
 			x.write(refuse(http.StatusUnsupportedMediaType, r4.IssueTypeNotSupported, "only JSON is taken"))
 			return
 		}
-		if o.body, refused = parse(body); refused != nil {
+		if resource, refused = parse(body); refused != nil {
 			x.write(refused)
 			return
 		}
 	}
+	h := x.r.Header
+	o.conditions(h.Get("If-Match"), h.Get("If-None-Match"), h.Get("If-None-Exist"), resource)
 	if refused := o.prepare(); refused != nil {
 		x.write(refused)
 		return
@@ -253,6 +255,8 @@ func (x *exchange) write(a *answer) {
 		if x.prefers("return=minimal") {
 			body = nil
 		}
+	} else if location != "" && a.body != nil {
+		h.Set("Content-Location", x.base()+"/"+location) // RFC 9110 8.7: where this version can be had again
 	}
 	if a.version != nil {
 		h.Set("ETag", a.version.etag())

@@ -16,6 +16,7 @@ import (
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/load"
+	"github.com/chartlift/chartlift/pipeline/load/rest"
 	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
@@ -62,9 +63,18 @@ func (l *loader) patients(t interface{ Fatal(...any) }, n int) []phi.Sealed {
 	return all
 }
 
+// unloaded are resources of which nothing is there yet.
+func unloaded(batch []phi.Sealed) []load.Item {
+	all := make([]load.Item, len(batch))
+	for i, s := range batch {
+		all[i].Sealed = s
+	}
+	return all
+}
+
 // target is a target for the sandbox whose waits take no time.
-func (l *loader) target(t interface{ Fatal(...any) }, url string, change func(*load.Options)) load.Target {
-	o := load.Options{Kind: load.KindSandbox, URL: url + BasePath, Opener: l.ring, Migration: "test", Delivery: load.DeliveryIdentified,
+func (l *loader) target(t interface{ Fatal(...any) }, url string, change func(*rest.Options)) *rest.Store {
+	o := rest.Options{Kind: load.KindSandbox, URL: url + BasePath, Opener: l.ring, Migration: "test", Delivery: load.DeliveryIdentified,
 		BundleSize: 8, Parallel: 4, Patience: time.Hour, Timeout: 20 * time.Second,
 		Now: func() time.Time { l.mu.Lock(); defer l.mu.Unlock(); return l.at },
 		Wait: func(ctx context.Context, d time.Duration) error {
@@ -76,7 +86,7 @@ func (l *loader) target(t interface{ Fatal(...any) }, url string, change func(*l
 	if change != nil {
 		change(&o)
 	}
-	target, err := load.New(o)
+	target, err := rest.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,13 +167,13 @@ func TestAcknowledgedIsStored(t *testing.T) {
 			}
 			return open
 		}
-		outcomes, err := target.Send(context.Background(), batch)
+		outcomes, err := target.Send(context.Background(), unloaded(batch))
 		if err != nil && !errors.Is(err, load.ErrUnavailable) {
 			t.Fatalf("%s: %v", spec, err)
 		}
 		batch = judge(outcomes)
 		s.faults.list = nil
-		if outcomes, err = target.Resume(context.Background(), batch); err != nil {
+		if outcomes, err = target.Resume(context.Background(), unloaded(batch)); err != nil {
 			t.Fatalf("%s: going on: %v", spec, err)
 		}
 		if open := judge(outcomes); len(open) > 0 {
@@ -183,8 +193,8 @@ func TestReadBackFindsWhatTheServerHides(t *testing.T) {
 	defer server.Close()
 	defer s.Close()
 	batch := l.patients(t, 8)
-	target := l.target(t, server.URL, func(o *load.Options) { o.Parallel = 1 })
-	outcomes, err := target.Send(t.Context(), batch)
+	target := l.target(t, server.URL, func(o *rest.Options) { o.Parallel = 1 })
+	outcomes, err := target.Send(t.Context(), unloaded(batch))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,15 +265,15 @@ func TestListAgainstFaults(t *testing.T) {
 		}
 		ids := map[string]bool{}
 		var failed error
-		for id, err := range l.target(t, server.URL, nil).List(t.Context(), "Patient", "test") {
+		for listed, err := range l.target(t, server.URL, nil).List(t.Context(), "Patient", "test") {
 			if err != nil {
 				failed = err
 				break
 			}
-			if ids[id] {
-				t.Errorf("%s: %s came twice", test.faults, id)
+			if ids[listed.ID] {
+				t.Errorf("%s: %s came twice", test.faults, listed.ID)
 			}
-			ids[id] = true
+			ids[listed.ID] = true
 		}
 		if (failed != nil) != test.fails || !test.fails && len(ids) != 2500 {
 			t.Errorf("%q: %d ids, %v", test.faults, len(ids), failed)
@@ -288,7 +298,7 @@ func TestVersionsThroughATarget(t *testing.T) {
 	}
 	batch := l.patients(t, 1)
 	for range 2 {
-		if _, err := target.Send(t.Context(), batch); err != nil {
+		if _, err := target.Send(t.Context(), unloaded(batch)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -307,10 +317,10 @@ func BenchmarkLoad(b *testing.B) {
 	}
 	server := httptest.NewServer(s)
 	defer server.Close()
-	target := l.target(b, server.URL, func(o *load.Options) { o.BundleSize = 500; o.Now, o.Wait = nil, nil })
+	target := l.target(b, server.URL, func(o *rest.Options) { o.BundleSize = 500; o.Now, o.Wait = nil, nil })
 	batch := l.patients(b, 2000)
 	for b.Loop() {
-		if outcomes, err := target.Send(b.Context(), batch); err != nil || !outcomes[0].Kind.Stored() {
+		if outcomes, err := target.Send(b.Context(), unloaded(batch)); err != nil || !outcomes[0].Kind.Stored() {
 			b.Fatal(err)
 		}
 	}

@@ -8,16 +8,19 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/chartlift/chartlift/pipeline/internal/filelock"
 )
 
 // The store's file is a list of records, one for each change that was made whole: a resource, a batch or a transaction.
 //
-//	"CLSBOX1\n"
+//	"CLSBOX1\n", or "CLSBOXs\n" if only the server gives ids
 //	record: mark (4 bytes), length of payload (4, little endian), CRC-32C of payload (4), CRC-32C of these 12 (4), payload
 //	payload: zstd of a list of versions, all numbers as unsigned varints:
-//	  1 (a resource) or 2 (a deletion), type, id (length and bytes each), number, milliseconds since 1970;
+//	  1 (a resource), 2 (a deletion) or 3 (a resource that a POST created), type, id (length and bytes each), number, milliseconds since 1970;
 //	  for a resource also the mark, and length and bytes of the text
 //
 // A record is written with one call before its change is answered for. The file is not synced record by record: what a
@@ -26,6 +29,7 @@ import (
 // Damage anywhere else is refused.
 const (
 	logMagic   = "CLSBOX1\n"
+	logOfOwnID = "CLSBOXs\n"
 	headerSize = 16
 	mostRecord = 1 << 30 // bytes of a payload, packed or not
 )
@@ -38,10 +42,15 @@ var (
 const (
 	opPut    = 1
 	opDelete = 2
+	opPost   = 3
 )
 
 func appendPut(dst []byte, n name, v version, text []byte) []byte {
-	dst = appendVersion(dst, opPut, n, v)
+	op := byte(opPut)
+	if v.posted {
+		op = opPost
+	}
+	dst = appendVersion(dst, op, n, v)
 	dst = binary.AppendUvarint(dst, uint64(v.mark))
 	return appendBytes(dst, text)
 }
@@ -96,11 +105,11 @@ func readChanges(payload []byte, f func(change) error) error {
 		id, ok2 := text()
 		n, ok3 := number()
 		updated, ok4 := number()
-		if !ok1 || !ok2 || !ok3 || !ok4 || op != opPut && op != opDelete || n == 0 || n > 1<<31 {
+		if !ok1 || !ok2 || !ok3 || !ok4 || op < opPut || op > opPost || n == 0 || n > 1<<31 {
 			return errRecord
 		}
-		c := change{name: name{string(typ), string(id)}, version: version{number: uint32(n), updated: int64(updated), deleted: op == opDelete}}
-		if op == opPut {
+		c := change{name: name{string(typ), string(id)}, version: version{number: uint32(n), updated: int64(updated), deleted: op == opDelete, posted: op == opPost}}
+		if op != opDelete {
 			mark, ok1 := number()
 			body, ok2 := text()
 			if !ok1 || !ok2 || mark >= uint64(len(body)) {
@@ -125,8 +134,12 @@ type log struct {
 }
 
 // openLog opens or makes the file, calls f for every version in it, and takes away a torn tail. cut is how many bytes
-// that was.
-func openLog(path string, f func(change) error) (l *log, cut int64, err error) {
+// that was. A file that was made with the other rule about ids is refused.
+func openLog(path string, serverIDs bool, f func(change) error) (l *log, cut int64, err error) {
+	magic := logMagic
+	if serverIDs {
+		magic = logOfOwnID
+	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, 0, fmt.Errorf("open the sandbox's store: %w", err)
@@ -136,8 +149,10 @@ func openLog(path string, f func(change) error) (l *log, cut int64, err error) {
 			_ = file.Close()
 		}
 	}()
-	if err := lock(file); err != nil {
-		return nil, 0, fmt.Errorf("open the sandbox's store %s: %w", path, err)
+	if held, err := filelock.Try(file); err != nil {
+		return nil, 0, fmt.Errorf("lock the sandbox's store %s: %w", path, err)
+	} else if !held {
+		return nil, 0, fmt.Errorf("open the sandbox's store %s: another sandbox has it open", path)
 	}
 	info, err := file.Stat()
 	if err != nil {
@@ -148,7 +163,7 @@ func openLog(path string, f func(change) error) (l *log, cut int64, err error) {
 		return nil, 0, fmt.Errorf("open the sandbox's store: %w", err)
 	}
 	l = &log{file: file, encoder: encoder}
-	if l.end, err = replay(file, info.Size(), f); err != nil {
+	if l.end, err = replay(file, info.Size(), magic, f); err != nil {
 		return nil, 0, fmt.Errorf("read the sandbox's store %s: %w", path, err)
 	}
 	if cut = info.Size() - l.end; cut > 0 {
@@ -157,34 +172,32 @@ func openLog(path string, f func(change) error) (l *log, cut int64, err error) {
 		}
 	}
 	if l.end == 0 {
-		if _, err := file.WriteAt([]byte(logMagic), 0); err != nil {
+		if _, err := file.WriteAt([]byte(magic), 0); err != nil {
 			return nil, 0, fmt.Errorf("begin the sandbox's store: %w", err)
 		}
-		l.end = int64(len(logMagic))
+		l.end = int64(len(magic))
 	}
 	return l, cut, nil
 }
 
 // replay reads the records and returns the offset behind the last whole one. A file that ends within its first eight
 // bytes was cut off while it was made.
-func replay(file io.ReaderAt, size int64, f func(change) error) (int64, error) {
-	if size < int64(len(logMagic)) {
-		start := make([]byte, size)
-		if _, err := file.ReadAt(start, 0); err != nil && err != io.EOF {
-			return 0, err
-		}
-		if string(start) != logMagic[:size] {
-			return 0, errors.New("it is no store of a sandbox")
-		}
-		return 0, nil
-	}
+func replay(file io.ReaderAt, size int64, magic string, f func(change) error) (int64, error) {
 	in := bufio.NewReaderSize(io.NewSectionReader(file, 0, size), 1<<20)
-	magic := make([]byte, len(logMagic))
-	if _, err := io.ReadFull(in, magic); err != nil {
+	start := make([]byte, min(size, int64(len(magic))))
+	if _, err := io.ReadFull(in, start); err != nil && err != io.EOF {
 		return 0, err
 	}
-	if string(magic) != logMagic {
-		return 0, errors.New("it is no store of a sandbox")
+	switch text := string(start); {
+	case len(text) < len(magic) && (strings.HasPrefix(logMagic, text) || strings.HasPrefix(logOfOwnID, text)):
+		return 0, nil
+	case text == magic:
+	case text == logMagic:
+		return 0, errors.New("its clients chose the ids; open it with --ids client, or begin another file")
+	case text == logOfOwnID:
+		return 0, errors.New("its ids are the server's; open it with --ids server, or begin another file")
+	default:
+		return 0, errors.New("it is not the store of a sandbox")
 	}
 	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(mostRecord))
 	if err != nil {
@@ -192,7 +205,7 @@ func replay(file io.ReaderAt, size int64, f func(change) error) (int64, error) {
 	}
 	defer decoder.Close()
 	var packed, payload []byte
-	at := int64(len(logMagic))
+	at := int64(len(magic))
 	for at < size {
 		var head [headerSize]byte
 		if _, err := io.ReadFull(in, head[:]); err != nil {

@@ -34,7 +34,10 @@ type operation struct {
 	query       url.Values
 	body        *fhir.Node
 	fullURL     string // of a transaction's entry
+	among       bool   // of a transaction: what it refers to may come with a later entry
 	drafted     *draft // body under the name, ready to be stored
+	chosen      bool   // of an update: the server has chosen the id, because the condition matches nothing
+	known       string // of a create: what the client knows the resource by; "" if it says nothing
 
 	ifMatch, ifNoneMatch, ifNoneExist string
 
@@ -106,13 +109,37 @@ func parseOperation(method, path, rawQuery string) (*operation, *answer) {
 	return o, nil
 }
 
+// conditions sets the conditions of the operation, as headers or a Bundle's entry state them, and its body.
+func (o *operation) conditions(ifMatch, ifNoneMatch, ifNoneExist string, body *fhir.Node) {
+	o.ifMatch, o.ifNoneMatch, o.ifNoneExist, o.body = ifMatch, ifNoneMatch, ifNoneExist, body
+	if o.interaction != create || body == nil {
+		return
+	}
+	if o.known = ifNoneExist; o.known == "" {
+		forIdentifiers(body, func(system, value string) {
+			if o.known == "" {
+				o.known = system + "|" + value
+			}
+		})
+	}
+}
+
+// fate is the name by which the faults of resources that are written remember a resource: its own, or, where each create
+// gets another id, what the client knows it by.
+func (o *operation) fate(called name) name {
+	if o.known != "" {
+		return name{called.typ, o.known}
+	}
+	return called
+}
+
 // prepare checks the body of a write, before anyone has to wait. Nil: it may go on.
 func (o *operation) prepare() *answer {
 	if o.interaction != create && o.interaction != update {
 		return nil
 	}
 	if o.body == nil || o.body.Kind != fhir.Object {
-		return refuse(http.StatusBadRequest, r4.IssueTypeStructure, "the body is no resource")
+		return refuse(http.StatusBadRequest, r4.IssueTypeStructure, "the body is not a resource")
 	}
 	if o.body.ResourceType() != o.typ {
 		return refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "the resource's type is not the one of the URL", o.typ)
@@ -160,16 +187,16 @@ func (a *answer) location() string {
 	return a.name.String() + "/_history/" + strconv.FormatUint(uint64(a.version.number), 10)
 }
 
-// rewrite returns the value with references changed: f says what a reference becomes, given its text and whether it
-// stands in an element named reference. Nothing is changed in place.
-func rewrite(n *fhir.Node, f func(text string, reference bool) string) *fhir.Node {
+// rewrite returns the value with its strings changed: f says what a string becomes, given the name of its element.
+// Nothing is changed in place.
+func rewrite(n *fhir.Node, f func(member, text string) string) *fhir.Node {
 	return rewriteMember("", n, f)
 }
 
-func rewriteMember(member string, n *fhir.Node, f func(string, bool) string) *fhir.Node {
+func rewriteMember(member string, n *fhir.Node, f func(member, text string) string) *fhir.Node {
 	switch n.Kind {
 	case fhir.String:
-		if text := f(n.Text, member == "reference"); text != n.Text {
+		if text := f(member, n.Text); text != n.Text {
 			return fhir.NewString(text)
 		}
 	case fhir.Array:

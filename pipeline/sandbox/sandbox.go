@@ -24,6 +24,10 @@ type Options struct {
 	Store  string // file that keeps the resources; "" for memory only
 	Faults string // faults on request; the package comment describes them
 
+	// ServerIDs refuses a PUT to an id that does not exist, and gives ids of the server's own to what is POSTed, counted
+	// by type: s-000001. False: clients may choose ids, and a POST gets a random one. A store's file remembers which.
+	ServerIDs bool
+
 	// Integrity refuses a resource with a reference to Type/id that does not exist, as some real servers do.
 	Integrity bool
 
@@ -62,7 +66,7 @@ func New(o Options) (*Server, error) {
 	if err := fhir.LoadDefinitions(); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
-	st, err := newStore()
+	st, err := newStore(o.ServerIDs)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +77,7 @@ func New(o Options) (*Server, error) {
 	if o.Store == "" {
 		return s, nil
 	}
-	l, cut, err := openLog(o.Store, st.replay)
+	l, cut, err := openLog(o.Store, o.ServerIDs, st.replay)
 	if err != nil {
 		return nil, err
 	}

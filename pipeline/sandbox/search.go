@@ -215,15 +215,13 @@ func (s *Server) candidates(c *criteria) []*resource {
 		}
 		return list
 	case len(c.tokens) > 0 && len(c.tokens[0]) == 1 && !c.tokens[0][0].anyValue:
-		t := c.tokens[0][0]
-		if t.anySystem {
-			return s.store.byToken[s.store.hash(c.typ, "\x00", t.value)]
-		}
-		return s.store.byToken[s.store.hash(c.typ, t.system, t.value)]
+		return s.store.byToken[s.store.tokenKey(c.typ, c.tokens[0][0])]
 	case len(c.patients) > 0 && len(c.patients[0]) == 1:
 		return s.store.byWhom[s.store.hash(c.typ, c.patients[0][0])]
 	case len(c.subjects) > 0 && len(c.subjects[0]) == 1:
 		return s.store.byWhom[s.store.hash(c.typ, c.subjects[0][0])]
+	case len(c.tags) > 0 && len(c.tags[0]) == 1 && !c.tags[0][0].anyValue:
+		return s.store.byTag[s.store.tokenKey(c.typ, c.tags[0][0])]
 	}
 	return s.store.byType[c.typ]
 }
@@ -349,7 +347,7 @@ func (s *Server) matches(typ string, query url.Values) ([]*resource, *answer) {
 	return found, nil
 }
 
-// search answers one page of a search.
+// search returns one page of a search.
 func (s *Server) search(o *operation) *answer {
 	c, refused := s.parseCriteria(o.typ, o.query, o.lenient)
 	if refused != nil {

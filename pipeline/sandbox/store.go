@@ -1,6 +1,9 @@
 package sandbox
 
 import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"strconv"
@@ -25,6 +28,7 @@ type version struct {
 	updated int64 // Unix milliseconds
 	deleted bool  // place and mark mean nothing
 	created bool  // there was no resource before this version
+	posted  bool  // created by a POST: the id is the server's
 }
 
 // etag is the version as an ETag (http.html#versioning).
@@ -43,6 +47,7 @@ type resource struct {
 	now   version
 	old   []version // earlier ones, oldest first
 	tags  uint32    // set of tags of the current version: an index into store.tagSets
+	known bool      // it was entered in the indexes, perhaps by a change that was undone
 	shown int64     // number of writes at which searches begin to see it (fault search-lag)
 }
 
@@ -71,6 +76,7 @@ type store struct {
 	all     map[name]*resource
 	byType  map[string][]*resource // in the order in which they were first written: the order of searches
 	byToken map[uint64][]*resource // by hash of identifier; candidates, to be compared
+	byTag   map[uint64][]*resource // by hash of a tag; candidates
 	byWhom  map[uint64][]*resource // by hash of a reference to a patient; candidates
 	seed    maphash.Seed
 	params  map[string]*searchable
@@ -78,19 +84,23 @@ type store struct {
 	tagSets []string          // each "system|code\nsystem|code\n…"
 	tagSet  map[string]uint32 // and back
 
+	serverIDs bool           // only the server gives ids
+	given     map[string]int // then: how many ids it gave, by type
+
 	writes int64 // versions made, ever
 	log    *log  // nil: in memory only
 	undo   []func()
 	record []byte // of the change under way, for the log
 }
 
-func newStore() (*store, error) {
+func newStore(serverIDs bool) (*store, error) {
 	texts, err := newBlocks()
 	if err != nil {
 		return nil, err
 	}
 	return &store{texts: texts, all: map[name]*resource{}, byType: map[string][]*resource{}, byToken: map[uint64][]*resource{},
-		byWhom: map[uint64][]*resource{}, seed: maphash.MakeSeed(), params: searchables(), tagSets: []string{""}, tagSet: map[string]uint32{"": 0}}, nil
+		byTag: map[uint64][]*resource{}, byWhom: map[uint64][]*resource{}, seed: maphash.MakeSeed(), params: searchables(),
+		tagSets: []string{""}, tagSet: map[string]uint32{"": 0}, serverIDs: serverIDs, given: map[string]int{}}, nil
 }
 
 // find returns the resource, or nil if there never was one. It may be deleted.
@@ -137,13 +147,33 @@ type draft struct {
 	text []byte
 	mark int
 	node *fhir.Node
+
+	posted bool // the id is the server's
 }
+
+// newID returns an id of the server's own choice, which nobody has. It belongs to the change under way: if that is
+// undone, the next one gets the same id.
+func (s *store) newID(typ string) string {
+	if !s.serverIDs {
+		var b [16]byte
+		_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+		return hex.EncodeToString(b[:])
+	}
+	was := s.given[typ]
+	s.undo = append(s.undo, func() { s.given[typ] = was })
+	s.given[typ] = was + 1
+	return fmt.Sprintf("%s%06d", ownID, was+1)
+}
+
+// ownID begins the ids that the server counts. They do not look like numbers: Patient/s-000001 and Encounter/s-000001
+// are different resources, and what takes one for the other, or an id for a row, fails in a test.
+const ownID = "s-"
 
 // put makes a new version. It belongs to the change under way and counts only when commit has returned nil.
 func (s *store) put(d *draft, at time.Time) *resource {
 	r := s.touch(d.name)
 	v := s.next(r, at)
-	v.place, v.mark = s.texts.add(d.text), uint32(d.mark)
+	v.place, v.mark, v.posted = s.texts.add(d.text), uint32(d.mark), d.posted && v.created
 	s.replace(r, v)
 	s.index(r, d.node)
 	s.record = appendPut(s.record, d.name, v, d.text)
@@ -166,8 +196,16 @@ func (s *store) replay(c change) error {
 	r := s.touch(c.name)
 	v := c.version
 	v.created = !r.exists()
-	if v.number != r.now.number+1 {
+	if v.number != r.now.number+1 || v.posted && !v.created {
 		return errRecord
+	}
+	if s.serverIDs {
+		digits, own := strings.CutPrefix(c.id, ownID)
+		n, err := strconv.Atoi(digits)
+		if !own || err != nil {
+			return errRecord
+		}
+		s.given[c.typ] = max(s.given[c.typ], n)
 	}
 	if !v.deleted {
 		n, err := fhir.Parse(c.text)
@@ -246,23 +284,41 @@ func (s *store) forget() {
 
 // index enters the resource under what it can be searched by.
 func (s *store) index(r *resource, n *fhir.Node) {
-	r.tags = s.tagsOf(n)
-	forIdentifiers(n, func(system, value string) {
-		s.enter(s.byToken, s.hash(r.typ, system, value), r)
-		s.enter(s.byToken, s.hash(r.typ, "\x00", value), r) // searched for without a system
-	})
+	tags := s.tagsOf(n)
+	if !r.known || tags != r.tags {
+		for _, tag := range items(n.At("meta", "tag")) {
+			system, code := tag.Get("system").Str(), tag.Get("code").Str()
+			s.enterToken(s.byTag, r, system, code)
+		}
+	}
+	r.tags = tags
+	forIdentifiers(n, func(system, value string) { s.enterToken(s.byToken, r, system, value) })
 	params := s.params[r.typ]
 	for _, paths := range [][][]string{params.patient, params.subject} {
 		for _, path := range paths {
 			forReferences(n, path, func(reference string) { s.enter(s.byWhom, s.hash(r.typ, reference), r) })
 		}
 	}
+	r.known = true
+}
+
+func (s *store) enterToken(index map[uint64][]*resource, r *resource, system, value string) {
+	s.enter(index, s.tokenKey(r.typ, token{system: system, value: value}), r)
+	s.enter(index, s.tokenKey(r.typ, token{anySystem: true, value: value}), r)
+}
+
+// tokenKey is where an index keeps what a token with a value can match.
+func (s *store) tokenKey(typ string, t token) uint64 {
+	if t.anySystem {
+		return s.hash(typ, "\x00", t.value)
+	}
+	return s.hash(typ, t.system, t.value)
 }
 
 func (s *store) enter(index map[uint64][]*resource, key uint64, r *resource) {
 	list := index[key]
-	// A new resource can only be at the end, an old one anywhere.
-	if n := len(list); n > 0 && list[n-1] == r || len(r.old) > 0 && slices.Contains(list, r) {
+	// A new resource can only be at the end, a known one anywhere.
+	if n := len(list); n > 0 && list[n-1] == r || r.known && slices.Contains(list, r) {
 		return
 	}
 	index[key] = append(list, r)

@@ -1,4 +1,5 @@
-// Package sharedtest finds the real data that tests measure themselves by.
+// Package sharedtest holds what tests of several packages ask for: the real data that they measure themselves by, and how
+// much of an exhaustive sweep they are to try ([Drawn]).
 //
 // The data lies outside the project, in a folder that a plain clone does not have. A test that needs it is then
 // skipped, visibly; with CHARTLIFT_REQUIRE=data (as in CI) the same skip is a failure, so that it cannot hide.

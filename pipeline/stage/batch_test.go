@@ -10,16 +10,17 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/phi"
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestBatchComesBack(t *testing.T) {
 	k := testKeys(t)
 	s := newSealing(t, k)
 	dir := filepath.Join(t.TempDir(), "not", "there", "yet")
-	w := NewWriter(dir, k, Info{ID: "run-1.observations_0001", Run: "r", Wave: "w", Mapping: "m", Type: "Observation", Table: "observations", Level: 3, Count: 99})
+	w := NewWriter(NewDisk(dir), k, Info{ID: "run-1.observations_0001", Run: "r", Wave: "w", Mapping: "m", Type: "Observation", Table: "observations", Level: 3, Count: 99})
 	var want []string
 	for n := range 3000 { // several chunks
 		note := ""
@@ -28,7 +29,7 @@ func TestBatchComesBack(t *testing.T) {
 		}
 		sealed := s.seal(t, n, note)
 		key := keyOf(n)
-		if err := w.Add(sealed, key); err != nil {
+		if err := w.Add(t.Context(), sealed, key); err != nil {
 			t.Fatal(err)
 		}
 		for i := range key.Refs {
@@ -42,11 +43,11 @@ func TestBatchComesBack(t *testing.T) {
 	if len(listing(t, dir)) != 1 {
 		t.Errorf("before Close: %v", listing(t, dir))
 	}
-	info, err := w.Close()
+	info, err := w.Close(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := w.Close(); err != nil || again != info {
+	if again, err := w.Close(t.Context()); err != nil || again != info {
 		t.Errorf("second Close: %v, %v", again, err)
 	}
 	stat, err := os.Stat(filepath.Join(dir, info.ID+".batch"))
@@ -64,7 +65,7 @@ func TestBatchComesBack(t *testing.T) {
 	noCanary(t, dir)
 
 	n := 0
-	for sealed, err := range Read(dir, k, info) {
+	for sealed, err := range Read(t.Context(), NewDisk(dir), k, info) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,13 +82,13 @@ func TestBatchComesBack(t *testing.T) {
 	if n != 3000 {
 		t.Errorf("%d resources", n)
 	}
-	for range Read(dir, k, info) {
+	for range Read(t.Context(), NewDisk(dir), k, info) {
 		break // stopping early is no error
 	}
 
 	positions := []int{0, 1, 2, 700, 1499, 1500, 1501, 2999}
 	var picked []string
-	for sealed, err := range Pick(dir, k, info, positions) {
+	for sealed, err := range Pick(t.Context(), NewDisk(dir), k, info, positions) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,14 +102,14 @@ func TestBatchComesBack(t *testing.T) {
 		t.Errorf("picked %d others", len(picked))
 	}
 	for _, wrong := range [][]int{{-1}, {3000}, {4, 4}, {5, 4}} {
-		if _, err := collect(Pick(dir, k, info, wrong), sealedText); err == nil {
+		if _, err := collect(Pick(t.Context(), NewDisk(dir), k, info, wrong), sealedText); err == nil {
 			t.Errorf("positions %v are not refused", wrong)
 		}
 	}
 
 	// In order of Add, with everything that was given.
 	n = 0
-	for e, err := range IndexOf(dir, info) {
+	for e, err := range IndexOf(t.Context(), NewDisk(dir), s, info) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,21 +128,21 @@ func TestBatchComesBack(t *testing.T) {
 func TestBatchWithoutResource(t *testing.T) {
 	k := testKeys(t)
 	dir := filepath.Join(t.TempDir(), "stage")
-	w := NewWriter(dir, k, Info{ID: "b", Type: "Patient"})
-	info, err := w.Close()
+	w := NewWriter(NewDisk(dir), k, Info{ID: "b", Type: "Patient"})
+	info, err := w.Close(t.Context())
 	if err != nil || info != (Info{ID: "b", Type: "Patient"}) {
 		t.Errorf("%v, %v", info, err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("something was written")
 	}
-	for range Read(dir, k, info) {
+	for range Read(t.Context(), NewDisk(dir), k, info) {
 		t.Error("something was read")
 	}
-	for range Index(dir, []Info{info}) {
+	for range Index(t.Context(), NewDisk(dir), NewScratch(dir), k, []Info{info}) {
 		t.Error("something was indexed")
 	}
-	for range IndexOf(dir, info) {
+	for range IndexOf(t.Context(), NewDisk(dir), k, info) {
 		t.Error("something was indexed")
 	}
 }
@@ -150,35 +151,35 @@ func TestWriterRefuses(t *testing.T) {
 	k := testKeys(t)
 	s := newSealing(t, k)
 	dir := t.TempDir()
-	w := NewWriter(dir, k, Info{ID: "b"})
-	if err := w.Add(phi.Sealed{}, keyOf(1)); !errors.Is(err, errZero) {
+	w := NewWriter(NewDisk(dir), k, Info{ID: "b"})
+	if err := w.Add(t.Context(), phi.Sealed{}, keyOf(1)); !errors.Is(err, errZero) {
 		t.Errorf("the zero Sealed: %v", err)
 	}
-	if err := w.Add(s.seal(t, 1, ""), keyOf(1)); err != nil {
+	if err := w.Add(t.Context(), s.seal(t, 1, ""), keyOf(1)); err != nil {
 		t.Errorf("after a refusal: %v", err)
 	}
 	if err := w.Abort(); err != nil {
 		t.Error(err)
 	}
-	if _, err := w.Close(); err == nil {
+	if _, err := w.Close(t.Context()); err == nil {
 		t.Error("an aborted batch closes")
 	}
-	if err := w.Add(s.seal(t, 1, ""), keyOf(1)); err == nil {
+	if err := w.Add(t.Context(), s.seal(t, 1, ""), keyOf(1)); err == nil {
 		t.Error("an aborted batch takes more")
 	}
 	if left := listing(t, dir); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}
 	for _, id := range []string{"", "../b", "a/b", ".b", "b.tmp", "a b", "é", strings.Repeat("b", 151), "a\x00"} {
-		w := NewWriter(dir, k, Info{ID: id})
-		if err := w.Add(s.seal(t, 1, ""), keyOf(1)); err == nil {
+		w := NewWriter(NewDisk(dir), k, Info{ID: id})
+		if err := w.Add(t.Context(), s.seal(t, 1, ""), keyOf(1)); err == nil {
 			t.Errorf("batch %q is not refused", id)
 		}
 		info := Info{ID: id, Count: 1, Bytes: 1, SHA256: strings.Repeat("0", 64)}
 		for _, err := range []error{
-			second(collect(Read(dir, k, info), sealedText)), second(collect(IndexOf(dir, info), entryText)),
-			second(collect(Segments(dir, id), bytesText)), AppendSegment(dir, id, nil), WriteExclusions(dir, id, nil),
-			NewQuarantine(dir, id, k).Add(extract.Place{}, "rule", nil),
+			second(collect(Read(t.Context(), NewDisk(dir), k, info), sealedText)), second(collect(IndexOf(t.Context(), NewDisk(dir), s, info), entryText)),
+			second(collect(Segments(t.Context(), NewDisk(dir), k, id), bytesText)), AppendSegment(t.Context(), NewDisk(dir), k, id, nil), WriteExclusions(t.Context(), NewDisk(dir), k, id, nil),
+			NewQuarantine(NewDisk(dir), k, id).Add(t.Context(), extract.Place{}, "rule", nil),
 		} {
 			if err == nil || isDamage(err) {
 				t.Errorf("name %q: %v", id, err)
@@ -187,7 +188,7 @@ func TestWriterRefuses(t *testing.T) {
 	}
 	info := mustBatch(t, dir, "b", s, "", 1, 2)
 	info.SHA256 = ""
-	if _, err := collect(Read(dir, k, info), sealedText); err == nil {
+	if _, err := collect(Read(t.Context(), NewDisk(dir), k, info), sealedText); err == nil {
 		t.Error("a batch is read without its sum")
 	}
 }
@@ -206,8 +207,8 @@ func TestBatchOfAnotherPlace(t *testing.T) {
 		t.Fatal("two tries have the same bytes")
 	}
 	read := func(dir string, info Info) error {
-		_, err := collect(Read(dir, k, info), sealedText)
-		_, err2 := collect(Index(dir, []Info{info}), entryText)
+		_, err := collect(Read(t.Context(), NewDisk(dir), k, info), sealedText)
+		_, err2 := collect(Index(t.Context(), NewDisk(dir), NewScratch(dir), s, []Info{info}), entryText)
 		if err2 == nil || err == nil {
 			return errors.Join(fmt.Errorf("read %v, index %v", err, err2))
 		}
@@ -231,7 +232,7 @@ func TestBatchOfAnotherPlace(t *testing.T) {
 	if err := read(t.TempDir(), a); !isDamage(err) || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a lost batch: %v", err)
 	}
-	if _, err := collect(Read(other, testKeys(t), earlier), sealedText); !isDamage(err) {
+	if _, err := collect(Read(t.Context(), NewDisk(other), testKeys(t), earlier), sealedText); !isDamage(err) {
 		t.Errorf("other keys: %v", err)
 	}
 }
@@ -248,19 +249,19 @@ func TestIndexMerges(t *testing.T) {
 	var all []wanted
 	sealed := s.seal(t, 1, "")
 	for b := range 23 {
-		w := newWriter(osDisk{}, dir, s, Info{ID: fmt.Sprintf("b%d", b)})
+		w := NewWriter(NewDisk(dir), s, Info{ID: fmt.Sprintf("b%d", b)})
 		for p := range b * 5 % 17 {
 			key := keyOf((b*31 + p*7) % 90) // many ids come twice, some with the same ordinal
 			if p%3 == 0 {
 				key.Ordinal = int64(1000 - b)
 			}
-			if err := w.Add(sealed, key); err != nil {
+			if err := w.Add(t.Context(), sealed, key); err != nil {
 				t.Fatal(err)
 			}
 			e := Entry{ID: key.ID, Patient: key.Patient, Digest: sealed.Digest(), Batch: b, Position: p, Line: 3, Ordinal: key.Ordinal, Refs: key.Refs}
 			all = append(all, wanted{e, entryText(&e)})
 		}
-		info, err := w.Close()
+		info, err := w.Close(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,14 +273,14 @@ func TestIndexMerges(t *testing.T) {
 	}
 	before := listing(t, dir)
 	for _, fanIn := range []int{2, 3, 22, 23, fanIn} {
-		got, err := collect(mergeIndexes(osDisk{}, dir, infos, fanIn), entryText)
+		got, err := collect(mergeIndexes(t.Context(), NewDisk(dir), NewScratch(dir), s, infos, fanIn), entryText)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(strings.Join(want, "\n")+"\n", got); diff != "" {
 			t.Errorf("%d at once (-want +got):\n%s", fanIn, diff)
 		}
-		for range mergeIndexes(osDisk{}, dir, infos, fanIn) {
+		for range mergeIndexes(t.Context(), NewDisk(dir), NewScratch(dir), s, infos, fanIn) {
 			break
 		}
 		if diff := cmp.Diff(before, listing(t, dir)); diff != "" {
@@ -288,7 +289,7 @@ func TestIndexMerges(t *testing.T) {
 	}
 	short := slices.Clone(infos)
 	short[7].Count++
-	if _, err := collect(Index(dir, short), entryText); !isDamage(err) {
+	if _, err := collect(Index(t.Context(), NewDisk(dir), NewScratch(dir), s, short), entryText); !isDamage(err) {
 		t.Errorf("a wrong count: %v", err)
 	}
 }

@@ -61,7 +61,7 @@ func BenchmarkAdd(b *testing.B) {
 	var w *Writer
 	var bytes, count int64
 	end := func() {
-		info, err := w.Close()
+		info, err := w.Close(b.Context())
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -72,9 +72,9 @@ func BenchmarkAdd(b *testing.B) {
 			if w != nil {
 				end()
 			}
-			w = NewWriter(dir, s.Keyring, Info{ID: "b"})
+			w = NewWriter(NewDisk(dir), s.Keyring, Info{ID: "b"})
 		}
-		if err := w.Add(list[i%len(list)], keys[i%len(keys)]); err != nil {
+		if err := w.Add(b.Context(), list[i%len(list)], keys[i%len(keys)]); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -86,20 +86,20 @@ func BenchmarkRead(b *testing.B) {
 	s := newSealing(b, testKeys(b))
 	list := benchResources(b, s)
 	dir := b.TempDir()
-	w := NewWriter(dir, s.Keyring, Info{ID: "b"})
+	w := NewWriter(NewDisk(dir), s.Keyring, Info{ID: "b"})
 	for i := range 50_000 {
-		if err := w.Add(list[i%len(list)], Key{ID: idOf(i), Refs: []Ref{{}, {}}}); err != nil {
+		if err := w.Add(b.Context(), list[i%len(list)], Key{ID: idOf(i), Refs: []Ref{{}, {}}}); err != nil {
 			b.Fatal(err)
 		}
 	}
-	info, err := w.Close()
+	info, err := w.Close(b.Context())
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Run("batch", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; i < b.N; {
-			for _, err := range Read(dir, s.Keyring, info) {
+			for _, err := range Read(b.Context(), NewDisk(dir), s.Keyring, info) {
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -113,7 +113,7 @@ func BenchmarkRead(b *testing.B) {
 		infos := []Info{info, info, info, info, info, info, info, info}
 		b.ReportAllocs()
 		for i := 0; i < b.N; {
-			for _, err := range Index(dir, infos) {
+			for _, err := range Index(b.Context(), NewDisk(dir), NewScratch(dir), s, infos) {
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -133,7 +133,7 @@ func BenchmarkSorter(b *testing.B) {
 		budget int64
 	}{{"memory", 1 << 40}, {"spilled", 16 << 20}} {
 		b.Run(mode.name, func(b *testing.B) {
-			s := NewSorter(b.TempDir(), mode.budget)
+			s := NewSorter(NewScratch(b.TempDir()), mode.budget)
 			defer s.Close()
 			b.ReportAllocs()
 			for i := range b.N {
@@ -157,32 +157,4 @@ func BenchmarkSorter(b *testing.B) {
 			}
 		})
 	}
-}
-
-func BenchmarkState(b *testing.B) {
-	list := stateOf("1", numbers(0, 200_000)...)
-	dir := b.TempDir()
-	state, err := OpenState(dir)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Run("merge", func(b *testing.B) {
-		for i := 0; i < b.N; i += len(list) {
-			next, err := state.Merge(sequence(list))
-			if err != nil {
-				b.Fatal(err)
-			}
-			_ = state.Close()
-			state = next
-		}
-	})
-	b.Run("lookup", func(b *testing.B) {
-		for i := range b.N {
-			e := &list[i%len(list)]
-			if _, ok, err := state.Lookup(e.Type, e.ID); !ok || err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	_ = state.Close()
 }

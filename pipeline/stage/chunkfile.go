@@ -2,20 +2,20 @@ package stage
 
 import (
 	"bufio"
+	"context"
 	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"hash"
 	"io"
-	"os"
-	"path/filepath"
 	"sync"
 
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
 	"github.com/klauspost/compress/zstd"
 )
 
-// A chunk file is a head as of a block file, and encrypted chunks. All numbers are little-endian.
+// A chunk file is a head as of a block file but for the tag, and encrypted chunks. All numbers are little-endian.
 //
 //	chunk  u32 length  u32 records, highest bit: last  body[length]
 //	body   AES-256-GCM, nonce first, of: u32 length of loose  u32 length of raw  loose  zstd(raw)
@@ -83,7 +83,7 @@ func decompress(dst, src []byte, size int) ([]byte, error) {
 
 // chunkWriter writes a chunk file.
 type chunkWriter struct {
-	p      *pending
+	draft  Draft
 	aead   cipher.AEAD
 	aad    [sha256.Size + 16]byte
 	number uint64
@@ -92,18 +92,18 @@ type chunkWriter struct {
 	frame  []byte
 }
 
-func newChunkWriter(d disk, path, magic string, meta []byte, aead cipher.AEAD) (*chunkWriter, error) {
-	p, err := newPending(d, path)
+func newChunkWriter(ctx context.Context, p Place, name, magic string, meta []byte, aead cipher.AEAD) (*chunkWriter, error) {
+	draft, err := p.Create(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	w := &chunkWriter{p: p, aead: aead, sum: sha256.New()}
-	head := appendHead(nil, magic, meta)
+	w := &chunkWriter{draft: draft, aead: aead, sum: sha256.New()}
+	head := blockfile.AppendHead(nil, magic, meta)
 	h := sha256.Sum256(head)
 	copy(w.aad[:], h[:])
 	w.sum.Write(head)
 	if err := w.write(head); err != nil {
-		p.discard()
+		draft.Discard()
 		return nil, err
 	}
 	return w, nil
@@ -111,7 +111,7 @@ func newChunkWriter(d disk, path, magic string, meta []byte, aead cipher.AEAD) (
 
 func (w *chunkWriter) write(b []byte) error {
 	w.size += int64(len(b))
-	_, err := w.p.Write(b)
+	_, err := w.draft.Write(b)
 	return err
 }
 
@@ -153,8 +153,9 @@ func bindChunk(aad *[sha256.Size + 16]byte, number uint64, head []byte) {
 // chunkReader reads a chunk file.
 type chunkReader struct {
 	name   string
-	f      *os.File
-	r      *bufio.Reader
+	f      File
+	from   *io.SectionReader // all of f, in sequence
+	r      *bufio.Reader     // of from
 	aead   cipher.AEAD
 	aad    [sha256.Size + 16]byte
 	meta   []byte
@@ -169,12 +170,12 @@ type chunkReader struct {
 
 // openChunks opens a chunk file and reads its head. A missing file is fs.ErrNotExist. A size other than wanted is
 // damage; -1 wants any.
-func openChunks(path, magic string, aead cipher.AEAD, wanted int64) (*chunkReader, error) {
-	f, err := os.Open(path)
+func openChunks(ctx context.Context, p Place, name, magic string, aead cipher.AEAD, wanted int64) (*chunkReader, error) {
+	f, err := p.Open(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	r, err := readChunks(f, filepath.Base(path), magic, aead, wanted)
+	r, err := readChunks(f, name, magic, aead, wanted)
 	if err != nil {
 		_ = f.Close()
 		return nil, err
@@ -182,17 +183,14 @@ func openChunks(path, magic string, aead cipher.AEAD, wanted int64) (*chunkReade
 	return r, nil
 }
 
-func readChunks(f *os.File, name, magic string, aead cipher.AEAD, wanted int64) (*chunkReader, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	r := &chunkReader{name: name, f: f, aead: aead, size: info.Size(), sum: sha256.New()}
+func readChunks(f File, name, magic string, aead cipher.AEAD, wanted int64) (*chunkReader, error) {
+	r := &chunkReader{name: name, f: f, aead: aead, size: f.Size(), sum: sha256.New()}
 	if wanted >= 0 && r.size != wanted {
 		return nil, r.damage(min(r.size, wanted), "the file is longer or shorter than it was")
 	}
-	r.r = bufio.NewReaderSize(f, 64<<10)
-	head, meta, err := readHead(name, magic, r.r, r.size)
+	r.from = io.NewSectionReader(f, 0, r.size)
+	r.r = bufio.NewReaderSize(r.from, 64<<10)
+	head, meta, err := blockfile.ReadHead(r.r, r.size, name, magic)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +208,7 @@ func (r *chunkReader) damage(off int64, what string) error {
 }
 
 // next returns the next chunk, valid until the call after; io.EOF after the last one, behind which nothing may stand. If wanted
-// is not nil and answers false for the number of records, the chunk is skipped unread, and loose and raw are nil.
+// is not nil and returns false for the number of records, the chunk is skipped unread, and loose and raw are nil.
 func (r *chunkReader) next(wanted func(records int) bool) (records int, loose, raw []byte, err error) {
 	if r.last {
 		if r.off != r.size {
@@ -221,7 +219,7 @@ func (r *chunkReader) next(wanted func(records int) bool) (records int, loose, r
 	start := r.off
 	var head [chunkHead]byte
 	if _, err := io.ReadFull(r.r, head[:]); err != nil {
-		return 0, nil, nil, short(r.name, start, err)
+		return 0, nil, nil, blockfile.Short(r.name, start, err)
 	}
 	n := int64(binary.LittleEndian.Uint32(head[:]))
 	count := binary.LittleEndian.Uint32(head[4:])
@@ -239,10 +237,10 @@ func (r *chunkReader) next(wanted func(records int) bool) (records int, loose, r
 	r.last = count&lastBit != 0
 	if wanted != nil && !wanted(records) {
 		r.sum = nil
-		if _, err := r.f.Seek(r.off, io.SeekStart); err != nil {
+		if _, err := r.from.Seek(r.off, io.SeekStart); err != nil {
 			return 0, nil, nil, err
 		}
-		r.r.Reset(r.f)
+		r.r.Reset(r.from)
 		return records, nil, nil, nil
 	}
 	if int64(cap(r.body)) < n {
@@ -250,7 +248,7 @@ func (r *chunkReader) next(wanted func(records int) bool) (records int, loose, r
 	}
 	body := r.body[:n]
 	if _, err := io.ReadFull(r.r, body); err != nil {
-		return 0, nil, nil, short(r.name, start, err)
+		return 0, nil, nil, blockfile.Short(r.name, start, err)
 	}
 	if r.sum != nil {
 		sumChunk(r.sum, head[:], body)

@@ -2,6 +2,8 @@ package stage
 
 import (
 	"bytes"
+	"context"
+	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,23 +13,25 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chartlift/chartlift/pipeline/extract"
 	"pgregory.net/rapid"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
+	"github.com/chartlift/chartlift/pipeline/internal/durable"
+	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
 // kind is one kind of file: how a folder with it is made, and all that can be read from it.
 type kind struct {
 	name string
-	make func(t testing.TB, d disk, dir string) error
+	make func(t testing.TB, d durable.FS, dir string) error
 	read func(dir string) (string, error)
-	// again makes the files anew where they are (a second try after a crash), or nil for make.
-	again func(t testing.TB, d disk, dir string) error
 }
 
-func kinds(t testing.TB) []kind {
-	s := newSealing(t, testKeys(t))
+func kinds(s *sealing) []kind {
+	ctx := context.Background()
 	var info Info // of the last batch that was made
-	batch := func(t testing.TB, d disk, dir string) error {
+	batch := func(t testing.TB, d durable.FS, dir string) error {
 		i, err := writeBatch(t, d, dir, "b", s, "", numbers(0, 9)...)
 		if err == nil {
 			info = i
@@ -36,83 +40,43 @@ func kinds(t testing.TB) []kind {
 	}
 	list := []Exclusion{{"a", 0, 1}, {"a", 7, 2}, {"b", 1 << 20, 255}, {"a", 3, 1}}
 	return []kind{
-		{"batch", batch, func(dir string) (string, error) { return collect(read(dir, s, info), sealedText) }, nil},
+		{"batch", batch, func(dir string) (string, error) { return collect(Read(ctx, NewDisk(dir), s, info), sealedText) }},
 		{"index", batch, func(dir string) (string, error) {
-			text, err := collect(Index(dir, []Info{{}, info}), entryText)
+			text, err := collect(Index(ctx, NewDisk(dir), NewScratch(dir), s, []Info{{}, info}), entryText)
 			if err != nil {
 				return text, err
 			}
-			more, err := collect(IndexOf(dir, info), entryText)
+			more, err := collect(IndexOf(ctx, NewDisk(dir), s, info), entryText)
 			return text + more, err
-		}, nil},
-		{"segments", func(t testing.TB, d disk, dir string) error {
+		}},
+		{"segments", func(t testing.TB, d durable.FS, dir string) error {
 			for i := range 3 {
-				if err := appendSegment(d, dir, "b", [][]byte{fmt.Append(nil, "outcome ", i), {}, fmt.Append(nil, "more ", i)}); err != nil {
+				if err := AppendSegment(ctx, NewDiskOn(d, dir), s, "b", [][]byte{fmt.Append(nil, "outcome ", i), {}, fmt.Append(nil, "more ", i)}); err != nil {
 					return err
 				}
 			}
 			return nil
-		}, func(dir string) (string, error) { return collect(Segments(dir, "b"), bytesText) }, nil},
-		{"exclusions", func(t testing.TB, d disk, dir string) error {
-			return writeExclusions(d, dir, "run-1", list)
+		}, func(dir string) (string, error) { return collect(Segments(ctx, NewDisk(dir), s, "b"), bytesText) }},
+		{"exclusions", func(t testing.TB, d durable.FS, dir string) error {
+			return WriteExclusions(ctx, NewDiskOn(d, dir), s, "run-1", list)
 		}, func(dir string) (string, error) {
-			list, err := ReadExclusions(dir, "run-1")
+			list, err := ReadExclusions(ctx, NewDisk(dir), s, "run-1")
 			return fmt.Sprint(list), err
-		}, nil},
-		{"quarantine", func(t testing.TB, d disk, dir string) error {
-			q := newQuarantine(d, dir, "q", s)
+		}},
+		{"quarantine", func(t testing.TB, d durable.FS, dir string) error {
+			q := NewQuarantine(NewDiskOn(d, dir), s, "q")
 			for i := range 5 {
-				if err := q.Add(extract.Place{Table: "t", File: "t.csv", Line: int64(i)}, "ragged-row", fmt.Append(nil, canary, i)); err != nil {
+				if err := q.Add(ctx, extract.Place{Table: "t", File: "t.csv", Line: int64(i)}, "ragged-row", fmt.Append(nil, canary, i)); err != nil {
 					_ = q.Abort()
 					return err
 				}
 			}
-			return q.Close()
-		}, func(dir string) (string, error) { return collect(readQuarantine(dir, "q", s), rowText) }, nil},
-		{"state", func(t testing.TB, d disk, dir string) error {
-			state, err := openState(d, dir)
-			if err != nil {
-				return err
-			}
-			defer state.Close()
-			state, err = state.Merge(sequence(stateOf("1", numbers(0, 20)...)))
-			if err != nil {
-				return err
-			}
-			return state.Close()
-		}, readState, nil},
+			return q.Close(ctx)
+		}, func(dir string) (string, error) { return collect(ReadQuarantine(ctx, NewDisk(dir), s, "q"), rowText) }},
 	}
 }
 
-// readState reads a state in every way there is.
-func readState(dir string) (string, error) {
-	state, err := OpenState(dir)
-	if err != nil {
-		return "", err
-	}
-	defer state.Close()
-	text, err := collect(state.All(""), stateText)
-	if err != nil {
-		return text, err
-	}
-	for _, typ := range []string{"A", "Condition", "Observation", "Patient", "Z"} {
-		more, err := collect(state.All(typ), stateText)
-		if err != nil {
-			return text, err
-		}
-		text += more
-	}
-	for _, e := range stateOf("", numbers(0, 25)...) {
-		got, ok, err := state.Lookup(e.Type, e.ID)
-		if err != nil {
-			return text, err
-		}
-		text += fmt.Sprintln(ok, stateText(got))
-	}
-	return text + state.Digest(), nil
-}
-
-// suffix tells which of the files in a folder a kind reads: a batch is read without its index.
+// owns tells which of the files in a folder a kind reads: a batch is read without its index.
 func (k kind) owns(name string) bool {
 	switch k.name {
 	case "batch", "index":
@@ -124,10 +88,10 @@ func (k kind) owns(name string) bool {
 // Every file, cut at every byte, with any bit flipped, with something behind its end, or missing: it is named as
 // damaged, or what is read is what was written.
 func TestDamageIsNamed(t *testing.T) {
-	for _, k := range kinds(t) {
+	for _, k := range kinds(newSealing(t, testKeys(t))) {
 		t.Run(k.name, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := k.make(t, osDisk{}, dir); err != nil {
+			if err := k.make(t, durable.OS{}, dir); err != nil {
 				t.Fatal(err)
 			}
 			want, err := k.read(dir)
@@ -155,10 +119,10 @@ func TestDamageIsNamed(t *testing.T) {
 						t.Errorf("%s %s at %d: not noticed", name, what, at)
 					}
 				}
-				for n := range good {
+				for _, n := range sharedtest.Drawn(t, len(good), 60) {
 					try("cut", n, good[:n])
 					for bit := range 8 {
-						if testing.Short() && bit != n%8 {
+						if !sharedtest.Sweeps() && bit != n%8 {
 							continue
 						}
 						bad := append([]byte(nil), good...)
@@ -191,11 +155,11 @@ func TestDamageInTheMiddle(t *testing.T) {
 	s := newSealing(t, testKeys(t))
 	dir := t.TempDir()
 	info := mustBatch(t, dir, "b", s, "", numbers(0, 4000)...)
-	want, err := collect(read(dir, s, info), sealedText)
+	want, err := collect(Read(t.Context(), NewDisk(dir), s, info), sealedText)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantIndex, err := collect(Index(dir, []Info{info}), entryText)
+	wantIndex, err := collect(Index(t.Context(), NewDisk(dir), NewScratch(dir), s, []Info{info}), entryText)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,10 +175,10 @@ func TestDamageInTheMiddle(t *testing.T) {
 			if err := os.WriteFile(path, bad, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			got, err := collect(read(dir, s, info), sealedText)
+			got, err := collect(Read(t.Context(), NewDisk(dir), s, info), sealedText)
 			whole := want
 			if name == "b.index" {
-				got, err = collect(Index(dir, []Info{info}), entryText)
+				got, err = collect(Index(t.Context(), NewDisk(dir), NewScratch(dir), s, []Info{info}), entryText)
 				whole = wantIndex
 			}
 			if !isDamage(err) || len(got) > len(whole) || got != whole[:len(got)] {
@@ -232,7 +196,7 @@ func TestChunksKeepTheirPlace(t *testing.T) {
 	s := newSealing(t, testKeys(t))
 	dir := t.TempDir()
 	info := mustBatch(t, dir, "b", s, "", numbers(0, 4000)...)
-	want, err := collect(read(dir, s, info), sealedText)
+	want, err := collect(Read(t.Context(), NewDisk(dir), s, info), sealedText)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +209,7 @@ func TestChunksKeepTheirPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := openChunks(path, batchMagic, aead, -1)
+	r, err := openChunks(t.Context(), NewDisk(dir), "b.batch", batchMagic, aead, -1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +247,7 @@ func TestChunksKeepTheirPlace(t *testing.T) {
 		forged := info
 		forged.Bytes, forged.SHA256 = int64(len(content)), hex.EncodeToString(sum[:])
 		for _, forged.Count = range []int{info.Count, counts[0], counts[0] + counts[1]} {
-			if got, err := collect(read(dir, s, forged), sealedText); !isDamage(err) || !strings.HasPrefix(want, got) {
+			if got, err := collect(Read(t.Context(), NewDisk(dir), s, forged), sealedText); !isDamage(err) || !strings.HasPrefix(want, got) {
 				t.Errorf("chunks %s, %d resources: %v", what, forged.Count, err)
 			}
 		}
@@ -294,35 +258,35 @@ func TestChunksKeepTheirPlace(t *testing.T) {
 	for _, count := range []int{1, info.Count - 1, info.Count + 1} {
 		forged := info
 		forged.Count = count
-		if _, err := collect(read(dir, s, forged), sealedText); !isDamage(err) {
+		if _, err := collect(Read(t.Context(), NewDisk(dir), s, forged), sealedText); !isDamage(err) {
 			t.Errorf("%d resources: %v", count, err)
 		}
 	}
-	w, err := newChunkWriter(osDisk{}, path, batchMagic, []byte(`{"id":"c"}`), aead)
+	w, err := newChunkWriter(t.Context(), NewDisk(dir), "b.batch", batchMagic, []byte(`{"id":"c"}`), aead)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := publish(osDisk{}, w.p); err != nil {
+	if err := NewDisk(dir).Publish(t.Context(), w.draft); err != nil {
 		t.Fatal(err)
 	}
 	forged := info
 	forged.Bytes = w.size
 	var d *Damage
-	if _, err := collect(read(dir, s, forged), sealedText); !errors.As(err, &d) || d.Offset != magicBytes {
+	if _, err := collect(Read(t.Context(), NewDisk(dir), s, forged), sealedText); !errors.As(err, &d) || d.Offset != blockfile.MagicBytes {
 		t.Errorf("the head of another batch: %v", err)
 	}
 }
 
 // Blocks that are swapped, left out, or of another file have sums that are right for them, and are still named.
 func TestBlocksKeepTheirPlace(t *testing.T) {
-	dir := t.TempDir()
+	dir, keys := t.TempDir(), testKeys(t)
 	cut := func(name string, first int) (parts [][]byte) {
 		t.Helper()
 		var list []Exclusion
 		for i := range 60_000 {
 			list = append(list, Exclusion{"b", first + i, 1})
 		}
-		if err := WriteExclusions(dir, name, list); err != nil {
+		if err := WriteExclusions(t.Context(), NewDisk(dir), keys, name, list); err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(dir, name+exclusionSuffix)
@@ -330,15 +294,15 @@ func TestBlocksKeepTheirPlace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := openBlocks(path, exclusionMagic, nil)
+		r, err := openBlocks(t.Context(), NewDisk(dir), keys, name+exclusionSuffix, exclusionMagic)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer r.close()
 		for start := int64(0); err == nil; {
-			parts = append(parts, content[start:r.off])
-			start = r.off
-			if _, err = r.next(); err != nil {
+			parts = append(parts, content[start:r.Offset()])
+			start = r.Offset()
+			if _, err = r.Next(); err != nil {
 				parts = append(parts, content[start:])
 			}
 		}
@@ -364,46 +328,52 @@ func TestBlocksKeepTheirPlace(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "a.excluded"), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ReadExclusions(dir, "a"); !isDamage(err) {
+		if _, err := ReadExclusions(t.Context(), NewDisk(dir), keys, "a"); !isDamage(err) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 }
 
-// A state file that is whole, but not the one of the manifest.
-func TestStateOfAnotherTime(t *testing.T) {
-	var files [2][]byte
-	var path string
-	for i, version := range []string{"1", "2"} {
-		dir := t.TempDir()
-		state, err := OpenState(dir)
-		if err == nil {
-			state, err = state.Merge(sequence(stateOf(version, numbers(0, 20)...)))
+// Files that somebody without the keys made, with everything right that needs no key; and files that the keys made, but
+// for another name, as if one were put in the place of another.
+func TestForgedFilesAreNamed(t *testing.T) {
+	keys := testKeys(t)
+	dir := t.TempDir()
+	p := NewDisk(dir)
+	info := mustBatch(t, dir, "b", newSealing(t, keys), "", numbers(0, 9)...)
+	index := fmt.Sprintf(`{"id":"b","sha256":"%s"}`, info.SHA256)
+	for _, file := range []struct {
+		name, magic, meta string
+		read              func() error
+	}{
+		{"b.index", indexMagic, index, func() error {
+			return second(collect(Index(t.Context(), p, NewScratch(dir), keys, []Info{info}), entryText))
+		}},
+		{"b.index", indexMagic, index, func() error { return second(collect(IndexOf(t.Context(), p, keys, info), entryText)) }},
+		{"b.out.0001", segmentMagic, `{"batch":"b","from":1,"to":1}`, func() error { return second(collect(Segments(t.Context(), p, keys, "b"), bytesText)) }},
+		{"b.out.0001", segmentMagic, `{"batch":"b","from":1,"to":1}`, func() error { return AppendSegment(t.Context(), p, keys, "b", nil) }},
+		{"r.excluded", exclusionMagic, `{"name":"r"}`, func() error { return second(ReadExclusions(t.Context(), p, keys, "r")) }},
+	} {
+		for what, k := range map[string]Keys{"other keys": testKeys(t), "another name": named{keys, "a" + file.name[1:]}} {
+			err := writeBlocks(t.Context(), p, k, file.name, file.magic, []byte(file.meta), func(w *blockfile.Writer) (uint64, error) { return 0, nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			var d *Damage
+			if err := file.read(); !errors.As(err, &d) || d.File != file.name {
+				t.Errorf("%s with %s: %v", file.name, what, err)
+			}
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		path = filepath.Join(dir, state.manifest.File)
-		if files[i], err = os.ReadFile(path); err != nil {
-			t.Fatal(err)
-		}
-		_ = state.Close()
-	}
-	if err := os.WriteFile(path, files[0], 0o600); err != nil {
-		t.Fatal(err)
-	}
-	state, err := OpenState(filepath.Dir(path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer state.Close()
-	if _, err := collect(state.All(""), stateText); !isDamage(err) {
-		t.Errorf("All: %v", err)
-	}
-	if _, err := state.Merge(sequence[StateEntry](nil)); !isDamage(err) {
-		t.Errorf("Merge: %v", err)
 	}
 }
+
+// named gives every file the key of one name.
+type named struct {
+	Keys
+	name string
+}
+
+func (n named) BatchKey(string) (cipher.AEAD, error) { return n.Keys.BatchKey(n.name) }
 
 func TestHeadersComeBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -413,21 +383,21 @@ func TestHeadersComeBack(t *testing.T) {
 			all = appendHeader(all, last, h)
 			last = h
 		}
-		c := cursor{b: all}
+		c := blockfile.Cursor{B: all}
 		var got []byte
 		for i, h := range headers {
-			if got = readHeader(&c, got); c.bad || !bytes.Equal(got, h) {
+			if got = readHeader(&c, got); c.Bad || !bytes.Equal(got, h) {
 				t.Fatalf("header %d is %v", i, got)
 			}
 		}
-		if !c.done() {
+		if !c.Done() {
 			t.Fatal("something is left")
 		}
 	})
 	// Words that came neither now nor before, or stand behind the end.
 	for _, b := range [][]byte{{9, 1, 1, 2, 3, 4, 5, 6, 7, 8}, {1, 2, 1}, {1, 0}, {1}, {8, 1, 1}} {
-		c := cursor{b: b}
-		if readHeader(&c, nil); !c.bad {
+		c := blockfile.Cursor{B: b}
+		if readHeader(&c, nil); !c.Bad {
 			t.Errorf("%v passes", b)
 		}
 	}

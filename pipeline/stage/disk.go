@@ -1,258 +1,180 @@
 package stage
 
 import (
-	"bufio"
-	"crypto/rand"
-	"encoding/hex"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
-	"github.com/chartlift/chartlift/pipeline/internal/crash"
+	"github.com/chartlift/chartlift/pipeline/internal/durable"
 )
 
-// disk is what this package changes the file system through, so that tests can make any step of it fail.
-type disk interface {
-	create(path string) (file, error) // a new file for writing, mode 0600; fails if it exists
-	rename(from, to string) error
-	remove(path string) error
-	mkdir(path string) error // mode 0700
-	syncFolder(path string) error
+// Disk is a [Place] in a folder. Places below are folders below; all are made when a file is (mode 0700, files 0600). A
+// draft is a file whose name is random and ends in ".tmp"; to publish is to sync the drafts, rename them in order, and
+// sync the folder.
+type Disk struct {
+	fs  durable.FS
+	dir string
+	err error // of the name that the place was made with
 }
 
-type file interface {
-	io.WriteCloser
-	Sync() error
+// NewDisk makes a place of a folder.
+func NewDisk(dir string) *Disk { return NewDiskOn(durable.OS{}, dir) }
+
+// NewDiskOn makes a place of a folder on a disk that may fail, for tests.
+func NewDiskOn(on durable.FS, dir string) *Disk { return &Disk{fs: on, dir: dir} }
+
+// path is where a file lies.
+func (d *Disk) path(name string) (string, error) {
+	if d.err != nil {
+		return "", d.err
+	}
+	if err := CheckName(name); err != nil {
+		return "", err
+	}
+	return filepath.Join(d.dir, name), nil
 }
 
-// osDisk is the real one.
-type osDisk struct{}
-
-func (osDisk) create(path string) (file, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+// Create begins a file.
+func (d *Disk) Create(_ context.Context, name string) (Draft, error) {
+	path, err := d.path(name)
 	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	if err := durable.MakeFolder(d.fs, d.dir); err != nil {
+		return nil, err
+	}
+	p, err := durable.Create(d.fs, path)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
-func (osDisk) rename(from, to string) error { return os.Rename(from, to) }
-func (osDisk) remove(path string) error     { return os.Remove(path) }
-func (osDisk) mkdir(path string) error      { return os.Mkdir(path, 0o700) }
-
-func (osDisk) syncFolder(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil // a folder cannot be synced there; NTFS journals its entries
+// Publish makes drafts visible and durable.
+func (d *Disk) Publish(_ context.Context, drafts ...Draft) error {
+	files := make([]*durable.Draft, len(drafts))
+	foreign := false
+	for i, draft := range drafts {
+		p, ok := draft.(*durable.Draft)
+		foreign = foreign || !ok || filepath.Dir(p.Path()) != filepath.Clean(d.dir)
+		files[i] = p
 	}
-	d, err := os.Open(path)
+	if foreign {
+		for _, draft := range drafts {
+			draft.Discard()
+		}
+		return errors.New("a draft of another place")
+	}
+	if d.err != nil {
+		return d.err
+	}
+	return durable.Publish(files...)
+}
+
+// diskFile is an open file and how long it is.
+type diskFile struct {
+	*os.File
+	size int64
+}
+
+func (f diskFile) Size() int64 { return f.size }
+
+// Open opens a file.
+func (d *Disk) Open(_ context.Context, name string) (File, error) {
+	path, err := d.path(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("open %s: %w", name, fs.ErrNotExist)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return diskFile{f, info.Size()}, nil
+}
+
+// Exists tells whether there is a file of this name.
+func (d *Disk) Exists(_ context.Context, name string) (bool, error) {
+	path, err := d.path(name)
+	if err != nil {
+		return false, err
+	}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && info.Mode().IsRegular(), err
+}
+
+// List returns the names of the files that begin with a prefix, sorted.
+func (d *Disk) List(_ context.Context, prefix string) ([]string, error) {
+	return d.list(func(name string) bool { return strings.HasPrefix(name, prefix) && CheckName(name) == nil })
+}
+
+func (d *Disk) list(wanted func(string) bool) ([]string, error) {
+	if d.err != nil {
+		return nil, d.err
+	}
+	entries, err := os.ReadDir(d.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Type().IsRegular() && wanted(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// Remove removes a file.
+func (d *Disk) Remove(_ context.Context, name string) error {
+	path, err := d.path(name)
 	if err != nil {
 		return err
 	}
-	err = d.Sync()
-	if e := d.Close(); err == nil {
-		err = e
+	return gone(d.fs.Remove(path))
+}
+
+// Clean removes the drafts that killed processes left.
+func (d *Disk) Clean(context.Context) error {
+	names, err := d.list(func(name string) bool { return strings.HasSuffix(name, durable.TempSuffix) })
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := gone(d.fs.Remove(filepath.Join(d.dir, name))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gone takes a file that is not there for removed.
+func gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	return err
 }
 
-// SyncFolder makes the names in a folder durable: what was made, renamed or removed there.
-func SyncFolder(dir string) error { return osDisk{}.syncFolder(dir) }
-
-// MakeFolder makes a folder and what leads to it (mode 0700), durably. One that is there stays as it is.
-func MakeFolder(dir string) error { return makeFolder(osDisk{}, dir) }
-
-// makeFolder makes a folder and what leads to it, durably: a new folder whose entry in its parent is lost takes its
-// files with it.
-func makeFolder(d disk, dir string) error {
-	if info, err := os.Stat(dir); err == nil {
-		if !info.IsDir() {
-			return fmt.Errorf("%s is not a folder", dir)
-		}
-		return nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
+// Sub is a place below.
+func (d *Disk) Sub(name string) Place {
+	sub := &Disk{fs: d.fs, dir: filepath.Join(d.dir, name), err: d.err}
+	if sub.err == nil {
+		sub.err = CheckName(name)
 	}
-	parent := filepath.Dir(dir)
-	if parent != dir {
-		if err := makeFolder(d, parent); err != nil {
-			return err
-		}
-	}
-	if err := d.mkdir(dir); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil // another goroutine was faster
-		}
-		return err
-	}
-	return d.syncFolder(parent)
-}
-
-// pending is a file that is not visible yet. Its first error stays: nothing is tried again, for after a failed write or
-// sync nobody knows what the disk holds.
-type pending struct {
-	disk      disk
-	path, tmp string
-	f         file
-	err       error
-}
-
-const tmpSuffix = ".tmp"
-
-// newPending opens a temporary file beside path. Its name is random, so that a process which lost its lease and does
-// not know yet cannot write into the file of the one that took over.
-func newPending(d disk, path string) (*pending, error) {
-	var r [6]byte
-	_, _ = rand.Read(r[:]) // never fails: crypto/rand ends the program instead
-	p := &pending{disk: d, path: path, tmp: path + "." + hex.EncodeToString(r[:]) + tmpSuffix}
-	var err error
-	p.f, err = d.create(p.tmp)
-	if err != nil {
-		return nil, err
-	}
-	crash.File(path, crash.Made)
-	return p, nil
-}
-
-// Write appends to the file.
-func (p *pending) Write(b []byte) (int, error) {
-	if p.err != nil {
-		return 0, p.err
-	}
-	n, err := p.f.Write(b)
-	if err == nil && n < len(b) {
-		err = io.ErrShortWrite
-	}
-	p.err = err
-	return n, err
-}
-
-// discard removes the file, unless it was published.
-func (p *pending) discard() {
-	if p == nil {
-		return
-	}
-	if p.f != nil {
-		_ = p.f.Close()
-		p.f = nil
-	}
-	if p.tmp != "" {
-		_ = p.disk.remove(p.tmp)
-		p.tmp = ""
-	}
-	if p.err == nil {
-		p.err = fs.ErrClosed
-	}
-}
-
-// publish makes files of one folder durable and visible: all are synced, then renamed in the order given, then the
-// folder is synced. On an error those not yet renamed are removed.
-func publish(d disk, files ...*pending) (err error) {
-	defer func() {
-		for _, p := range files {
-			if err != nil && p.err == nil {
-				p.err = err
-			}
-			p.discard()
-		}
-	}()
-	for _, p := range files {
-		if p.err != nil {
-			return p.err
-		}
-		crash.File(p.path, crash.Written)
-		if err := p.f.Sync(); err != nil {
-			return err
-		}
-		crash.File(p.path, crash.Synced)
-		f := p.f
-		p.f = nil
-		if err := f.Close(); err != nil {
-			return err
-		}
-	}
-	for _, p := range files {
-		if err := d.rename(p.tmp, p.path); err != nil {
-			return err
-		}
-		p.tmp = ""
-		crash.File(p.path, crash.Renamed)
-	}
-	if err := d.syncFolder(filepath.Dir(files[0].path)); err != nil {
-		return err
-	}
-	for _, p := range files {
-		crash.File(p.path, crash.Durable)
-	}
-	return nil
-}
-
-// WriteFile writes a file the one durable way: to a temporary name, synced, renamed, its folder synced. What was under
-// the name before is replaced, or stays as it was. Folders are made where they are missing (mode 0700; the file has
-// 0600). An error of write is returned as it is, and nothing is left then. No other error may be answered by trying
-// again within the same process: what the disk holds is not known.
-func WriteFile(path string, write func(io.Writer) error) error {
-	return writeFile(osDisk{}, path, write)
-}
-
-func writeFile(d disk, path string, write func(io.Writer) error) error {
-	if err := makeFolder(d, filepath.Dir(path)); err != nil {
-		return err
-	}
-	p, err := newPending(d, path)
-	if err != nil {
-		return err
-	}
-	defer p.discard()
-	w := bufio.NewWriterSize(p, 64<<10)
-	if err := write(w); err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return publish(d, p)
-}
-
-// CleanTemp removes the unfinished files that killed processes left in a folder: all that end in ".tmp", spilled ones
-// too. Nobody may be writing there. A folder that is not there is clean.
-func CleanTemp(dir string) error { return clean(dir, "") }
-
-// CleanSpill removes the files that a [Sorter] or [Index] of a killed process left in a folder. Nobody may be sorting
-// there. A folder that is not there is clean.
-func CleanSpill(dir string) error { return clean(dir, spillPrefix) }
-
-func clean(dir, prefix string) error {
-	names, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, n := range names {
-		if n.Type().IsRegular() && strings.HasPrefix(n.Name(), prefix) && strings.HasSuffix(n.Name(), tmpSuffix) {
-			if err := os.Remove(filepath.Join(dir, n.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// safeName refuses what could lead out of a folder or pass for another file.
-func safeName(name string) error {
-	ok := name != "" && len(name) <= 150 && name[0] != '.' && !strings.HasSuffix(name, tmpSuffix)
-	for i := 0; ok && i < len(name); i++ {
-		c := name[i]
-		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '-' || c == '_'
-	}
-	if !ok {
-		return fmt.Errorf("%q: a name of 1 to 150 letters, digits, '.', '-' and '_' is needed that neither begins with '.' nor ends in %q", name, tmpSuffix)
-	}
-	return nil
+	return sub
 }

@@ -1,15 +1,17 @@
 package stage
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
-	"path/filepath"
+
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
 )
 
 const (
-	exclusionMagic  = "CLEXCLD1"
+	exclusionMagic  = "CLEXCLD2"
 	exclusionSuffix = ".excluded"
 	exclusionBlock  = 64 << 10
 )
@@ -27,23 +29,15 @@ type exclusionMeta struct {
 
 // WriteExclusions makes a list durable under a name (letters, digits, '.', '-', '_'), in the order given. It replaces
 // what was there. An empty list makes a file too: the check was done.
-func WriteExclusions(dir, name string, list []Exclusion) error {
-	return writeExclusions(osDisk{}, dir, name, list)
-}
-
-func writeExclusions(d disk, dir, name string, list []Exclusion) error {
-	if err := safeName(name); err != nil {
+func WriteExclusions(ctx context.Context, p Place, k Keys, name string, list []Exclusion) error {
+	if err := CheckName(name); err != nil {
 		return fmt.Errorf("exclusions: %w", err)
 	}
 	meta, err := json.Marshal(exclusionMeta{name})
 	if err != nil {
 		return err
 	}
-	err = writeFile(d, filepath.Join(dir, name+exclusionSuffix), func(out io.Writer) error {
-		w, err := newBlockWriter(out, exclusionMagic, meta)
-		if err != nil {
-			return err
-		}
+	err = writeBlocks(ctx, p, k, name+exclusionSuffix, exclusionMagic, meta, func(w *blockfile.Writer) (uint64, error) {
 		// A block is runs of one batch: its name, how many, and (position, reason) of each.
 		var block, run []byte
 		for len(list) > 0 {
@@ -51,24 +45,24 @@ func writeExclusions(d disk, dir, name string, list []Exclusion) error {
 			run = run[:0]
 			for n < len(list) && list[n].Batch == batch && len(run) < exclusionBlock {
 				if list[n].Position < 0 {
-					return fmt.Errorf("position %d of batch %s is none", list[n].Position, batch)
+					return 0, fmt.Errorf("position %d of batch %s is none", list[n].Position, batch)
 				}
 				run = binary.AppendUvarint(run, uint64(list[n].Position))
 				run = append(run, list[n].Reason)
 				n++
 			}
 			list = list[n:]
-			block = appendText(block, batch)
+			block = blockfile.AppendText(block, batch)
 			block = binary.AppendUvarint(block, uint64(n))
 			block = append(block, run...)
 			if len(block) >= exclusionBlock || len(list) == 0 {
-				if err := w.block(block); err != nil {
-					return err
+				if err := w.Block(block); err != nil {
+					return 0, err
 				}
 				block = block[:0]
 			}
 		}
-		return w.end(0, 0)
+		return 0, nil
 	})
 	if err != nil {
 		return fmt.Errorf("exclusions %s: %w", name, err)
@@ -77,36 +71,36 @@ func writeExclusions(d disk, dir, name string, list []Exclusion) error {
 }
 
 // ReadExclusions reads a list. Without the file the error is fs.ErrNotExist; damage is a [*Damage].
-func ReadExclusions(dir, name string) ([]Exclusion, error) {
-	if err := safeName(name); err != nil {
+func ReadExclusions(ctx context.Context, p Place, k Keys, name string) ([]Exclusion, error) {
+	if err := CheckName(name); err != nil {
 		return nil, fmt.Errorf("exclusions: %w", err)
 	}
-	r, err := openBlocks(filepath.Join(dir, name+exclusionSuffix), exclusionMagic, nil)
+	r, err := openBlocks(ctx, p, k, name+exclusionSuffix, exclusionMagic)
 	if err != nil {
 		return nil, err
 	}
 	defer r.close()
 	var meta exclusionMeta
-	if err := json.Unmarshal(r.meta, &meta); err != nil || meta.Name != name {
-		return nil, r.damage(magicBytes, "the head is that of another list")
+	if err := json.Unmarshal(r.Meta(), &meta); err != nil || meta.Name != name {
+		return nil, r.Damage(blockfile.MagicBytes, "the head is that of another list")
 	}
 	var list []Exclusion
 	for {
-		start := r.off
-		payload, err := r.next()
+		start := r.Offset()
+		payload, err := r.Next()
 		if err == io.EOF {
 			return list, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		for c := (cursor{b: payload}); c.off < len(c.b); {
-			batch := string(c.take(c.length(1)))
-			for range c.length(2) {
-				list = append(list, Exclusion{batch, int(c.uvarint()), c.byte()})
+		for c := (blockfile.Cursor{B: payload}); c.Off < len(c.B); {
+			batch := string(c.Text())
+			for range c.Length(2) {
+				list = append(list, Exclusion{batch, int(c.Uvarint()), c.Byte()})
 			}
-			if c.bad {
-				return nil, r.damage(start, "what is in a block does not fit together")
+			if c.Bad {
+				return nil, r.Damage(start, "what is in a block does not fit together")
 			}
 		}
 	}

@@ -4,18 +4,20 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
+	"github.com/chartlift/chartlift/pipeline/internal/durable"
 )
 
 // FuzzReaders gives any bytes to every reader: none panics, and what is not damage is content.
 func FuzzReaders(f *testing.F) {
-	all := kinds(f)
+	all := kinds(newSealing(f, testKeys(f)))
 	for _, k := range all {
 		dir := f.TempDir()
-		if err := k.make(f, osDisk{}, dir); err != nil {
+		if err := k.make(f, durable.OS{}, dir); err != nil {
 			f.Fatal(err)
 		}
 		for _, name := range listing(f, dir) {
@@ -29,7 +31,7 @@ func FuzzReaders(f *testing.F) {
 	}
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, name := range []string{"b.batch", "b.index", "b.out.0001", "run-1.excluded", "q.quarantine", "state"} {
+		for _, name := range []string{"b.batch", "b.index", "b.out.0001", "run-1.excluded", "q.quarantine"} {
 			if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -38,16 +40,14 @@ func FuzzReaders(f *testing.F) {
 			_, _ = k.read(dir)
 		}
 		// Readers behind a sum see only what this package wrote; they must not panic all the same.
-		_, _ = readStateBlock(b)
-		_, _ = ParseStateEntry(b)
-		c := chunkRecords{loose: cursor{b: b}, clinical: b}
+		c := chunkRecords{loose: blockfile.Cursor{B: b}, clinical: b}
 		for range 100 {
 			if _, err := c.next(); err != nil {
 				break
 			}
 		}
 		var e Entry
-		for c := (cursor{b: b}); readEntry(&c, &e); {
+		for c := (blockfile.Cursor{B: b}); readEntry(&c, &e); {
 			_ = e
 		}
 	})
@@ -58,18 +58,7 @@ func FuzzReaders(f *testing.F) {
 func FuzzBehindSums(f *testing.F) {
 	k := testKeys(f)
 	dir := f.TempDir()
-	var w stateWriter
-	w.numbers = map[string]uint64{}
-	w.w = &blockWriter{w: io.Discard}
-	for _, e := range stateOf("1", numbers(0, 9)...) {
-		if err := w.add(&e); err != nil {
-			f.Fatal(err)
-		}
-	}
-	if err := w.flush(); err != nil {
-		f.Fatal(err)
-	}
-	f.Add(w.block, append([]byte{1}, w.dir...))
+	p := NewDisk(dir)
 	e := Entry{ID: idOf(1), Refs: []Ref{{ID: idOf(2)}}}
 	f.Add(appendEntry(nil, &e), appendEntry(nil, &e))
 	s := newSealing(f, k)
@@ -81,23 +70,14 @@ func FuzzBehindSums(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		sum := sha256.Sum256(nil)
 		info := Info{ID: "b", Count: 2, Bytes: 1, SHA256: hex.EncodeToString(sum[:])}
-		blocks := func(name, magic, meta string) int64 {
+		blocks := func(name, magic, meta string) {
 			t.Helper()
-			out, err := os.Create(filepath.Join(dir, name))
+			err := writeBlocks(t.Context(), p, k, name, magic, []byte(meta), func(w *blockfile.Writer) (uint64, error) {
+				return 2, errors.Join(w.Block(a), w.Block(b))
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer out.Close()
-			w, err := newBlockWriter(out, magic, []byte(meta))
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = w.block(a)
-			mark := w.off
-			if err := errors.Join(err, w.block(b), w.end(2, uint64(mark))); err != nil {
-				t.Fatal(err)
-			}
-			return w.off
 		}
 		ok := func(what string, err error) {
 			t.Helper()
@@ -106,32 +86,17 @@ func FuzzBehindSums(f *testing.F) {
 			}
 		}
 		blocks("b.index", indexMagic, `{"id":"b","sha256":"`+info.SHA256+`"}`)
-		ok("index", second(collect(Index(dir, []Info{info}), entryText)))
-		ok("index", second(collect(IndexOf(dir, info), entryText)))
+		ok("index", second(collect(Index(t.Context(), p, NewScratch(dir), k, []Info{info}), entryText)))
+		ok("index", second(collect(IndexOf(t.Context(), p, k, info), entryText)))
 		blocks("r.excluded", exclusionMagic, `{"name":"r"}`)
-		ok("exclusions", second(ReadExclusions(dir, "r")))
-		m := stateManifest{Format: 1, Generation: 2, File: stateFileName(2), Count: 2}
-		m.Bytes = blocks(m.File, stateMagic, "")
-		text, err := m.encode()
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, manifestName), text, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		ok("state", second(readState(dir)))
-		if state, err := OpenState(dir); err == nil {
-			ok("state", second(collect(state.All("Patient"), stateText)))
-			ok("state", lookupError(state))
-			_ = state.Close()
-		}
+		ok("exclusions", second(ReadExclusions(t.Context(), p, k, "r")))
 		for _, name := range []string{"b.batch", "b.quarantine"} {
 			aead, err := k.BatchKey(name)
 			if err != nil {
 				t.Fatal(err)
 			}
 			magic := map[string]string{"b.batch": batchMagic, "b.quarantine": quarantineMagic}[name]
-			w, err := newChunkWriter(osDisk{}, filepath.Join(dir, name), magic, []byte(`{"id":"b"}`), aead)
+			w, err := newChunkWriter(t.Context(), p, name, magic, []byte(`{"id":"b"}`), aead)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -139,12 +104,12 @@ func FuzzBehindSums(f *testing.F) {
 				t.Fatal(err)
 			}
 			info.Bytes, info.SHA256 = w.size, hex.EncodeToString(w.sum.Sum(nil))
-			if err := errors.Join(w.p.f.Close(), os.Rename(w.p.tmp, w.p.path)); err != nil {
+			if err := p.Publish(t.Context(), w.draft); err != nil {
 				t.Fatal(err)
 			}
 		}
-		ok("batch", second(collect(Read(dir, k, info), sealedText)))
-		ok("batch", second(collect(Pick(dir, k, info, []int{1}), sealedText)))
-		ok("quarantine", second(collect(ReadQuarantine(dir, "b", k), rowText)))
+		ok("batch", second(collect(Read(t.Context(), p, k, info), sealedText)))
+		ok("batch", second(collect(Pick(t.Context(), p, k, info, []int{1}), sealedText)))
+		ok("quarantine", second(collect(ReadQuarantine(t.Context(), p, k, "b"), rowText)))
 	})
 }

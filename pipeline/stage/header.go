@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/bits"
 
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
 	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
@@ -58,15 +59,15 @@ func appendHeader(dst, last, h []byte) []byte {
 }
 
 // readHeader reads a header over the one before it, in place.
-func readHeader(c *cursor, h []byte) []byte {
-	n := c.uvarint()
+func readHeader(c *blockfile.Cursor, h []byte) []byte {
+	n := c.Uvarint()
 	if n > maxHeader {
-		c.bad = true
+		c.Bad = true
 		return h[:0]
 	}
 	words := (int(n) + word - 1) / word
-	marks := c.take((words + 7) / 8)
-	if c.bad {
+	marks := c.Take((words + 7) / 8)
+	if c.Bad {
 		return h[:0]
 	}
 	before := len(h)
@@ -78,16 +79,16 @@ func readHeader(c *cursor, h []byte) []byte {
 		for ; m != 0; m &= m - 1 {
 			at := (i*8 + bits.TrailingZeros8(m)) * word
 			if at >= len(h) {
-				c.bad = true
+				c.Bad = true
 				return h[:0]
 			}
-			copy(h[at:], c.take(min(word, len(h)-at)))
+			copy(h[at:], c.Take(min(word, len(h)-at)))
 		}
 	}
 	// What was not there before must have come now.
 	for at := before / word * word; at < len(h); at += word {
 		if marks[at/word/8]&(1<<(at/word%8)) == 0 && min(at+word, len(h)) > before {
-			c.bad = true
+			c.Bad = true
 		}
 	}
 	return h
@@ -95,7 +96,7 @@ func readHeader(c *cursor, h []byte) []byte {
 
 // chunkRecords takes a chunk apart.
 type chunkRecords struct {
-	loose    cursor
+	loose    blockfile.Cursor
 	clinical []byte
 	header   []byte
 }
@@ -105,9 +106,9 @@ var errContent = errors.New("what is in a chunk does not fit together")
 // part is the next record in pieces. They are valid until the next one, or for the parts until the next chunk.
 func (c *chunkRecords) part() (header, clinical, cipher []byte, err error) {
 	c.header = readHeader(&c.loose, c.header)
-	n, m := c.loose.uvarint(), c.loose.uvarint()
-	cipher = c.loose.take(int(min(m, maxPart)))
-	if c.loose.bad || n > uint64(len(c.clinical)) {
+	n, m := c.loose.Uvarint(), c.loose.Uvarint()
+	cipher = c.loose.Take(int(min(m, maxPart)))
+	if c.loose.Bad || n > uint64(len(c.clinical)) {
 		return nil, nil, nil, errContent
 	}
 	clinical, c.clinical = c.clinical[:n], c.clinical[n:]
@@ -127,4 +128,4 @@ func (c *chunkRecords) next() (phi.Sealed, error) {
 }
 
 // done tells whether nothing is left.
-func (c *chunkRecords) done() bool { return c.loose.done() && len(c.clinical) == 0 }
+func (c *chunkRecords) done() bool { return c.loose.Done() && len(c.clinical) == 0 }

@@ -4,17 +4,20 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
+	"crypto/cipher"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
-	"path/filepath"
 	"slices"
+
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
 )
 
 const (
-	indexMagic  = "CLINDEX1"
+	indexMagic  = "CLINDEX2"
 	indexSuffix = ".index"
 	// indexBlock is about how much goes into a block of an index. A merge holds one block of each.
 	indexBlock = 16 << 10
@@ -69,8 +72,8 @@ func appendEntry(dst []byte, e *Entry) []byte {
 }
 
 // readEntry reads an entry into e, all but its Batch, and uses the memory of its references again.
-func readEntry(c *cursor, e *Entry) bool {
-	b := c.take(entryFixed)
+func readEntry(c *blockfile.Cursor, e *Entry) bool {
+	b := c.Take(entryFixed)
 	if b == nil {
 		return false
 	}
@@ -85,11 +88,11 @@ func readEntry(c *cursor, e *Entry) bool {
 	if refs == 0 {
 		return true
 	}
-	if refs > uint64(len(c.b)-c.off)/refBytes {
-		c.bad = true
+	if refs > uint64(len(c.B)-c.Off)/refBytes {
+		c.Bad = true
 		return false
 	}
-	b = c.take(int(refs) * refBytes)
+	b = c.Take(int(refs) * refBytes)
 	for ; len(b) > 0; b = b[refBytes:] {
 		e.Refs = append(e.Refs, Ref{ID: ID(b[:20]), Type: binary.LittleEndian.Uint16(b[20:]), Drop: b[22]&refDrop != 0, Late: b[22]&refLate != 0})
 	}
@@ -152,14 +155,14 @@ type indexMeta struct {
 	SHA256 string `json:"sha256"`
 }
 
-func (b *indexBuffer) write(out io.Writer, info Info) error {
+func (b *indexBuffer) write(out io.Writer, info Info, key cipher.AEAD) error {
 	var x, y Entry
 	slices.SortFunc(b.order, func(p, q indexPlace) int {
 		if p.prefix != q.prefix {
 			return cmp.Compare(p.prefix, q.prefix)
 		}
-		readEntry(&cursor{b: b.at(p)}, &x)
-		readEntry(&cursor{b: b.at(q)}, &y)
+		readEntry(&blockfile.Cursor{B: b.at(p)}, &x)
+		readEntry(&blockfile.Cursor{B: b.at(q)}, &y)
 		return compareEntries(&x, &y)
 	})
 	meta, err := json.Marshal(indexMeta{info.ID, info.SHA256})
@@ -167,7 +170,7 @@ func (b *indexBuffer) write(out io.Writer, info Info) error {
 		return err
 	}
 	buffered := bufio.NewWriterSize(out, 256<<10)
-	w, err := newBlockWriter(buffered, indexMagic, meta)
+	w, err := blockfile.NewWriter(buffered, indexMagic, meta, key)
 	if err != nil {
 		return err
 	}
@@ -176,17 +179,17 @@ func (b *indexBuffer) write(out io.Writer, info Info) error {
 		entry := b.at(p)
 		entry = entry[:entryFixed+refBytes*int(binary.LittleEndian.Uint32(entry[entryFixed-4:]))]
 		if len(block) > 0 && len(block)+len(entry) > indexBlock {
-			if err := w.block(block); err != nil {
+			if err := w.Block(block); err != nil {
 				return err
 			}
 			block = block[:0]
 		}
 		block = append(block, entry...)
 	}
-	if err := w.block(block); err != nil {
+	if err := w.Block(block); err != nil {
 		return err
 	}
-	if err := w.end(uint64(len(b.order)), 0); err != nil {
+	if err := w.End(uint64(len(b.order)), 0); err != nil {
 		return err
 	}
 	return buffered.Flush()
@@ -194,27 +197,27 @@ func (b *indexBuffer) write(out io.Writer, info Info) error {
 
 // indexReader reads the index of one batch in its own order: (ID, Ordinal, Position).
 type indexReader struct {
-	r     *blockReader
+	r     *blocks
 	batch int
 	count uint64
 	want  int
-	block cursor
+	block blockfile.Cursor
 	e     [2]Entry // the one read last, and the one before, to check the order
 }
 
-func openIndex(dir string, info Info, batch int) (*indexReader, error) {
-	if err := safeName(info.ID); err != nil {
+func openIndex(ctx context.Context, p Place, k Keys, info Info, batch int) (*indexReader, error) {
+	if err := CheckName(info.ID); err != nil {
 		return nil, fmt.Errorf("batch: %w", err)
 	}
-	path := filepath.Join(dir, info.ID+indexSuffix)
-	r, err := openBlocks(path, indexMagic, nil)
+	name := info.ID + indexSuffix
+	r, err := openBlocks(ctx, p, k, name, indexMagic)
 	if err != nil {
-		return nil, missing(path, err)
+		return nil, blockfile.Missing(name, err)
 	}
 	var meta indexMeta
-	if err := json.Unmarshal(r.meta, &meta); err != nil || meta.ID != info.ID || meta.SHA256 != info.SHA256 {
+	if err := json.Unmarshal(r.Meta(), &meta); err != nil || meta.ID != info.ID || meta.SHA256 != info.SHA256 {
 		r.close()
-		return nil, r.damage(magicBytes, "the head is that of another batch")
+		return nil, r.Damage(blockfile.MagicBytes, "the head is that of another batch")
 	}
 	return &indexReader{r: r, batch: batch, want: info.Count}, nil
 }
@@ -223,24 +226,24 @@ func (x *indexReader) close() { x.r.close() }
 
 // next returns the next entry, valid until the call after the next; io.EOF at the end.
 func (x *indexReader) next() (*Entry, error) {
-	for x.block.off == len(x.block.b) {
-		start := x.r.off
-		payload, err := x.r.next()
-		if err == io.EOF && (x.count != uint64(x.want) || x.r.records != x.count) {
-			err = x.r.damage(start, fmt.Sprintf("%d entries, not %d", x.count, x.want))
+	for x.block.Off == len(x.block.B) {
+		start := x.r.Offset()
+		payload, err := x.r.Next()
+		if err == io.EOF && (x.count != uint64(x.want) || x.r.Records() != x.count) {
+			err = x.r.Damage(start, fmt.Sprintf("%d entries, not %d", x.count, x.want))
 		}
 		if err != nil {
 			return nil, err
 		}
-		x.block = cursor{b: payload}
+		x.block = blockfile.Cursor{B: payload}
 	}
 	e, before := &x.e[x.count%2], &x.e[(x.count+1)%2]
 	if !readEntry(&x.block, e) {
-		return nil, x.r.damage(x.r.off, "an entry is longer than its block")
+		return nil, x.r.Damage(x.r.Offset(), "an entry is longer than its block")
 	}
 	e.Batch = x.batch
 	if e.Position >= x.want || x.count > 0 && compareEntries(before, e) >= 0 {
-		return nil, x.r.damage(x.r.off, "the entries are out of order")
+		return nil, x.r.Damage(x.r.Offset(), "the entries are out of order")
 	}
 	x.count++
 	return e, nil
@@ -248,19 +251,19 @@ func (x *indexReader) next() (*Entry, error) {
 
 // IndexOf reads the index of one batch in order of Position. It holds the whole index in memory: 80 bytes for each
 // resource and 23 for each reference.
-func IndexOf(dir string, info Info) iter.Seq2[*Entry, error] {
+func IndexOf(ctx context.Context, p Place, k Keys, info Info) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
 		if info.empty() {
 			return
 		}
-		all, offsets, err := loadIndex(dir, info)
+		all, offsets, err := loadIndex(ctx, p, k, info)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
 		var e Entry
 		for _, off := range offsets {
-			readEntry(&cursor{b: all, off: off}, &e)
+			readEntry(&blockfile.Cursor{B: all, Off: off}, &e)
 			if !yield(&e, nil) {
 				return
 			}
@@ -269,14 +272,14 @@ func IndexOf(dir string, info Info) iter.Seq2[*Entry, error] {
 }
 
 // loadIndex returns the bytes of all entries, and where the entry of each position is.
-func loadIndex(dir string, info Info) (all []byte, offsets []int, err error) {
-	x, err := openIndex(dir, info, 0)
+func loadIndex(ctx context.Context, p Place, k Keys, info Info) (all []byte, offsets []int, err error) {
+	x, err := openIndex(ctx, p, k, info, 0)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer x.close()
 	// The count is the ledger's, not the file's, but a wrong one must not cost memory either.
-	count := min(int64(info.Count), x.r.size/entryFixed)
+	count := min(int64(info.Count), x.r.Size()/entryFixed)
 	offsets = make([]int, count)
 	for {
 		e, err := x.next()
@@ -288,7 +291,7 @@ func loadIndex(dir string, info Info) (all []byte, offsets []int, err error) {
 		}
 		// Offset 0 is that of one entry only, so 0 says "not yet" for all but it.
 		if int64(e.Position) >= count || offsets[e.Position] != 0 {
-			return nil, nil, x.r.damage(x.r.off, "two entries have one position")
+			return nil, nil, x.r.Damage(x.r.Offset(), "two entries have one position")
 		}
 		offsets[e.Position] = len(all) + 1
 		all = appendEntry(all, e)

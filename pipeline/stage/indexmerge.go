@@ -1,9 +1,12 @@
 package stage
 
 import (
+	"context"
 	"encoding/binary"
 	"io"
 	"iter"
+
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
 )
 
 // fanIn is how many files a merge reads at once: as many as ten million resources fill, since a pass through temporary
@@ -12,18 +15,17 @@ import (
 const fanIn = 1024
 
 // Index merges the indexes of many batches: in order of (ID, Ordinal, Batch, Position), where Batch is the place in
-// infos. Entries and their Refs are valid until the next one. More than 1024 batches are merged in passes, through
-// temporary files in dir that are encrypted and removed at the end (see [CleanSpill]). Damage anywhere is a [*Damage]
-// and ends the sequence.
-func Index(dir string, infos []Info) iter.Seq2[*Entry, error] {
-	return mergeIndexes(osDisk{}, dir, infos, fanIn)
+// infos. Entries and their Refs are valid until the next one. More than 1024 batches are merged in passes, through the
+// scratch. Damage anywhere is a [*Damage] and ends the sequence.
+func Index(ctx context.Context, p Place, scratch *Scratch, k Keys, infos []Info) iter.Seq2[*Entry, error] {
+	return mergeIndexes(ctx, p, scratch, k, infos, fanIn)
 }
 
-func mergeIndexes(d disk, dir string, infos []Info, fanIn int) iter.Seq2[*Entry, error] {
+func mergeIndexes(ctx context.Context, p Place, scratch *Scratch, k Keys, infos []Info, fanIn int) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
-		m := &indexMerge{disk: d, dir: dir, fanIn: fanIn}
+		m := &indexMerge{place: p, scratch: scratch, keys: k, fanIn: fanIn}
 		defer m.close()
-		final, err := m.open(infos)
+		final, err := m.open(ctx, infos)
 		if err != nil {
 			yield(nil, err)
 			return
@@ -42,18 +44,19 @@ func mergeIndexes(d disk, dir string, infos []Info, fanIn int) iter.Seq2[*Entry,
 }
 
 type indexMerge struct {
-	disk  disk
-	dir   string
-	fanIn int
-	spill *spillFolder
+	place   Place
+	scratch *Scratch
+	keys    Keys
+	fanIn   int
+	spill   *spill
 }
 
 // open returns the merge of all indexes.
-func (m *indexMerge) open(infos []Info) (source[*Entry], error) {
+func (m *indexMerge) open(ctx context.Context, infos []Info) (source[*Entry], error) {
 	var level []func() (source[*Entry], error) // opens one sorted source each
 	for i, info := range infos {
 		if !info.empty() {
-			level = append(level, func() (source[*Entry], error) { return openIndex(m.dir, info, i) })
+			level = append(level, func() (source[*Entry], error) { return openIndex(ctx, m.place, m.keys, info, i) })
 		}
 	}
 	for len(level) > m.fanIn {
@@ -96,7 +99,7 @@ func (m *indexMerge) merge(level []func() (source[*Entry], error)) (source[*Entr
 // pass merges some sources into a run.
 func (m *indexMerge) pass(level []func() (source[*Entry], error)) (run spillRun, err error) {
 	if m.spill == nil {
-		if m.spill, err = newSpillFolder(m.disk, m.dir); err != nil {
+		if m.spill, err = newSpill(m.scratch); err != nil {
 			return run, err
 		}
 	}
@@ -146,7 +149,7 @@ func (s *spilledEntries) next() (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := cursor{b: p.Value}
+	c := blockfile.Cursor{B: p.Value}
 	if len(p.Key) != 4 || !readEntry(&c, &s.e) {
 		return nil, s.r.damage(errSpill.Error())
 	}

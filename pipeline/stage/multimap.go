@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"path/filepath"
 	"slices"
 	"sort"
+
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
 )
 
 // Multimap finds records by key: what a Sorter held, for reading at random. Records that fit the sorter's budget stay in
@@ -19,7 +22,7 @@ import (
 type Multimap struct {
 	pairs []heldPair
 
-	folder *spillFolder
+	spill  *spill
 	run    spillRun
 	f      *os.File
 	frames []multimapFrame
@@ -52,7 +55,7 @@ func (s *Sorter) Multimap() (m *Multimap, err error) {
 		s.err = errors.New("sort: the records were handed over")
 		return m, nil
 	}
-	m = &Multimap{folder: s.spill}
+	m = &Multimap{spill: s.spill}
 	w, err := s.spill.newRun()
 	if err != nil {
 		return nil, fmt.Errorf("sort: %w", err)
@@ -80,7 +83,7 @@ func (s *Sorter) Multimap() (m *Multimap, err error) {
 		}
 	}
 	if m.f, err = os.Open(m.run.path); err != nil {
-		return nil, missing(m.run.path, err)
+		return nil, blockfile.Missing(filepath.Base(m.run.path), err)
 	}
 	s.err = errors.New("sort: the records were handed over")
 	s.slabs, s.pairs, s.runs = nil, nil, nil
@@ -93,14 +96,14 @@ func (m *Multimap) Len() int64 { return m.n }
 // Close removes the temporary file and frees the memory. No reader may be used after it.
 func (m *Multimap) Close() error {
 	m.pairs = nil
-	if m.folder == nil {
+	if m.spill == nil {
 		return nil
 	}
 	var err error
 	if m.f != nil {
 		err = m.f.Close()
 	}
-	return errors.Join(err, m.folder.close())
+	return errors.Join(err, m.spill.close())
 }
 
 // MultimapReader reads a Multimap. It belongs to one goroutine and keeps the frames read last.
@@ -125,7 +128,7 @@ func (m *Multimap) NewReader() *MultimapReader { return &MultimapReader{m: m} }
 // temporary file ends the sequence with an error.
 func (r *MultimapReader) Find(key []byte) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		if r.m.folder != nil {
+		if r.m.spill != nil {
 			r.findStored(key, yield)
 			return
 		}
@@ -187,7 +190,7 @@ func (r *MultimapReader) frame(i int) ([]Pair, error) {
 
 func (r *MultimapReader) read(i int, slot *keptFrame) error {
 	m := r.m
-	reader := runReader{folder: m.folder, run: m.run, off: m.frames[i].off}
+	reader := runReader{spill: m.spill, run: m.run, off: m.frames[i].off}
 	var head [spillHead]byte
 	if _, err := m.f.ReadAt(head[:], reader.off); err != nil {
 		return err
@@ -202,7 +205,7 @@ func (r *MultimapReader) read(i int, slot *keptFrame) error {
 	if _, err := m.f.ReadAt(r.body[:n], reader.off+spillHead); err != nil {
 		return err
 	}
-	plain, err := m.folder.aead.Open(nil, nil, r.body[:n], spillData(m.run.number, uint64(i), head[:]))
+	plain, err := m.spill.aead.Open(nil, nil, r.body[:n], spillData(m.run.number, uint64(i), head[:]))
 	if err != nil {
 		return reader.damage(errSpill.Error())
 	}
@@ -210,10 +213,10 @@ func (r *MultimapReader) read(i int, slot *keptFrame) error {
 		return reader.damage(fmt.Sprintf("a frame %v", err))
 	}
 	slot.pairs = slot.pairs[:0]
-	for c := (cursor{b: slot.raw}); c.off < len(c.b); {
-		k, v := c.uvarint(), c.uvarint()
-		key, value := c.take(int(min(k, maxPart))), c.take(int(min(v, maxPart)))
-		if c.bad {
+	for c := (blockfile.Cursor{B: slot.raw}); c.Off < len(c.B); {
+		k, v := c.Uvarint(), c.Uvarint()
+		key, value := c.Take(int(min(k, maxPart))), c.Take(int(min(v, maxPart)))
+		if c.Bad {
 			return reader.damage(errSpill.Error())
 		}
 		slot.pairs = append(slot.pairs, Pair{key, value})

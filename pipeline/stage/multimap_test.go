@@ -18,7 +18,7 @@ func TestMultimapFindsWhatWasAdded(t *testing.T) {
 	spilled := 0
 	rapid.Check(t, func(t *rapid.T) {
 		budget := rapid.SampledFrom([]int64{256, 4 << 10, 1 << 30}).Draw(t, "budget")
-		s := newSorter(osDisk{}, dir, budget, rapid.IntRange(2, 5).Draw(t, "fan in"))
+		s := newSorter(NewScratch(dir), budget, rapid.IntRange(2, 5).Draw(t, "fan in"))
 		want := map[string][]string{}
 		size := rapid.SampledFrom([]int{3, 900, 9000}).Draw(t, "bytes of a value")
 		n := rapid.IntRange(0, 60).Draw(t, "records")
@@ -35,7 +35,7 @@ func TestMultimapFindsWhatWasAdded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.folder != nil {
+		if m.spill != nil {
 			spilled++
 		}
 		if m.Len() != int64(n) {
@@ -77,7 +77,7 @@ func TestMultimapFindsWhatWasAdded(t *testing.T) {
 }
 
 func TestDamageOfASpilledMultimapIsNamed(t *testing.T) {
-	s := newSorter(osDisk{}, t.TempDir(), 1<<10, 4)
+	s := newSorter(NewScratch(t.TempDir()), 1<<10, 4)
 	for i := range 2000 {
 		if err := s.Add(fmt.Appendf(nil, "key %04d", i), make([]byte, 200)); err != nil {
 			t.Fatal(err)

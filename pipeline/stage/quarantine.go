@@ -2,31 +2,31 @@ package stage
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
-	"path/filepath"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
 	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
 const (
-	quarantineMagic  = "CLQUARN1"
+	quarantineMagic  = "CLQUARN2"
 	quarantineSuffix = ".quarantine"
 )
 
 // Quarantine keeps rows that were refused, encrypted as a whole: nobody has decided yet what in them is PHI. It is not
 // for concurrent use. Its first error stays.
 type Quarantine struct {
-	disk disk
-	dir  string
-	id   string
-	keys keyring
-	err  error
-	done bool
+	place Place
+	id    string
+	keys  Keys
+	err   error
+	done  bool
 
 	out   *chunkWriter
 	held  int
@@ -49,16 +49,12 @@ type quarantineMeta struct {
 
 // NewQuarantine makes a quarantine; its file is made by the first Add. The id names the file and its key: letters,
 // digits, '.', '-' and '_'. A fault of it is an error of Add.
-func NewQuarantine(dir, id string, k *phi.Keyring) *Quarantine {
-	return newQuarantine(osDisk{}, dir, id, k)
+func NewQuarantine(p Place, k Keys, id string) *Quarantine {
+	return &Quarantine{place: p, id: id, keys: k}
 }
 
-func newQuarantine(d disk, dir, id string, k keyring) *Quarantine {
-	return &Quarantine{disk: d, dir: dir, id: id, keys: k}
-}
-
-func (q *Quarantine) open() error {
-	if err := safeName(q.id); err != nil {
+func (q *Quarantine) open(ctx context.Context) error {
+	if err := CheckName(q.id); err != nil {
 		return err
 	}
 	meta, err := json.Marshal(quarantineMeta{q.id, newSalt()})
@@ -70,16 +66,14 @@ func (q *Quarantine) open() error {
 	if err != nil {
 		return err
 	}
-	if err := makeFolder(q.disk, q.dir); err != nil {
-		return err
-	}
-	q.out, err = newChunkWriter(q.disk, filepath.Join(q.dir, name), quarantineMagic, meta, aead)
+	q.out, err = newChunkWriter(ctx, q.place, name, quarantineMagic, meta, aead)
 	q.loose = make([]byte, plainHead)
 	return err
 }
 
-// Add keeps a row, with its place and the reason code of its refusal. It is copied.
-func (q *Quarantine) Add(place extract.Place, rule string, row []byte) error {
+// Add keeps a row, with its place and the reason code of its refusal. It is copied. The context of the first Add bounds
+// the writing of the file.
+func (q *Quarantine) Add(ctx context.Context, place extract.Place, rule string, row []byte) error {
 	if q.err != nil {
 		return q.err
 	}
@@ -90,7 +84,7 @@ func (q *Quarantine) Add(place extract.Place, rule string, row []byte) error {
 		return fmt.Errorf("quarantine %s: a row of more than %d bytes", q.id, maxPart)
 	}
 	if q.out == nil {
-		if err := q.open(); err != nil {
+		if err := q.open(ctx); err != nil {
 			q.err = fmt.Errorf("quarantine %s: %w", q.id, err)
 			return q.err
 		}
@@ -100,10 +94,10 @@ func (q *Quarantine) Add(place extract.Place, rule string, row []byte) error {
 			return err
 		}
 	}
-	q.raw = appendText(q.raw, place.Table)
-	q.raw = appendText(q.raw, place.File)
+	q.raw = blockfile.AppendText(q.raw, place.Table)
+	q.raw = blockfile.AppendText(q.raw, place.File)
 	q.raw = binary.AppendVarint(q.raw, place.Line)
-	q.raw = appendText(q.raw, rule)
+	q.raw = blockfile.AppendText(q.raw, rule)
 	q.raw = binary.AppendUvarint(q.raw, uint64(len(row)))
 	q.raw = append(q.raw, row...)
 	q.held++
@@ -115,15 +109,15 @@ func (q *Quarantine) flush(last bool) error {
 	q.loose, err = q.out.chunk(q.held, last, q.loose, q.raw)
 	if err != nil {
 		q.err = fmt.Errorf("quarantine %s: %w", q.id, err)
-		q.out.p.discard()
+		q.out.draft.Discard()
 		return q.err
 	}
 	q.loose, q.raw, q.held = q.loose[:plainHead], q.raw[:0], 0
 	return nil
 }
 
-// Close makes the file durable. Without a row nothing is written. Called again it answers the same.
-func (q *Quarantine) Close() error {
+// Close makes the file durable. Without a row nothing is written. Called again it returns the same.
+func (q *Quarantine) Close(ctx context.Context) error {
 	if q.err != nil || q.done {
 		return q.err
 	}
@@ -135,7 +129,7 @@ func (q *Quarantine) Close() error {
 		return err
 	}
 	q.raw, q.loose = nil, nil
-	if err := publish(q.disk, q.out.p); err != nil {
+	if err := q.place.Publish(ctx, q.out.draft); err != nil {
 		q.err = fmt.Errorf("quarantine %s: %w", q.id, err)
 	}
 	return q.err
@@ -151,20 +145,16 @@ func (q *Quarantine) Abort() error {
 		q.err = fmt.Errorf("quarantine %s: %w", q.id, errClosed)
 	}
 	if q.out != nil {
-		q.out.p.discard()
+		q.out.draft.Discard()
 	}
 	return nil
 }
 
 // ReadQuarantine reads the rows in order of Add. Without the file the error is fs.ErrNotExist: nothing was refused, or
 // the file was lost; the ledger knows. Damage is a [*Damage] and ends the sequence.
-func ReadQuarantine(dir, id string, k *phi.Keyring) iter.Seq2[QuarantinedRow, error] {
-	return readQuarantine(dir, id, k)
-}
-
-func readQuarantine(dir, id string, k keyring) iter.Seq2[QuarantinedRow, error] {
+func ReadQuarantine(ctx context.Context, p Place, k Keys, id string) iter.Seq2[QuarantinedRow, error] {
 	return func(yield func(QuarantinedRow, error) bool) {
-		r, err := openQuarantine(dir, id, k)
+		r, err := openQuarantine(ctx, p, k, id)
 		if err != nil {
 			yield(QuarantinedRow{}, err)
 			return
@@ -180,20 +170,20 @@ func readQuarantine(dir, id string, k keyring) iter.Seq2[QuarantinedRow, error] 
 				yield(QuarantinedRow{}, err)
 				return
 			}
-			c := cursor{b: raw}
+			c := blockfile.Cursor{B: raw}
 			for range records {
-				row := QuarantinedRow{Place: extract.Place{Table: string(c.take(c.length(1))), File: string(c.take(c.length(1)))}}
-				row.Place.Line = c.varint()
-				row.Rule = string(c.take(c.length(1)))
-				row.Row = phi.NewSecret(bytes.Clone(c.take(c.length(1))))
-				if c.bad {
+				row := QuarantinedRow{Place: extract.Place{Table: string(c.Text()), File: string(c.Text())}}
+				row.Place.Line = c.Varint()
+				row.Rule = string(c.Text())
+				row.Row = phi.NewSecret(bytes.Clone(c.Text()))
+				if c.Bad {
 					break
 				}
 				if !yield(row, nil) {
 					return
 				}
 			}
-			if !c.done() {
+			if !c.Done() {
 				yield(QuarantinedRow{}, r.damage(start, errContent.Error()))
 				return
 			}
@@ -201,8 +191,8 @@ func readQuarantine(dir, id string, k keyring) iter.Seq2[QuarantinedRow, error] 
 	}
 }
 
-func openQuarantine(dir, id string, k keyring) (*chunkReader, error) {
-	if err := safeName(id); err != nil {
+func openQuarantine(ctx context.Context, p Place, k Keys, id string) (*chunkReader, error) {
+	if err := CheckName(id); err != nil {
 		return nil, fmt.Errorf("quarantine: %w", err)
 	}
 	name := id + quarantineSuffix
@@ -210,14 +200,14 @@ func openQuarantine(dir, id string, k keyring) (*chunkReader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("quarantine %s: %w", id, err)
 	}
-	r, err := openChunks(filepath.Join(dir, name), quarantineMagic, aead, -1)
+	r, err := openChunks(ctx, p, name, quarantineMagic, aead, -1)
 	if err != nil {
 		return nil, err
 	}
 	var meta quarantineMeta
 	if err := json.Unmarshal(r.meta, &meta); err != nil || meta.ID != id {
 		r.close()
-		return nil, r.damage(magicBytes, "the head is that of another file")
+		return nil, r.damage(blockfile.MagicBytes, "the head is that of another file")
 	}
 	return r, nil
 }

@@ -1,18 +1,19 @@
 package stage
 
 import (
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
-	"path/filepath"
 
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
 	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
-func openBatch(dir string, k keyring, info Info) (*chunkReader, error) {
-	if err := safeName(info.ID); err != nil {
+func openBatch(ctx context.Context, p Place, k Keys, info Info) (*chunkReader, error) {
+	if err := CheckName(info.ID); err != nil {
 		return nil, fmt.Errorf("batch: %w", err)
 	}
 	if len(info.SHA256) != 64 || info.Bytes <= 0 || info.Count < 0 {
@@ -23,15 +24,14 @@ func openBatch(dir string, k keyring, info Info) (*chunkReader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("batch %s: %w", info.ID, err)
 	}
-	path := filepath.Join(dir, name)
-	r, err := openChunks(path, batchMagic, aead, info.Bytes)
+	r, err := openChunks(ctx, p, name, batchMagic, aead, info.Bytes)
 	if err != nil {
-		return nil, missing(path, err)
+		return nil, blockfile.Missing(name, err)
 	}
 	var meta batchMeta
 	if err := json.Unmarshal(r.meta, &meta); err != nil || meta.ID != info.ID {
 		r.close()
-		return nil, r.damage(magicBytes, "the head is that of another batch")
+		return nil, r.damage(blockfile.MagicBytes, "the head is that of another batch")
 	}
 	return r, nil
 }
@@ -44,16 +44,12 @@ func (i Info) empty() bool { return i.Count == 0 && i.SHA256 == "" && i.Bytes ==
 // and ends the sequence. It takes the memory of one chunk, about 512 KiB.
 //
 // A batch without a resource (Count 0, no sum) has no file and yields nothing.
-func Read(dir string, k *phi.Keyring, info Info) iter.Seq2[phi.Sealed, error] {
-	return read(dir, k, info)
-}
-
-func read(dir string, k keyring, info Info) iter.Seq2[phi.Sealed, error] {
+func Read(ctx context.Context, p Place, k Keys, info Info) iter.Seq2[phi.Sealed, error] {
 	return func(yield func(phi.Sealed, error) bool) {
 		if info.empty() {
 			return
 		}
-		r, err := openBatch(dir, k, info)
+		r, err := openBatch(ctx, p, k, info)
 		if err != nil {
 			yield(phi.Sealed{}, err)
 			return
@@ -70,7 +66,7 @@ func read(dir string, k keyring, info Info) iter.Seq2[phi.Sealed, error] {
 				yield(phi.Sealed{}, err)
 				return
 			}
-			c := chunkRecords{loose: cursor{b: loose}, clinical: raw}
+			c := chunkRecords{loose: blockfile.Cursor{B: loose}, clinical: raw}
 			for range records {
 				if err != nil {
 					break
@@ -98,22 +94,18 @@ func read(dir string, k keyring, info Info) iter.Seq2[phi.Sealed, error] {
 
 // Pick reads the resources at the given positions, which must ascend. Chunks without any of them are not read: what is
 // checked is the size of the file and every chunk that is read, not the sum of the whole.
-func Pick(dir string, k *phi.Keyring, info Info, positions []int) iter.Seq2[phi.Sealed, error] {
-	return pick(dir, k, info, positions)
-}
-
-func pick(dir string, k keyring, info Info, positions []int) iter.Seq2[phi.Sealed, error] {
+func Pick(ctx context.Context, p Place, k Keys, info Info, positions []int) iter.Seq2[phi.Sealed, error] {
 	return func(yield func(phi.Sealed, error) bool) {
-		for i, p := range positions {
-			if p < 0 || p >= info.Count || i > 0 && p <= positions[i-1] {
-				yield(phi.Sealed{}, fmt.Errorf("batch %s has %d resources; position %d is not one, or does not ascend", info.ID, info.Count, p))
+		for i, at := range positions {
+			if at < 0 || at >= info.Count || i > 0 && at <= positions[i-1] {
+				yield(phi.Sealed{}, fmt.Errorf("batch %s has %d resources; position %d is not one, or does not ascend", info.ID, info.Count, at))
 				return
 			}
 		}
 		if len(positions) == 0 {
 			return
 		}
-		r, err := openBatch(dir, k, info)
+		r, err := openBatch(ctx, p, k, info)
 		if err != nil {
 			yield(phi.Sealed{}, err)
 			return
@@ -132,7 +124,7 @@ func pick(dir string, k keyring, info Info, positions []int) iter.Seq2[phi.Seale
 			}
 			if raw != nil {
 				var bad error
-				c := chunkRecords{loose: cursor{b: loose}, clinical: raw}
+				c := chunkRecords{loose: blockfile.Cursor{B: loose}, clinical: raw}
 				for i := first; bad == nil && i < first+records && len(positions) > 0; i++ {
 					if i != positions[0] {
 						_, _, _, bad = c.part()

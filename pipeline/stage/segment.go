@@ -1,23 +1,23 @@
 package stage
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"iter"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
+
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
 )
 
 // Outcome segments of a batch are numbered from 1. Number 1 may cover more than itself: compacting rewrites it, and
 // says so in its head, before the others are removed; what is left of them then does not count any more.
 
-const segmentMagic = "CLSEGMT1"
+const segmentMagic = "CLSEGMT2"
 
 // segmentMeta is the head of a segment.
 type segmentMeta struct {
@@ -31,16 +31,16 @@ func segmentName(batch string, number int) string {
 }
 
 // openSegment opens a segment. A missing file is fs.ErrNotExist.
-func openSegment(dir, batch string, number int) (*blockReader, segmentMeta, error) {
-	r, err := openBlocks(filepath.Join(dir, segmentName(batch, number)), segmentMagic, nil)
+func openSegment(ctx context.Context, p Place, k Keys, batch string, number int) (*blocks, segmentMeta, error) {
+	r, err := openBlocks(ctx, p, k, segmentName(batch, number), segmentMagic)
 	if err != nil {
 		return nil, segmentMeta{}, err
 	}
 	var meta segmentMeta
-	if err := json.Unmarshal(r.meta, &meta); err != nil || meta.Batch != batch || meta.From != number ||
+	if err := json.Unmarshal(r.Meta(), &meta); err != nil || meta.Batch != batch || meta.From != number ||
 		meta.To < number || number != 1 && meta.To != number {
 		r.close()
-		return nil, meta, r.damage(magicBytes, "the head is that of another segment")
+		return nil, meta, r.Damage(blockfile.MagicBytes, "the head is that of another segment")
 	}
 	return r, meta, nil
 }
@@ -48,21 +48,17 @@ func openSegment(dir, batch string, number int) (*blockReader, segmentMeta, erro
 // AppendSegment makes the next outcome segment of a batch, with one block for each payload; it is durable when
 // AppendSegment returns. Segments of one batch are written by one goroutine at a time. After an error it is not known
 // whether the segment is there: nothing more may be appended by this process.
-func AppendSegment(dir, batch string, payload [][]byte) error {
-	return appendSegment(osDisk{}, dir, batch, payload)
-}
-
-func appendSegment(d disk, dir, batch string, payload [][]byte) error {
-	if err := safeName(batch); err != nil {
+func AppendSegment(ctx context.Context, p Place, k Keys, batch string, payload [][]byte) error {
+	if err := CheckName(batch); err != nil {
 		return fmt.Errorf("outcomes: %w", err)
 	}
-	number, err := nextSegment(dir, batch)
+	number, err := nextSegment(ctx, p, k, batch)
 	if err != nil {
 		return fmt.Errorf("outcomes of batch %s: %w", batch, err)
 	}
-	err = writeSegment(d, dir, segmentMeta{batch, number, number}, func(w *blockWriter) error {
-		for _, p := range payload {
-			if err := w.block(p); err != nil {
+	err = writeSegment(ctx, p, k, segmentMeta{batch, number, number}, func(w *blockfile.Writer) error {
+		for _, b := range payload {
+			if err := w.Block(b); err != nil {
 				return err
 			}
 		}
@@ -74,27 +70,22 @@ func appendSegment(d disk, dir, batch string, payload [][]byte) error {
 	return nil
 }
 
-func writeSegment(d disk, dir string, meta segmentMeta, blocks func(*blockWriter) error) error {
+func writeSegment(ctx context.Context, p Place, k Keys, meta segmentMeta, fill func(*blockfile.Writer) error) error {
 	head, err := json.Marshal(meta)
 	if err != nil {
 		return err
 	}
-	return writeFile(d, filepath.Join(dir, segmentName(meta.Batch, meta.From)), func(out io.Writer) error {
-		w, err := newBlockWriter(out, segmentMagic, head)
-		if err != nil {
-			return err
-		}
-		if err := blocks(w); err != nil {
-			return err
-		}
-		return w.end(w.blocks, 0)
+	name := segmentName(meta.Batch, meta.From)
+	return writeBlocks(ctx, p, k, name, segmentMagic, head, func(w *blockfile.Writer) (uint64, error) {
+		err := fill(w)
+		return w.Blocks(), err
 	})
 }
 
-// nextSegment finds the first free number. It does not list the folder, which may hold the files of very many batches:
+// nextSegment finds the first free number. It does not list the place, which may hold the files of very many batches:
 // numbers are dense, so it gallops.
-func nextSegment(dir, batch string) (int, error) {
-	r, meta, err := openSegment(dir, batch, 1)
+func nextSegment(ctx context.Context, p Place, k Keys, batch string) (int, error) {
+	r, meta, err := openSegment(ctx, p, k, batch, 1)
 	if errors.Is(err, fs.ErrNotExist) {
 		meta.To = 0
 	} else if err != nil {
@@ -102,13 +93,7 @@ func nextSegment(dir, batch string) (int, error) {
 	} else {
 		r.close()
 	}
-	there := func(number int) (bool, error) {
-		_, err := os.Stat(filepath.Join(dir, segmentName(batch, number)))
-		if errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		}
-		return err == nil, err
-	}
+	there := func(number int) (bool, error) { return p.Exists(ctx, segmentName(batch, number)) }
 	// low is there (or covered), high is not.
 	low, high := meta.To, meta.To+1
 	for {
@@ -136,7 +121,7 @@ func nextSegment(dir, batch string) (int, error) {
 	// One more look: a hole would let the new segment pass for the lost one.
 	if ok, err := there(high + 1); err != nil || ok {
 		if err == nil {
-			err = &Damage{File: segmentName(batch, high), What: "the file is missing, and the next one is there", cause: fs.ErrNotExist}
+			err = &Damage{File: segmentName(batch, high), What: "the file is missing, and the next one is there", Cause: fs.ErrNotExist}
 		}
 		return 0, err
 	}
@@ -144,19 +129,19 @@ func nextSegment(dir, batch string) (int, error) {
 }
 
 // listSegments returns the numbers of the segments that are there, sorted.
-func listSegments(dir, batch string) ([]int, error) {
-	if err := safeName(batch); err != nil {
+func listSegments(ctx context.Context, p Place, batch string) ([]int, error) {
+	if err := CheckName(batch); err != nil {
 		return nil, fmt.Errorf("outcomes: %w", err)
 	}
-	names, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	prefix := batch + ".out."
+	names, err := p.List(ctx, prefix)
+	if err != nil {
 		return nil, err
 	}
 	var numbers []int
-	for _, n := range names {
-		digits, ok := strings.CutPrefix(n.Name(), batch+".out.")
-		number, err := strconv.Atoi(digits)
-		if ok && err == nil && number > 0 && segmentName(batch, number) == n.Name() {
+	for _, name := range names {
+		number, err := strconv.Atoi(name[len(prefix):])
+		if err == nil && number > 0 && segmentName(batch, number) == name {
 			numbers = append(numbers, number)
 		}
 	}
@@ -167,9 +152,9 @@ func listSegments(dir, batch string) ([]int, error) {
 // Segments reads the payloads of all outcome segments of a batch in the order they were appended. A payload is valid
 // until the next one. A batch without outcomes yields nothing. What was never made durable is not there; damage to
 // what was, or a number that is missing before the last, is a [*Damage] and ends the sequence.
-func Segments(dir, batch string) iter.Seq2[[]byte, error] {
+func Segments(ctx context.Context, p Place, k Keys, batch string) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		numbers, err := listSegments(dir, batch)
+		numbers, err := listSegments(ctx, p, batch)
 		if err != nil {
 			yield(nil, err)
 			return
@@ -180,12 +165,12 @@ func Segments(dir, batch string) iter.Seq2[[]byte, error] {
 				continue // left over from compacting
 			}
 			if number != covered+1 {
-				yield(nil, &Damage{File: segmentName(batch, covered+1), What: "the file is missing, and a later one is there", cause: fs.ErrNotExist})
+				yield(nil, &Damage{File: segmentName(batch, covered+1), What: "the file is missing, and a later one is there", Cause: fs.ErrNotExist})
 				return
 			}
-			r, meta, err := openSegment(dir, batch, number)
+			r, meta, err := openSegment(ctx, p, k, batch, number)
 			if err != nil {
-				yield(nil, missing(filepath.Join(dir, segmentName(batch, number)), err))
+				yield(nil, blockfile.Missing(segmentName(batch, number), err))
 				return
 			}
 			if !yieldBlocks(r, yield) {
@@ -196,10 +181,10 @@ func Segments(dir, batch string) iter.Seq2[[]byte, error] {
 	}
 }
 
-func yieldBlocks(r *blockReader, yield func([]byte, error) bool) bool {
+func yieldBlocks(r *blocks, yield func([]byte, error) bool) bool {
 	defer r.close()
 	for {
-		payload, err := r.next()
+		payload, err := r.Next()
 		if err == io.EOF {
 			return true
 		}
@@ -211,25 +196,23 @@ func yieldBlocks(r *blockReader, yield func([]byte, error) bool) bool {
 
 // CompactSegments makes one segment of all that a batch has, with the same payloads. It may be stopped anywhere and
 // called again.
-func CompactSegments(dir, batch string) error { return compactSegments(osDisk{}, dir, batch) }
-
-func compactSegments(d disk, dir, batch string) error {
-	numbers, err := listSegments(dir, batch)
+func CompactSegments(ctx context.Context, p Place, k Keys, batch string) error {
+	numbers, err := listSegments(ctx, p, batch)
 	if err != nil || len(numbers) < 2 {
 		return err
 	}
-	r, meta, err := openSegment(dir, batch, 1)
+	r, meta, err := openSegment(ctx, p, k, batch, 1)
 	if err != nil {
-		return missing(filepath.Join(dir, segmentName(batch, 1)), err)
+		return blockfile.Missing(segmentName(batch, 1), err)
 	}
 	r.close()
 	if last := numbers[len(numbers)-1]; last > meta.To {
-		err := writeSegment(d, dir, segmentMeta{batch, 1, last}, func(w *blockWriter) error {
-			for payload, err := range Segments(dir, batch) {
+		err := writeSegment(ctx, p, k, segmentMeta{batch, 1, last}, func(w *blockfile.Writer) error {
+			for payload, err := range Segments(ctx, p, k, batch) {
 				if err != nil {
 					return err
 				}
-				if err := w.block(payload); err != nil {
+				if err := w.Block(payload); err != nil {
 					return err
 				}
 			}
@@ -240,7 +223,7 @@ func compactSegments(d disk, dir, batch string) error {
 		}
 	}
 	for _, number := range numbers[1:] {
-		if err := d.remove(filepath.Join(dir, segmentName(batch, number))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := p.Remove(ctx, segmentName(batch, number)); err != nil {
 			return fmt.Errorf("outcomes of batch %s: %w", batch, err)
 		}
 	}

@@ -8,16 +8,18 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/chartlift/chartlift/pipeline/extract"
 )
 
 func TestSegments(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "new")
+	dir, keys := filepath.Join(t.TempDir(), "new"), testKeys(t)
+	p := NewDisk(dir)
 	want := ""
 	check := func(what string, files int) {
 		t.Helper()
-		got, err := collect(Segments(dir, "b"), bytesText)
+		got, err := collect(Segments(t.Context(), p, keys, "b"), bytesText)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -37,18 +39,18 @@ func TestSegments(t *testing.T) {
 				want += bytesText([]byte(p)) + "\n"
 			}
 		}
-		if err := AppendSegment(dir, batch, b); err != nil {
+		if err := AppendSegment(t.Context(), p, keys, batch, b); err != nil {
 			t.Fatal(err)
 		}
 	}
 	check("nothing", 0)
-	if err := CompactSegments(dir, "b"); err != nil {
+	if err := CompactSegments(t.Context(), p, keys, "b"); err != nil {
 		t.Fatal(err)
 	}
 	appendTo("b", "one", "two")
 	appendTo("b.out.0001", "a batch with a name like a segment")
 	appendTo("b2", "another batch")
-	if err := CompactSegments(dir, "b"); err != nil {
+	if err := CompactSegments(t.Context(), p, keys, "b"); err != nil {
 		t.Fatal(err)
 	}
 	check("one", 3)
@@ -57,7 +59,7 @@ func TestSegments(t *testing.T) {
 	}
 	appendTo("b") // without a payload
 	check("many", 34)
-	if err := CompactSegments(dir, "b"); err != nil {
+	if err := CompactSegments(t.Context(), p, keys, "b"); err != nil {
 		t.Fatal(err)
 	}
 	check("compacted", 3)
@@ -67,19 +69,20 @@ func TestSegments(t *testing.T) {
 	if diff := cmp.Diff([]string{"b.out.0001", "b.out.0001.out.0001", "b.out.0033", "b.out.0034", "b2.out.0001"}, listing(t, dir)); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
-	if err := CompactSegments(dir, "b"); err != nil {
+	if err := CompactSegments(t.Context(), p, keys, "b"); err != nil {
 		t.Fatal(err)
 	}
 	check("compacted again", 3)
-	for range Segments(dir, "b") {
+	for range Segments(t.Context(), p, keys, "b") {
 		break
 	}
 }
 
 func TestLostSegment(t *testing.T) {
-	dir := t.TempDir()
+	dir, keys := t.TempDir(), testKeys(t)
+	p := NewDisk(dir)
 	for i := range 4 {
-		if err := AppendSegment(dir, "b", [][]byte{{byte(i)}}); err != nil {
+		if err := AppendSegment(t.Context(), p, keys, "b", [][]byte{{byte(i)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -88,7 +91,7 @@ func TestLostSegment(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, err := range map[string]error{
-		"read": second(collect(Segments(dir, "b"), bytesText)), "append": AppendSegment(dir, "b", nil), "compact": CompactSegments(dir, "b"),
+		"read": second(collect(Segments(t.Context(), p, keys, "b"), bytesText)), "append": AppendSegment(t.Context(), p, keys, "b", nil), "compact": CompactSegments(t.Context(), p, keys, "b"),
 	} {
 		if !isDamage(err) || !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %v", what, err)
@@ -102,14 +105,15 @@ func TestLostSegment(t *testing.T) {
 	if err := os.WriteFile(third, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := collect(Segments(dir, "b"), bytesText); !isDamage(err) {
+	if _, err := collect(Segments(t.Context(), p, keys, "b"), bytesText); !isDamage(err) {
 		t.Errorf("exchanged: %v", err)
 	}
 }
 
 func TestExclusions(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "new")
-	if _, err := ReadExclusions(dir, "r"); !errors.Is(err, fs.ErrNotExist) {
+	dir, keys := filepath.Join(t.TempDir(), "new"), testKeys(t)
+	p := NewDisk(dir)
+	if _, err := ReadExclusions(t.Context(), p, keys, "r"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
 	var many []Exclusion
@@ -117,10 +121,10 @@ func TestExclusions(t *testing.T) {
 		many = append(many, Exclusion{fmt.Sprint("batch-", i/70_000), i, uint8(i)})
 	}
 	for _, list := range [][]Exclusion{many, nil, {{"b", 1, 2}, {"a", 0, 0}, {"b", 1, 2}}} {
-		if err := WriteExclusions(dir, "r", list); err != nil {
+		if err := WriteExclusions(t.Context(), p, keys, "r", list); err != nil {
 			t.Fatal(err)
 		}
-		got, err := ReadExclusions(dir, "r")
+		got, err := ReadExclusions(t.Context(), p, keys, "r")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,16 +132,16 @@ func TestExclusions(t *testing.T) {
 			t.Errorf("(-want +got):\n%.2000s", diff)
 		}
 	}
-	if err := WriteExclusions(dir, "r", []Exclusion{{"b", -1, 0}}); err == nil {
+	if err := WriteExclusions(t.Context(), p, keys, "r", []Exclusion{{"b", -1, 0}}); err == nil {
 		t.Error("a position below zero is not refused")
 	}
-	if got, err := ReadExclusions(dir, "r"); err != nil || len(got) != 3 {
+	if got, err := ReadExclusions(t.Context(), p, keys, "r"); err != nil || len(got) != 3 {
 		t.Errorf("after a refusal: %v, %v", got, err)
 	}
 	if err := os.Rename(filepath.Join(dir, "r.excluded"), filepath.Join(dir, "s.excluded")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadExclusions(dir, "s"); !isDamage(err) {
+	if _, err := ReadExclusions(t.Context(), p, keys, "s"); !isDamage(err) {
 		t.Errorf("another list: %v", err)
 	}
 }
@@ -145,33 +149,33 @@ func TestExclusions(t *testing.T) {
 func TestQuarantine(t *testing.T) {
 	k := testKeys(t)
 	dir := filepath.Join(t.TempDir(), "new")
-	q := NewQuarantine(dir, "none", k)
-	if err := q.Close(); err != nil || len(listing(t, dir)) != 0 {
+	q := NewQuarantine(NewDisk(dir), k, "none")
+	if err := q.Close(t.Context()); err != nil || len(listing(t, dir)) != 0 {
 		t.Errorf("an empty one: %v, %v", err, listing(t, dir))
 	}
-	if _, err := collect(ReadQuarantine(dir, "none", k), rowText); !errors.Is(err, fs.ErrNotExist) || isDamage(err) {
+	if _, err := collect(ReadQuarantine(t.Context(), NewDisk(dir), k, "none"), rowText); !errors.Is(err, fs.ErrNotExist) || isDamage(err) {
 		t.Errorf("%v", err)
 	}
-	q = NewQuarantine(dir, "q", k)
+	q = NewQuarantine(NewDisk(dir), k, "q")
 	want := ""
 	row := make([]byte, 0, 1000)
 	for i := range 5000 { // several chunks
 		row = fmt.Appendf(row[:0], "%s;%d;%0300d", canary, i, i)
 		place := extract.Place{Table: fmt.Sprint("t", i%3), File: "f.csv", Line: int64(i) - 5}
-		if err := q.Add(place, "ragged-row", row); err != nil {
+		if err := q.Add(t.Context(), place, "ragged-row", row); err != nil {
 			t.Fatal(err)
 		}
 		want += fmt.Sprintf("%s ragged-row %s\n", place, row)
 	}
-	if err := errors.Join(q.Close(), q.Close(), q.Abort()); err != nil {
+	if err := errors.Join(q.Close(t.Context()), q.Close(t.Context()), q.Abort()); err != nil {
 		t.Fatal(err)
 	}
 	noCanary(t, dir)
-	got, err := collect(ReadQuarantine(dir, "q", k), rowText)
+	got, err := collect(ReadQuarantine(t.Context(), NewDisk(dir), k, "q"), rowText)
 	if err != nil || got != want {
 		t.Errorf("other rows: %v", err)
 	}
-	for r := range ReadQuarantine(dir, "q", k) {
+	for r := range ReadQuarantine(t.Context(), NewDisk(dir), k, "q") {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 			if text := fmt.Sprintf(verb+verb, r, &r); containsCanary(text) {
 				t.Errorf("%s shows the row", verb)
@@ -179,17 +183,17 @@ func TestQuarantine(t *testing.T) {
 		}
 		break
 	}
-	if err := q.Add(extract.Place{}, "rule", nil); err == nil {
+	if err := q.Add(t.Context(), extract.Place{}, "rule", nil); err == nil {
 		t.Error("a closed one takes more")
 	}
-	q = NewQuarantine(dir, "aborted", k)
-	if err := q.Add(extract.Place{}, "rule", []byte("x")); err != nil {
+	q = NewQuarantine(NewDisk(dir), k, "aborted")
+	if err := q.Add(t.Context(), extract.Place{}, "rule", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if err := q.Abort(); err != nil || len(listing(t, dir)) != 1 {
 		t.Errorf("%v, %v", err, listing(t, dir))
 	}
-	if err := q.Close(); err == nil {
+	if err := q.Close(t.Context()); err == nil {
 		t.Error("an aborted one closes")
 	}
 }

@@ -32,17 +32,16 @@ const (
 // Sorter sorts records that may not fit into memory: by key, then by value, byte by byte; the order is the same whether
 // they fit or not. It is not for concurrent use. Its first error stays.
 type Sorter struct {
-	disk   disk
-	dir    string
-	budget int64
-	fanIn  int
-	err    error
-	sorted bool
+	scratch *Scratch
+	budget  int64
+	fanIn   int
+	err     error
+	sorted  bool
 
 	slabs [][]byte // filled one after the other; a record lies in one
 	pairs []heldPair
 	held  int64
-	spill *spillFolder
+	spill *spill
 	runs  []spillRun
 }
 
@@ -54,15 +53,14 @@ type heldPair struct {
 
 func (p *heldPair) pair() Pair { return Pair{p.data[:p.key:p.key], p.data[p.key:]} }
 
-// NewSorter makes a sorter that writes to temporary files in dir when about budget bytes are held in memory (at least 1
-// MiB). The files are compressed, and encrypted under a key that exists in memory alone; Close removes them, and
-// [CleanSpill] those of a killed process. dir is made when it is needed.
-func NewSorter(dir string, budget int64) *Sorter {
-	return newSorter(osDisk{}, dir, max(budget, slabBytes), sortFanIn)
+// NewSorter makes a sorter that writes to a scratch when about budget bytes are held in memory (at least 1 MiB). Close
+// removes what it wrote.
+func NewSorter(scratch *Scratch, budget int64) *Sorter {
+	return newSorter(scratch, max(budget, slabBytes), sortFanIn)
 }
 
-func newSorter(d disk, dir string, budget int64, fanIn int) *Sorter {
-	return &Sorter{disk: d, dir: dir, budget: budget, fanIn: fanIn}
+func newSorter(scratch *Scratch, budget int64, fanIn int) *Sorter {
+	return &Sorter{scratch: scratch, budget: budget, fanIn: fanIn}
 }
 
 // Add copies a record. None can be added after Sorted.
@@ -113,7 +111,7 @@ func (s *Sorter) flush() error {
 	s.sort()
 	if s.spill == nil {
 		var err error
-		if s.spill, err = newSpillFolder(s.disk, s.dir); err != nil {
+		if s.spill, err = newSpill(s.scratch); err != nil {
 			return fmt.Errorf("sort: %w", err)
 		}
 	}

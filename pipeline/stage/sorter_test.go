@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/chartlift/chartlift/pipeline/internal/durable/faulty"
 )
 
 func pairText(p Pair) string { return fmt.Sprintf("%q=%q", p.Key, p.Value) }
@@ -26,7 +28,7 @@ func TestSorterSorts(t *testing.T) {
 		}), 0, 300).Draw(t, "records")
 		budget := rapid.SampledFrom([]int64{1, 200, 2000, 1 << 20}).Draw(t, "budget")
 		fanIn := rapid.IntRange(2, 9).Draw(t, "fan in")
-		s := newSorter(osDisk{}, dir, budget, fanIn)
+		s := newSorter(NewScratch(dir), budget, fanIn)
 		key, value := make([]byte, 0, 16), make([]byte, 0, 16)
 		for _, r := range records {
 			key, value = append(key[:0], r.Key...), append(value[:0], r.Value...)
@@ -72,7 +74,7 @@ func TestSorterSorts(t *testing.T) {
 }
 
 func TestSorterSpillsLargeRecords(t *testing.T) {
-	s := NewSorter(filepath.Join(t.TempDir(), "new"), 0)
+	s := NewSorter(NewScratch(filepath.Join(t.TempDir(), "new")), 0)
 	var want []string
 	for i := range 40 {
 		v := bytes.Repeat([]byte{byte('a' + i%3)}, i*10_000)
@@ -97,10 +99,10 @@ func TestSorterSpillsLargeRecords(t *testing.T) {
 	}
 }
 
-// What is spilled cannot be read without the sorter, is named when it is damaged, and goes with CleanSpill.
+// What is spilled cannot be read without the sorter, is named when it is damaged, and goes with Clean.
 func TestSpillIsSealed(t *testing.T) {
 	dir := t.TempDir()
-	s := newSorter(osDisk{}, dir, 300, 4)
+	s := newSorter(NewScratch(dir), 300, 4)
 	defer s.Close()
 	for i := range 12 {
 		if err := s.Add([]byte(canary), fmt.Append(nil, canary, i)); err != nil {
@@ -139,7 +141,7 @@ func TestSpillIsSealed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "b.batch.0123456789ab.tmp"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := CleanSpill(dir); err != nil {
+	if err := NewScratch(dir).Clean(); err != nil {
 		t.Fatal(err)
 	}
 	if left := listing(t, dir); len(left) != 1 {
@@ -148,10 +150,10 @@ func TestSpillIsSealed(t *testing.T) {
 	if _, err := collect(s.Sorted(), pairText); !isDamage(err) {
 		t.Errorf("missing: %v", err)
 	}
-	if err := CleanTemp(dir); err != nil || len(listing(t, dir)) != 0 {
+	if err := NewDisk(dir).Clean(t.Context()); err != nil || len(listing(t, dir)) != 0 {
 		t.Errorf("left: %v, %v", listing(t, dir), err)
 	}
-	if err := errors.Join(CleanTemp(filepath.Join(dir, "none")), CleanSpill(filepath.Join(dir, "none"))); err != nil {
+	if err := errors.Join(NewDisk(filepath.Join(dir, "none")).Clean(t.Context()), NewScratch(filepath.Join(dir, "none")).Clean()); err != nil {
 		t.Error(err)
 	}
 }
@@ -159,7 +161,7 @@ func TestSpillIsSealed(t *testing.T) {
 // Frames of a run that are cut off, swapped, or said to be the last are each genuine, and still named.
 func TestFramesKeepTheirPlace(t *testing.T) {
 	dir := t.TempDir()
-	s := newSorter(osDisk{}, dir, 250_000, 4)
+	s := newSorter(NewScratch(dir), 250_000, 4)
 	defer s.Close()
 	for i := range 6 {
 		if err := s.Add(fmt.Append(nil, i), bytes.Repeat([]byte{byte(i)}, 50_000)); err != nil {
@@ -201,20 +203,20 @@ func TestFramesKeepTheirPlace(t *testing.T) {
 func TestSorterOnFullDisk(t *testing.T) {
 	for at, more := 1, true; more; at++ {
 		dir := t.TempDir()
-		d := &faultDisk{at: at}
-		s := newSorter(d, dir, 200, 3)
+		d := &faulty.Disk{At: at}
+		s := newSorter(&Scratch{d, dir}, 200, 3)
 		for i := range 40 {
 			if err := s.Add(fmt.Append(nil, i), nil); err != nil {
 				break
 			}
 		}
 		_, err := collect(s.Sorted(), pairText)
-		if more = d.steps >= at; more != errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("step %d (%s): %v", at, d.fails, err)
+		if more = d.Steps >= at; more != errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("step %d (%s): %v", at, d.Fails, err)
 		}
 		_ = s.Close()
 		if left := listing(t, dir); len(left) != 0 {
-			t.Errorf("step %d (%s): left: %v", at, d.fails, left)
+			t.Errorf("step %d (%s): left: %v", at, d.Fails, left)
 		}
 	}
 }
@@ -228,13 +230,13 @@ func TestIndexOnFullDisk(t *testing.T) {
 	}
 	before := len(listing(t, dir))
 	for at, more := 1, true; more; at++ {
-		d := &faultDisk{at: at}
-		_, err := collect(mergeIndexes(d, dir, infos, 2), entryText)
-		if more = d.steps >= at; more != errors.Is(err, syscall.ENOSPC) {
-			t.Errorf("step %d (%s): %v", at, d.fails, err)
+		d := &faulty.Disk{At: at}
+		_, err := collect(mergeIndexes(t.Context(), NewDiskOn(d, dir), &Scratch{d, dir}, s, infos, 2), entryText)
+		if more = d.Steps >= at; more != errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("step %d (%s): %v", at, d.Fails, err)
 		}
 		if left := listing(t, dir); len(left) != before {
-			t.Errorf("step %d (%s): left: %v", at, d.fails, left)
+			t.Errorf("step %d (%s): left: %v", at, d.Fails, left)
 		}
 	}
 }

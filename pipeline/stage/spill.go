@@ -12,6 +12,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
+	"github.com/chartlift/chartlift/pipeline/internal/durable"
 )
 
 const (
@@ -21,21 +24,19 @@ const (
 	spillHead  = 12
 )
 
-// spillFolder makes runs: temporary files of sorted pairs. They are compressed, and encrypted under a key that exists
-// in memory alone, so what a killed process leaves behind cannot be read by anyone. They are never synced.
+// spill makes runs: files of sorted pairs in a scratch, under one key.
 //
 // A run is frames: u32 length, u32 length of raw, u32 last, AES-256-GCM(zstd(raw)); raw is pairs, each uvarint length
 // of key, uvarint length of value, key, value. The additional data is the run's number and the frame's, and its head.
-type spillFolder struct {
-	disk disk
-	dir  string
+type spill struct {
+	*Scratch
 	aead cipher.AEAD
 	runs uint64
 	made []string // paths that are to be removed
 }
 
-func newSpillFolder(d disk, dir string) (*spillFolder, error) {
-	if err := makeFolder(d, dir); err != nil {
+func newSpill(s *Scratch) (*spill, error) {
+	if err := durable.MakeFolder(s.fs, s.dir); err != nil {
 		return nil, err
 	}
 	key := make([]byte, 32)
@@ -48,25 +49,25 @@ func newSpillFolder(d disk, dir string) (*spillFolder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &spillFolder{disk: d, dir: dir, aead: aead}, nil
+	return &spill{Scratch: s, aead: aead}, nil
 }
 
 // remove removes a run.
-func (s *spillFolder) remove(run spillRun) error {
+func (s *spill) remove(run spillRun) error {
 	for i, path := range s.made {
 		if path == run.path {
 			s.made = append(s.made[:i], s.made[i+1:]...)
 			break
 		}
 	}
-	return s.disk.remove(run.path)
+	return s.fs.Remove(run.path)
 }
 
 // close removes all runs.
-func (s *spillFolder) close() error {
+func (s *spill) close() error {
 	var first error
 	for _, path := range s.made {
-		if err := s.disk.remove(path); err != nil && first == nil {
+		if err := s.fs.Remove(path); err != nil && first == nil {
 			first = err
 		}
 	}
@@ -82,27 +83,27 @@ type spillRun struct {
 
 // runWriter writes a run.
 type runWriter struct {
-	folder *spillFolder
-	run    spillRun
-	f      file
-	raw    []byte
-	zip    []byte
-	out    []byte
-	frame  uint64
-	size   int64 // of the frames written
+	spill *spill
+	run   spillRun
+	f     durable.File
+	raw   []byte
+	zip   []byte
+	out   []byte
+	frame uint64
+	size  int64 // of the frames written
 }
 
-func (s *spillFolder) newRun() (*runWriter, error) {
+func (s *spill) newRun() (*runWriter, error) {
 	var r [8]byte
 	_, _ = rand.Read(r[:])
-	path := filepath.Join(s.dir, spillPrefix+hex.EncodeToString(r[:])+tmpSuffix)
-	f, err := s.disk.create(path)
+	path := filepath.Join(s.dir, spillPrefix+hex.EncodeToString(r[:])+durable.TempSuffix)
+	f, err := s.fs.Create(path)
 	if err != nil {
 		return nil, err
 	}
 	s.made = append(s.made, path)
 	s.runs++
-	return &runWriter{folder: s, run: spillRun{path, s.runs}, f: f}, nil
+	return &runWriter{spill: s, run: spillRun{path, s.runs}, f: f}, nil
 }
 
 func spillData(run, frame uint64, head []byte) []byte {
@@ -132,14 +133,14 @@ func (w *runWriter) flush(last bool) error {
 	if err != nil {
 		return err
 	}
-	w.out = binary.LittleEndian.AppendUint32(w.out[:0], uint32(len(w.zip)+w.folder.aead.Overhead()))
+	w.out = binary.LittleEndian.AppendUint32(w.out[:0], uint32(len(w.zip)+w.spill.aead.Overhead()))
 	w.out = binary.LittleEndian.AppendUint32(w.out, uint32(len(w.raw)))
 	mark := uint32(0)
 	if last {
 		mark = 1
 	}
 	w.out = binary.LittleEndian.AppendUint32(w.out, mark)
-	w.out = w.folder.aead.Seal(w.out, nil, w.zip, spillData(w.run.number, w.frame, w.out))
+	w.out = w.spill.aead.Seal(w.out, nil, w.zip, spillData(w.run.number, w.frame, w.out))
 	w.frame++
 	w.size += int64(len(w.out))
 	w.raw = w.raw[:0]
@@ -159,36 +160,36 @@ func (w *runWriter) close() (spillRun, error) {
 	return w.run, err
 }
 
-// abort gives the run up; its file is removed with the folder's others.
+// abort gives the run up; its file is removed with the others of its spill.
 func (w *runWriter) abort() { _ = w.f.Close() }
 
 // runReader reads a run. Its pairs are valid until the next call.
 type runReader struct {
-	folder *spillFolder
-	run    spillRun
-	f      *os.File
-	r      *bufio.Reader
-	size   int64
-	off    int64
-	frame  uint64
-	last   bool
-	body   []byte
-	plain  []byte
-	raw    []byte
-	pairs  cursor
+	spill *spill
+	run   spillRun
+	f     *os.File
+	r     *bufio.Reader
+	size  int64
+	off   int64
+	frame uint64
+	last  bool
+	body  []byte
+	plain []byte
+	raw   []byte
+	pairs blockfile.Cursor
 }
 
-func (s *spillFolder) open(run spillRun) (*runReader, error) {
+func (s *spill) open(run spillRun) (*runReader, error) {
 	f, err := os.Open(run.path)
 	if err != nil {
-		return nil, missing(run.path, err)
+		return nil, blockfile.Missing(filepath.Base(run.path), err)
 	}
 	info, err := f.Stat()
 	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
-	return &runReader{folder: s, run: run, f: f, r: bufio.NewReaderSize(f, 4<<10), size: info.Size()}, nil
+	return &runReader{spill: s, run: run, f: f, r: bufio.NewReaderSize(f, 4<<10), size: info.Size()}, nil
 }
 
 func (r *runReader) close() { _ = r.f.Close() }
@@ -200,7 +201,7 @@ func (r *runReader) damage(what string) error {
 var errSpill = errors.New("a frame is not what was written there")
 
 func (r *runReader) next() (Pair, error) {
-	for r.pairs.off == len(r.pairs.b) {
+	for r.pairs.Off == len(r.pairs.B) {
 		if r.last {
 			if r.off != r.size {
 				return Pair{}, r.damage("the file goes on behind its end")
@@ -211,9 +212,9 @@ func (r *runReader) next() (Pair, error) {
 			return Pair{}, err
 		}
 	}
-	k, v := r.pairs.uvarint(), r.pairs.uvarint()
-	key, value := r.pairs.take(int(min(k, maxPart))), r.pairs.take(int(min(v, maxPart)))
-	if r.pairs.bad {
+	k, v := r.pairs.Uvarint(), r.pairs.Uvarint()
+	key, value := r.pairs.Take(int(min(k, maxPart))), r.pairs.Take(int(min(v, maxPart)))
+	if r.pairs.Bad {
 		return Pair{}, r.damage(errSpill.Error())
 	}
 	return Pair{key, value}, nil
@@ -223,7 +224,7 @@ func (r *runReader) readFrame() error {
 	name := filepath.Base(r.run.path)
 	var head [spillHead]byte
 	if _, err := io.ReadFull(r.r, head[:]); err != nil {
-		return short(name, r.off, err)
+		return blockfile.Short(name, r.off, err)
 	}
 	n, rawLen := int64(binary.LittleEndian.Uint32(head[:])), int(binary.LittleEndian.Uint32(head[4:]))
 	if n > r.size-r.off-spillHead {
@@ -233,10 +234,10 @@ func (r *runReader) readFrame() error {
 		r.body = make([]byte, n)
 	}
 	if _, err := io.ReadFull(r.r, r.body[:n]); err != nil {
-		return short(name, r.off, err)
+		return blockfile.Short(name, r.off, err)
 	}
 	var err error
-	r.plain, err = r.folder.aead.Open(r.plain[:0], nil, r.body[:n], spillData(r.run.number, r.frame, head[:]))
+	r.plain, err = r.spill.aead.Open(r.plain[:0], nil, r.body[:n], spillData(r.run.number, r.frame, head[:]))
 	if err != nil {
 		return r.damage(errSpill.Error())
 	}
@@ -248,7 +249,7 @@ func (r *runReader) readFrame() error {
 	if err != nil {
 		return r.damage(fmt.Sprintf("a frame %v", err))
 	}
-	r.pairs = cursor{b: r.raw}
+	r.pairs = blockfile.Cursor{B: r.raw}
 	r.off += spillHead + n
 	r.frame++
 	r.last = head[8] != 0

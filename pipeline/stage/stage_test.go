@@ -10,11 +10,11 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/internal/durable"
 	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
@@ -89,21 +89,21 @@ func keyOf(n int) Key {
 }
 
 // writeBatch writes a batch of the resources with the given numbers.
-func writeBatch(t testing.TB, d disk, dir, id string, s *sealing, note string, numbers ...int) (Info, error) {
+func writeBatch(t testing.TB, d durable.FS, dir, id string, s *sealing, note string, numbers ...int) (Info, error) {
 	t.Helper()
-	w := newWriter(d, dir, s, Info{ID: id, Run: "r1", Type: "Observation", Table: "observations"})
+	w := NewWriter(NewDiskOn(d, dir), s, Info{ID: id, Run: "r1", Type: "Observation", Table: "observations"})
 	for _, n := range numbers {
-		if err := w.Add(s.seal(t, n, note), keyOf(n)); err != nil {
+		if err := w.Add(t.Context(), s.seal(t, n, note), keyOf(n)); err != nil {
 			_ = w.Abort()
 			return Info{}, err
 		}
 	}
-	return w.Close()
+	return w.Close(t.Context())
 }
 
 func mustBatch(t testing.TB, dir, id string, s *sealing, note string, numbers ...int) Info {
 	t.Helper()
-	info, err := writeBatch(t, osDisk{}, dir, id, s, note, numbers...)
+	info, err := writeBatch(t, durable.OS{}, dir, id, s, note, numbers...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,10 +141,6 @@ func entryText(e *Entry) string {
 
 func bytesText(b []byte) string { return hex.EncodeToString(b) }
 
-func stateText(e StateEntry) string {
-	return fmt.Sprintf("%s %x %x %x %q %q %q %d %d", e.Type, e.ID, e.Patient, e.Digest, e.Version, e.Batch, e.Table, e.Line, e.Status)
-}
-
 func rowText(r QuarantinedRow) string {
 	return fmt.Sprintf("%s %s %s", r.Place, r.Rule, r.Row.Reveal())
 }
@@ -180,29 +176,6 @@ func noCanary(t testing.TB, dir string) {
 func isDamage(err error) bool {
 	var d *Damage
 	return errors.As(err, &d) && d.File != "" && d.What != ""
-}
-
-// stateOf makes entries in order.
-func stateOf(version string, ids ...int) []StateEntry {
-	var list []StateEntry
-	for _, n := range ids {
-		list = append(list, StateEntry{Type: []string{"Condition", "Observation", "Patient"}[n%3], ID: idOf(n), Patient: idOf(1000 + n%7),
-			Digest: [16]byte(idOf(n + 5000).slice()), Version: version, Batch: fmt.Sprintf("b%d", n%5), Table: "observations", Line: int64(n), Status: 1})
-	}
-	slices.SortFunc(list, func(a, b StateEntry) int { return compareKeys(a.Type, &a.ID, b.Type, &b.ID) })
-	return list
-}
-
-func (id ID) slice() []byte { return id[:16] }
-
-func sequence[T any](list []T) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for _, v := range list {
-			if !yield(v, nil) {
-				return
-			}
-		}
-	}
 }
 
 func containsCanary(text string) bool {

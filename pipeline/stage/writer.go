@@ -1,29 +1,23 @@
 package stage
 
 import (
-	"crypto/cipher"
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 
+	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
 	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
 const (
-	batchMagic  = "CLBATCH1"
+	batchMagic  = "CLBATCH2"
 	batchSuffix = ".batch"
 )
-
-// keyring is what this package needs of [phi.Keyring].
-type keyring interface {
-	BatchKey(file string) (cipher.AEAD, error)
-	Sync() error
-}
 
 // errZero: the order of the pipeline is in the types, but a zero value can always be made.
 var errZero = errors.New("a resource that was never sealed")
@@ -32,12 +26,11 @@ var errClosed = errors.New("the file was ended already")
 
 // Writer writes one batch: sealed resources and their index. It is not for concurrent use. Its first error stays.
 type Writer struct {
-	disk disk
-	dir  string
-	keys keyring
-	info Info
-	err  error
-	done bool
+	place Place
+	keys  Keys
+	info  Info
+	err   error
+	done  bool
 
 	out         *chunkWriter
 	count, held int // resources in all, and in the chunk that is being filled
@@ -78,15 +71,11 @@ func (w *Writer) release() {
 	w.buffers = nil
 }
 
-// NewWriter makes a writer. Files are made by the first Add, and dir too if it is not there (mode 0700). Count, Bytes
-// and SHA256 of info are set by Close. Faults of its arguments are errors of Add and Close.
-func NewWriter(dir string, k *phi.Keyring, info Info) *Writer {
-	return newWriter(osDisk{}, dir, k, info)
-}
-
-func newWriter(d disk, dir string, k keyring, info Info) *Writer {
+// NewWriter makes a writer. Its file is begun by the first Add. Count, Bytes and SHA256 of info are set by Close. Faults
+// of its arguments are errors of Add and Close.
+func NewWriter(p Place, k Keys, info Info) *Writer {
 	info.Count, info.Bytes, info.SHA256 = 0, 0, ""
-	return &Writer{disk: d, dir: dir, keys: k, info: info}
+	return &Writer{place: p, keys: k, info: info}
 }
 
 // batchMeta is the head of a batch file.
@@ -102,26 +91,23 @@ func newSalt() string {
 	return hex.EncodeToString(salt[:])
 }
 
-func (w *Writer) open() error {
-	if err := safeName(w.info.ID); err != nil {
+func (w *Writer) open(ctx context.Context) error {
+	if err := CheckName(w.info.ID); err != nil {
 		return fmt.Errorf("batch: %w", err)
 	}
 	meta, err := json.Marshal(batchMeta{w.info, newSalt()})
 	if err != nil {
 		return err
 	}
-	if len(meta) > maxMeta {
-		return fmt.Errorf("batch %s: its description has more than %d bytes", w.info.ID, maxMeta)
+	if len(meta) > blockfile.MaxMeta {
+		return fmt.Errorf("batch %s: its description has more than %d bytes", w.info.ID, blockfile.MaxMeta)
 	}
 	name := w.info.ID + batchSuffix
 	aead, err := w.keys.BatchKey(name)
 	if err != nil {
 		return fmt.Errorf("batch %s: %w", w.info.ID, err)
 	}
-	if err := makeFolder(w.disk, w.dir); err != nil {
-		return fmt.Errorf("batch %s: %w", w.info.ID, err)
-	}
-	w.out, err = newChunkWriter(w.disk, filepath.Join(w.dir, name), batchMagic, meta, aead)
+	w.out, err = newChunkWriter(ctx, w.place, name, batchMagic, meta, aead)
 	if err != nil {
 		return fmt.Errorf("batch %s: %w", w.info.ID, err)
 	}
@@ -130,8 +116,8 @@ func (w *Writer) open() error {
 }
 
 // Add appends a resource. Its position in the batch is its number from 0. What it needs of s and key is copied. It
-// refuses the zero Sealed.
-func (w *Writer) Add(s phi.Sealed, key Key) error {
+// refuses the zero Sealed. The context of the first Add bounds the writing of the file.
+func (w *Writer) Add(ctx context.Context, s phi.Sealed, key Key) error {
 	switch {
 	case w.err != nil:
 		return w.err
@@ -143,7 +129,7 @@ func (w *Writer) Add(s phi.Sealed, key Key) error {
 		return fmt.Errorf("batch %s: a resource of more than %d bytes", w.info.ID, maxPart)
 	}
 	if w.out == nil {
-		if w.err = w.open(); w.err != nil {
+		if w.err = w.open(ctx); w.err != nil {
 			return w.err
 		}
 	}
@@ -170,7 +156,7 @@ func (w *Writer) flush(last bool) error {
 	w.loose, err = w.out.chunk(w.held, last, w.loose, w.clinical)
 	if err != nil {
 		w.err = fmt.Errorf("batch %s: %w", w.info.ID, err)
-		w.out.p.discard()
+		w.out.draft.Discard()
 		return w.err
 	}
 	w.reset()
@@ -192,10 +178,10 @@ func (w *Writer) Size() int64 {
 	return w.out.size + int64(len(w.clinical)+len(w.loose))
 }
 
-// Close makes the batch durable: the keyring is synced first, for a batch whose keys are lost is lost; then both files
-// are synced, renamed, and their folder is synced. A writer without a resource writes nothing and returns an Info with
-// Count 0. Called again it answers the same.
-func (w *Writer) Close() (Info, error) {
+// Close makes the batch durable: the keyring is synced first, for a batch whose keys are lost is lost; then the batch and
+// its index are published, in this order. A writer without a resource writes nothing and returns an Info with Count 0.
+// Called again it returns the same.
+func (w *Writer) Close(ctx context.Context) (Info, error) {
 	if w.err != nil {
 		return Info{}, w.err
 	}
@@ -206,8 +192,8 @@ func (w *Writer) Close() (Info, error) {
 	if w.count == 0 {
 		return w.info, nil
 	}
-	if err := w.close(); err != nil {
-		w.out.p.discard()
+	if err := w.close(ctx); err != nil {
+		w.out.draft.Discard()
 		w.err = fmt.Errorf("batch %s: %w", w.info.ID, err)
 		return Info{}, w.err
 	}
@@ -215,7 +201,7 @@ func (w *Writer) Close() (Info, error) {
 	return w.info, nil
 }
 
-func (w *Writer) close() error {
+func (w *Writer) close(ctx context.Context) error {
 	if err := w.flush(true); err != nil {
 		return err
 	}
@@ -224,15 +210,20 @@ func (w *Writer) close() error {
 	}
 	info := w.info
 	info.Count, info.Bytes, info.SHA256 = w.count, w.out.size, hex.EncodeToString(w.out.sum.Sum(nil))
-	index, err := newPending(w.disk, filepath.Join(w.dir, info.ID+indexSuffix))
+	name := info.ID + indexSuffix
+	key, err := w.keys.BatchKey(name)
 	if err != nil {
 		return err
 	}
-	if err := w.index.write(index, info); err != nil {
-		index.discard()
+	index, err := w.place.Create(ctx, name)
+	if err != nil {
 		return err
 	}
-	if err := publish(w.disk, w.out.p, index); err != nil {
+	if err := w.index.write(index, info, key); err != nil {
+		index.Discard()
+		return err
+	}
+	if err := w.place.Publish(ctx, w.out.draft, index); err != nil {
 		return err
 	}
 	w.info = info
@@ -249,7 +240,7 @@ func (w *Writer) Abort() error {
 		w.err = fmt.Errorf("batch %s: %w", w.info.ID, errClosed)
 	}
 	if w.out != nil {
-		w.out.p.discard()
+		w.out.draft.Discard()
 	}
 	w.release()
 	return nil

@@ -14,7 +14,7 @@ import (
 // may be used concurrently. The nil code system has no code and is not complete.
 type CodeSystem struct {
 	url, version string
-	complete     bool // what is not among the concepts is no code of the system
+	complete     bool // what is not among the concepts is not a code of the system
 	fold         bool // upper and lower case make no difference (caseSensitive is false)
 	isA          bool // the hierarchy is one of kinds
 
@@ -35,7 +35,7 @@ type CodeSystem struct {
 // concept is one code.
 type concept struct {
 	code, display      span
-	abstract, inactive bool // abstract: groups others, and is no value itself
+	abstract, inactive bool // abstract: groups others, and is not a value itself
 }
 
 // span is a piece of CodeSystem.text.
@@ -185,7 +185,7 @@ func (c *CodeSystem) Display(code string) (string, bool) {
 	return "", false
 }
 
-// What [CodeSystem.Subsumes] answers, in the words of R4's concept-subsumption-outcome.
+// What [CodeSystem.Subsumes] returns, in the words of R4's concept-subsumption-outcome.
 const (
 	Equivalent  = "equivalent"
 	Subsumes    = "subsumes"

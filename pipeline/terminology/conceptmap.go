@@ -1,4 +1,6 @@
-// Package terminology translates codes: concept maps as CSV, as FHIR ConceptMap JSON, or out of GEM files.
+// Package terminology translates codes, by concept maps as CSV, as FHIR ConceptMap JSON, or out of GEM files, and knows
+// which codes there are: a [Store] holds the code systems and value sets of R4, of FHIR packages, and of the files that
+// users bring.
 //
 // A concept map says what each code of a legacy system becomes, and what becomes of a code that it does not know. It
 // never picks in silence: a code with several targets keeps them all, and whoever looks it up sees that.
@@ -66,7 +68,7 @@
 // g), or a mass where the target is an amount of substance (mg/dL to mmol/L), is a fault: every number would change its
 // meaning. One that measures something else altogether (K/uL for thousands, F for Fahrenheit; UCUM reads kelvin and farad)
 // is the finding `doubtful-unit`. A text in the line's column `comment` says that it is meant so, and ends both. A text
-// that differs from its target in case alone (MG for mg) is no likeness.
+// that differs from its target in case alone (MG for mg) is not a likeness.
 //
 // # ICD-9 to ICD-10 by GEM files
 //
@@ -202,7 +204,7 @@ func asserts(relationship string) bool {
 	return relationship == "narrower" || relationship == "specializes"
 }
 
-// Lookup answers what the map says about a code, which must match exactly. It does not allocate.
+// Lookup returns what the map says about a code, which must match exactly. It does not allocate.
 //
 // ok is false for a code that the map does not list; then Unknown applies. The result is shared: read it only.
 func (m *ConceptMap) Lookup(code string) (e Entry, ok bool) {
@@ -346,7 +348,7 @@ func uriFault(uri string) string {
 	case strings.ContainsAny(uri, " \t\r\n"):
 		return "has white space in it"
 	case !strings.Contains(uri, ":"):
-		return "is no URI"
+		return "is not a URI"
 	}
 	return ""
 }

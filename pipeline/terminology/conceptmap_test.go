@@ -74,7 +74,7 @@ func TestCSVFaults(t *testing.T) {
 			`m:1:3: ` + "`unknwon:`" + ` is none of the settings of a concept map (did you mean "unknown"?)
 m:2:12: "txet" does not say what becomes of unknown codes (did you mean "text"?)
 m:3:11: the source's system has white space in it
-m:5:22: "equivalant" is no relationship of FHIR R4 (did you mean "equivalent"?)
+m:5:22: "equivalant" is not a relationship of FHIR R4 (did you mean "equivalent"?)
 m:6:1: the source code is blank
 m:7:3: the target system has white space in it
 m:8:12: the target code has white space around it
@@ -151,7 +151,7 @@ func TestReadFHIR(t *testing.T) {
 func TestFHIRFaults(t *testing.T) {
 	for _, c := range []struct{ old, new, want string }{
 		{`"status": "draft"`, `"status": "draft",`, "m:1:50: not valid JSON: "},
-		{`"ConceptMap"`, `"Patient"`, "m: the resource is no ConceptMap"},
+		{`"ConceptMap"`, `"Patient"`, "m: the resource is not a ConceptMap"},
 		{`"status": "draft"`, `"implicitRules": "http://x"`, "m: implicitRules: is not supported, and must not be ignored"},
 		{`"provided"`, `"guess"`, `m: group[0].unmapped: "guess" is not supported, and must not be ignored (one of provided, fixed, other-map)`},
 		{`"provided"`, `"fixed"`, `m: group[0].unmapped: the fixed code is blank`},
@@ -165,7 +165,7 @@ func TestFHIRFaults(t *testing.T) {
 		{`"status": "draft"`, `"extension": [{"url": "` + extension + `narrower", "valueCode": "refuze"}]`, `m: extension[0]: "refuze" does not say what becomes of codes whose target asserts more than they do (did you mean "refuse"?)`},
 		{`"status": "draft"`, `"extension": [{"url": "` + extension + `narower", "valueCode": "refuse"}]`, `m: extension[0]: "narower" is none of the settings of a concept map (did you mean "narrower"?)`},
 		{`{"code": "Y"}`, `{"code": ""}`, "m: group[0].element[2].code: the source code is blank"},
-		{`"equivalence": "unmatched"`, `"relationship": "not-related-to"`, `m: group[0].element[1].target[0].equivalence: "" is no relationship of FHIR R4 (this is the R5 form; R4 has ` + "`equivalence`)"},
+		{`"equivalence": "unmatched"`, `"relationship": "not-related-to"`, `m: group[0].element[1].target[0].equivalence: "" is not a relationship of FHIR R4 (this is the R5 form; R4 has ` + "`equivalence`)"},
 		{`"code": "248153007"`, `"code": "248153007", "dependsOn": []`, "m: group[1].element[0].target[0].dependsOn: is not supported, and must not be ignored"},
 		{`"code": "248153007"`, `"code": " 248153007"`, "m: group[1].element[0].target[0].code: the target code has white space around it"},
 		{`"target": "http://snomed.info/sct",`, ``, "m: group[1].element[0].target[0]: its system is blank (group.target names it)"},

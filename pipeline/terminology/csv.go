@@ -25,7 +25,7 @@ const (
 
 var columns = []string{columnSource, columnSystem, columnTarget, columnDisplay, columnRelationship, columnComment}
 
-// maxFaults ends the reading of a file that is no concept map at all.
+// maxFaults ends the reading of a file that is not a concept map at all.
 const maxFaults = 100
 
 // ReadCSV reads a concept map from CSV:
@@ -141,7 +141,7 @@ func (c *csvMap) comments(in *bufio.Reader) error {
 	}
 }
 
-// next reads a line of the CSV. It answers false at the end; a malformed line is a fault.
+// next reads a line of the CSV. It returns false at the end; a malformed line is a fault.
 func (c *csvMap) next() (cells []string, line int, ok bool) {
 	for len(c.faults) < maxFaults {
 		cells, err := c.r.Read()
@@ -170,7 +170,7 @@ func (c *csvMap) place(i int) (line, column int) {
 	return line + c.skipped, column
 }
 
-// header reads the names of the columns and answers whether the lines can be read by them.
+// header reads the names of the columns and returns whether the lines can be read by them.
 func (c *csvMap) header() bool {
 	cells, _, ok := c.next()
 	if !ok {
@@ -265,7 +265,7 @@ func (c *csvMap) line(cells []string, line int) {
 		if hint == "" {
 			hint = "one of " + strings.Join(equivalences, ", ")
 		}
-		c.fault(at, column, hint, "%q is no relationship of FHIR R4", relationship)
+		c.fault(at, column, hint, "%q is not a relationship of FHIR R4", relationship)
 	}
 	if display != strings.TrimSpace(display) {
 		c.fault(displayAt, displayColumn, "", "the display has white space around it")

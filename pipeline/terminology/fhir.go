@@ -34,7 +34,7 @@ func ReadFHIR(name string, data []byte) (*ConceptMap, Faults) {
 	}
 	j := &jsonMap{data: data, m: &ConceptMap{Name: name, codes: map[string]Entry{}}, pool: pool{}, given: map[string]bool{}}
 	if root.ResourceType() != "ConceptMap" {
-		return nil, Faults{{File: name, Message: "the resource is no ConceptMap"}}
+		return nil, Faults{{File: name, Message: "the resource is not a ConceptMap"}}
 	}
 	j.refuse(root, "", "implicitRules", "modifierExtension")
 	j.settings(root)
@@ -90,7 +90,7 @@ func (j *jsonMap) items(n *fhir.Node, path, name string) []*fhir.Node {
 		return nil
 	}
 	if list.Kind != fhir.Array {
-		j.fault(path+"."+name, "", "is no list")
+		j.fault(path+"."+name, "", "is not a list")
 		return nil
 	}
 	return list.Items
@@ -199,7 +199,7 @@ func (j *jsonMap) element(e *fhir.Node, system, path string) {
 			if relationship == "" && t.Get("relationship") != nil {
 				hint = "this is the R5 form; R4 has `equivalence`"
 			}
-			j.fault(at+".equivalence", hint, "%q is no relationship of FHIR R4", relationship)
+			j.fault(at+".equivalence", hint, "%q is not a relationship of FHIR R4", relationship)
 			continue
 		}
 		if noTarget(relationship) {

@@ -317,7 +317,7 @@ func cause(err error) string {
 // mostLine bounds a line of a table, in bytes.
 const mostLine = 1 << 20
 
-// eachLine calls use for each line, without its end, until it answers false or there are too many faults. The line is
+// eachLine calls use for each line, without its end, until it returns false or there are too many faults. The line is
 // valid during the call.
 func (r *fileReader) eachLine(file string, in *bufio.Reader, use func(line int, text []byte) bool) {
 	before := len(r.faults)

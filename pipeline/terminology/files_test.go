@@ -166,7 +166,7 @@ func TestFileFaults(t *testing.T) {
 			`a.csv:5:6: a code system has no column "displya" (did you mean "display"?)`,
 		}},
 		{"lines of CSV", []string{"a.csv", "# system: urn:x\ncode,display,parent\na,A,z\n,B,\n c,C,\na,A,\nd,\ne,\"x\"y,\nf,\xff,\ng,G,h\nh,H,g\n"}, []string{
-			`a.csv:3:5: the parent is no code of this file`,
+			`a.csv:3:5: the parent is not a code of this file`,
 			`a.csv:4:1: the code is blank`,
 			`a.csv:5:1: the code has white space around it`,
 			`a.csv:6:1: the code is given twice`,
@@ -209,12 +209,12 @@ func TestFileFaults(t *testing.T) {
 		{"packed", []string{"a.csv.gz", "no gzip at all"}, []string{`a.csv.gz: cannot be read: gzip: invalid header`}},
 		{"LOINC", []string{"Loinc.csv", "\"LOINC_NUM\",\"COMPONENT\"\n"}, []string{`Loinc.csv:1: the column "LONG_COMMON_NAME" is missing`, `Loinc.csv:1: the column "STATUS" is missing`}},
 		{"RxNorm", []string{"RXNCONSO.RRF", rxnorm("1", "RXNORM") + "1|2\n" + rxnorm("x", "RXNORM") + rxnorm("y", "MTHSPL")}, []string{
-			`RXNCONSO.RRF:2: the line has 1 values instead of 18`, `RXNCONSO.RRF:3:1: the RXCUI is no number`}},
+			`RXNCONSO.RRF:2: the line has 1 values instead of 18`, `RXNCONSO.RRF:3:1: the RXCUI is not a number`}},
 		{"SNOMED CT alone", []string{"sct2_Concept_Snapshot_INT_20260101.txt", conceptHead + concepts("1")}, []string{
 			`sct2_Concept_Snapshot_INT_20260101.txt: the file of the descriptions (sct2_Description_Snapshot…) is missing for SNOMED CT`,
 			`sct2_Concept_Snapshot_INT_20260101.txt: the file of the relationships (sct2_Relationship_Snapshot_…) is missing for SNOMED CT`}},
 		{"SNOMED CT", []string{"c.txt", conceptHead + concepts("1", "1", "x") + "2\t2026\n", "d.txt", descriptionHead, "r.txt", relationshipHead + isaRow("1", "7") + isaRow("8", "1"), "sct2_TextDefinition_Snapshot-en_INT_20260101.txt", descriptionHead}, []string{
-			`c.txt:3:1: the concept is given twice (give the files of one snapshot)`, `c.txt:4:1: the id is no number`, `c.txt:5: the line has 2 values instead of 5`,
+			`c.txt:3:1: the concept is given twice (give the files of one snapshot)`, `c.txt:4:1: the id is not a number`, `c.txt:5: the line has 2 values instead of 5`,
 			`r.txt:2: the line is about a concept that no file of concepts has, and so are 1 more (an extension needs the files of the International Edition too)`,
 			`sct2_TextDefinition_Snapshot-en_INT_20260101.txt: the file is of no kind that has code systems or value sets (of SNOMED CT's release the files of concepts, descriptions and relationships count)`}},
 		{"a full release", []string{"sct2_Concept_Full_INT_20260101.txt", conceptHead}, []string{

@@ -17,7 +17,7 @@ func locate(data []byte, path string) (line, column int) {
 	return bytes.Count(before, []byte{'\n'}) + 1, at - bytes.LastIndexByte(before, '\n')
 }
 
-// descend goes into the value before the decoder, and answers where the steps lead.
+// descend goes into the value before the decoder, and returns where the steps lead.
 func descend(data []byte, d *json.Decoder, steps []string) int {
 	at := int(d.InputOffset())
 	for at < len(data) && strings.IndexByte(" \t\r\n,:", data[at]) >= 0 {

@@ -115,7 +115,7 @@ func (s *snomed) read(r *fileReader, f source, in *bufio.Reader) {
 	})
 }
 
-// cut fills the fields and answers how many there are, of which those that have no room are not kept.
+// cut fills the fields and returns how many there are, of which those that have no room are not kept.
 func cut(text []byte, by byte, fields [][]byte) (n int) {
 	for more := true; more; n++ {
 		var field []byte
@@ -129,7 +129,7 @@ func cut(text []byte, by byte, fields [][]byte) (n int) {
 
 func (s *snomed) concept(r *fileReader, file string, line int, id, active []byte) {
 	if !digits(id) {
-		r.fault(file, line, 1, "", "the id is no number")
+		r.fault(file, line, 1, "", "the id is not a number")
 		return
 	}
 	at, fresh := s.b.add(string(id), "")
@@ -221,7 +221,7 @@ func (r *fileReader) readRxNorm(file string, in *bufio.Reader) *CodeSystem {
 			return true
 		}
 		if !digits(fields[rxcui]) {
-			r.fault(file, line, 1, "", "the RXCUI is no number")
+			r.fault(file, line, 1, "", "the RXCUI is not a number")
 			return true
 		}
 		if !utf8.Valid(text) {

@@ -75,7 +75,7 @@ func (s *Store) CodeSystem(url string) *CodeSystem {
 	return s.codeSystem(plain, version)
 }
 
-// codeSystem finds or compiles a code system, or answers nil. The lock is held.
+// codeSystem finds or compiles a code system, or returns nil. The lock is held.
 func (s *Store) codeSystem(url, version string) *CodeSystem {
 	c, _ := s.system(url, version, func(n *fhir.Node) *CodeSystem {
 		c := compileSystem(n)

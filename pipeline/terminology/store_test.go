@@ -298,7 +298,7 @@ func TestExpressionsAskTheStore(t *testing.T) {
 		}
 	}
 	if yes, known := s.Subsumes("http://x/animals", "swimmer", "penguin"); !yes || !known {
-		t.Errorf("a penguin is no swimmer: %v %v", yes, known)
+		t.Errorf("a penguin is not a swimmer: %v %v", yes, known)
 	}
 	if yes, known := s.Subsumes("http://x/animals", "penguin", "swimmer"); yes || !known {
 		t.Errorf("a swimmer is a penguin: %v %v", yes, known)

@@ -121,7 +121,7 @@ func (t *table) header(required, allowed []string) bool {
 	return len(t.r.faults) == before
 }
 
-// next reads a record. It answers false at the end; what is malformed is a fault.
+// next reads a record. It returns false at the end; what is malformed is a fault.
 func (t *table) next() (cells []string, line int, ok bool) {
 	for len(t.r.faults)-t.first < maxFaults {
 		t.budget.used = 0
@@ -237,7 +237,7 @@ func (r *fileReader) readSystemCSV(file string, in *bufio.Reader) *CodeSystem {
 	for _, p := range parents {
 		to := b.c.at(p.parent)
 		if to < 0 {
-			r.fault(file, p.line, p.column, "", "the parent is no code of this file")
+			r.fault(file, p.line, p.column, "", "the parent is not a code of this file")
 			continue
 		}
 		b.parents = append(b.parents, link{p.at, to})

@@ -18,7 +18,7 @@ const UCUM = "http://unitsofmeasure.org"
 func unitFault(source, target string) (message, hint string, grave bool) {
 	to, ok := ucum.Parse(target)
 	if !ok {
-		return fmt.Sprintf("the target code %q is no unit of UCUM", target), "see ucum.org; units are case-sensitive, and what has none stands in braces, such as {tablet}", true
+		return fmt.Sprintf("the target code %q is not a unit of UCUM", target), "see ucum.org; units are case-sensitive, and what has none stands in braces, such as {tablet}", true
 	}
 	from, ok := ucum.Parse(source)
 	if !ok || strings.EqualFold(source, target) {

@@ -31,7 +31,7 @@ var zeros = map[string]*big.Rat{
 }
 
 // kinds are units that UCUM defines by others of the same dimension though they do not measure the same thing. A number
-// of one is no number of the other without knowledge that no unit holds: an equivalent of calcium is half a mole, a sievert
+// of one is not a number of the other without knowledge that no unit holds: an equivalent of calcium is half a mole, a sievert
 // depends on the tissue, and a high-power field is as large as the microscope makes it.
 var kinds = map[string]string{
 	"mol": "amount of substance", "eq": "equivalents", "osm": "osmoles", "Gy": "absorbed dose", "Sv": "dose equivalent",

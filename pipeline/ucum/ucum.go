@@ -53,7 +53,7 @@ func (u *Unit) Code() string { return u.code }
 
 const maxCode = 200
 
-// cache holds what was parsed: code → *Unit, nil for codes that are no units.
+// cache holds what was parsed: code → *Unit, nil for codes that are not units.
 var (
 	cache  sync.Map
 	cached atomic.Int64
@@ -115,7 +115,7 @@ func one() *Unit { return &Unit{factor: big.NewRat(1, 1)} }
 
 func invert(u *Unit) *Unit { return power(u, -1) }
 
-// power is a unit to the power of n, nil where that is no unit: a special one has no square (UCUM § 22).
+// power is a unit to the power of n, nil where that is not a unit: a special one has no square (UCUM § 22).
 func power(u *Unit, n int) *Unit {
 	if u == nil || n > 24 || n < -24 {
 		return nil
@@ -144,7 +144,7 @@ func power(u *Unit, n int) *Unit {
 	return r
 }
 
-// multiply is the product of two units, nil where that is no unit: a special one may be multiplied with a number only
+// multiply is the product of two units, nil where that is not a unit: a special one may be multiplied with a number only
 // (UCUM § 22).
 func multiply(a, b *Unit) *Unit {
 	if a == nil || b == nil {

@@ -108,7 +108,7 @@ func TestObstacles(t *testing.T) {
 		from, ok1 := Parse(c.from)
 		to, ok2 := Parse(c.to)
 		if !ok1 || !ok2 {
-			t.Fatalf("%s or %s is no unit", c.from, c.to)
+			t.Fatalf("%s or %s is not a unit", c.from, c.to)
 		}
 		got := Obstacle(from, to)
 		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {

@@ -20,7 +20,7 @@ type binding struct {
 
 const ucumSystem = "http://unitsofmeasure.org"
 
-// baseBinding is the binding of an element of R4, if it is one that is judged.
+// baseBinding is the binding of an element of R4, if it is one that is checked.
 func (v *Validator) baseBinding(e *fhir.Element) *binding {
 	b := e.Binding
 	if b != nil && b.ValueSet == "http://hl7.org/fhir/ValueSet/languages" && e.Types[0].Name == "code" {
@@ -117,7 +117,7 @@ func (b *binding) coding(n *fhir.Node) terminology.Verdict {
 	return b.has(n.Get("system").Str(), n.Get("version").Str(), code.Str())
 }
 
-// bound judges a value by a binding.
+// bound checks a value by a binding.
 func (c *Checker) bound(b *binding, x value) {
 	if x.node != nil && x.node.Kind == fhir.String {
 		c.looked(x)
@@ -136,7 +136,7 @@ func (c *Checker) bound(b *binding, x value) {
 	c.report(Issue{Severity: Warning, Code: "code-invalid", Rule: RuleBinding, Profile: b.profile, Message: "not a code of the extensible value set " + withoutVersion(b.url)}, x)
 }
 
-// coding judges a Coding against its code system, where that is at hand as a whole.
+// coding checks a Coding against its code system, where that is at hand as a whole.
 func (c *Checker) coding(x value) {
 	system, code := x.node.Get("system").Str(), x.node.Get("code").Str()
 	c.system(system, x)
@@ -166,7 +166,7 @@ func sameWords(a, b string) bool {
 	return strings.EqualFold(a, b) || strings.EqualFold(strings.Join(strings.Fields(a), " "), strings.Join(strings.Fields(b), " "))
 }
 
-// system judges that what names a code system, or where an identifier comes from, is an absolute URI
+// system checks that what names a code system, or where an identifier comes from, is an absolute URI
 // (datatypes.html#Coding, #Identifier).
 func (c *Checker) system(uri string, x value) {
 	if uri != "" && !absolute(uri) {
@@ -174,7 +174,7 @@ func (c *Checker) system(uri string, x value) {
 	}
 }
 
-// quantity judges what R4 asks of quantities beyond their elements.
+// quantity checks what R4 asks of quantities beyond their elements.
 func (c *Checker) quantity(e *elementRule, x value) {
 	if e.simple && x.node.Get("comparator") != nil {
 		c.report(Issue{Severity: Error, Code: "invariant", Rule: "sqty-1", Message: "The comparator is not used on a SimpleQuantity"}, x)

@@ -77,7 +77,7 @@ func (c *Checker) inComposition() bool {
 	return n > 0 && c.holder != nil && c.bundles[n-1].composition == c.holder
 }
 
-// bundle judges what a Bundle asks of its entries beyond its invariants (bundle.html): fullUrls that are absolute and
+// bundle checks what a Bundle asks of its entries beyond its invariants (bundle.html): fullUrls that are absolute and
 // those of their resources, one link of a relation, and for a message the focus.
 func (c *Checker) bundle(n *fhir.Node) {
 	base := len(c.path)
@@ -120,7 +120,7 @@ func (c *Checker) bundle(n *fhir.Node) {
 // paging are the relations that a set of results has once (http.html#paging).
 var paging = map[string]bool{"self": true, "first": true, "previous": true, "prev": true, "next": true, "last": true}
 
-// fullURL judges the fullUrl of an entry.
+// fullURL checks the fullUrl of an entry.
 func (c *Checker) fullURL(typ string, entry *fhir.Node) {
 	full, resource := entry.Get("fullUrl"), entry.Get("resource")
 	text := full.Str()
@@ -146,7 +146,7 @@ func (c *Checker) fullURL(typ string, entry *fhir.Node) {
 	}
 }
 
-// messageFocus judges that what a MessageHeader is about is in the Bundle.
+// messageFocus checks that what a MessageHeader is about is in the Bundle.
 func (c *Checker) messageFocus(entries *fhir.Node) {
 	header := entries.Items[0].Get("resource")
 	if header.ResourceType() != "MessageHeader" {
@@ -168,7 +168,7 @@ func (c *Checker) messageFocus(entries *fhir.Node) {
 	c.path = c.path[:base]
 }
 
-// attachment judges that the stated size and hash are those of the data. That the hash is SHA-1 in base64 is how R4
+// attachment checks that the stated size and hash are those of the data. That the hash is SHA-1 in base64 is how R4
 // describes it, without a SHALL.
 func (c *Checker) attachment(x value) {
 	data, size, hash := x.node.Get("data"), x.node.Get("size"), x.node.Get("hash")

@@ -99,7 +99,7 @@ func common(a, b string) int {
 
 // outOfScope are kinds of cases that ask for what this validator does not do.
 var outOfScope = map[string]string{
-	"matchetype":    "compares two resources, which is no validation",
+	"matchetype":    "compares two resources, which is not validation",
 	"cdshooks":      "logical models of CDS Hooks",
 	"shc":           "SMART health cards",
 	"measure":       "answers of a MeasureReport against its Measure",
@@ -115,7 +115,7 @@ var otherwise = map[string]string{
 	"obs-percent":                  "R4 4.0.1 requires the unit of a vital sign's component; they judge by a later edition of the profile",
 	"bundle-bad-by-param":          "the profile of an entry is given as an option of the case",
 	"ext-derived-circle":           "the case is about the definition's own derivation; the same file without it has no error",
-	"list-bad-reference":           "XXX/_history/1 is no reference of R4 (references.html#literal); a warning there",
+	"list-bad-reference":           "XXX/_history/1 is not a reference of R4 (references.html#literal); a warning there",
 	"patient_as_operator_issue-r4": "`value as String` yields a FHIR string there; here System.String is another type (FHIRPath 2.0, section 10), so the rule has no result",
 	"pat-security-bad-string1":     "tags in a string are an error only under an option",
 }
@@ -170,7 +170,7 @@ func TestCasesWithDefinitions(t *testing.T) {
 	}
 }
 
-// casePackages are the packages that a case is judged by. What it needs only for its profile is not loaded: the index
+// casePackages are the packages that a case is checked by. What it needs only for its profile is not loaded: the index
 // has the outcome without it.
 func casePackages(t *testing.T, x hl7Case, n *fhir.Node, files map[string][]byte, of map[string]*fhir.Node, usCore *fhir.Package) []*fhir.Package {
 	t.Helper()
@@ -198,7 +198,7 @@ func casePackages(t *testing.T, x hl7Case, n *fhir.Node, files map[string][]byte
 	return out
 }
 
-// TestCasesByTheirProfile judges cases by the profile that each is for. What is wanted follows from the profile and the
+// TestCasesByTheirProfile checks cases by the profile that each is for. What is wanted follows from the profile and the
 // resource: the outcomes at hand are those without it.
 func TestCasesByTheirProfile(t *testing.T) {
 	files := archive(t, "data", "fhir-validator-cases", "cases.tar.gz")

@@ -7,7 +7,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhirpath"
 )
 
-// Checker judges one resource after the other. It is not for concurrent use, and uses its memory again.
+// Checker checks one resource after the other. It is not for concurrent use, and uses its memory again.
 type Checker struct {
 	v      *Validator
 	ctx    *fhirpath.Context
@@ -24,11 +24,11 @@ type Checker struct {
 	variants []*fhir.Type   // likewise: which variant of a choice was met
 	values   []value        // scratch of profiles
 	depth    int            // of profiles within profiles
-	trial    bool           // what cannot be judged is not counted
+	trial    bool           // what cannot be checked is not counted
 	learn    *learning      // set while a Judge learns a shape
-	muted    int            // > 0: what is found decides something and is no issue of its own
+	muted    int            // > 0: what is found decides something and is not an issue of its own
 	failures int            // errors found while muted
-	unsure   int            // what could not be judged while muted
+	unsure   int            // what could not be checked while muted
 	told     map[told]bool  // issues of profiles
 	ids      map[elementID]bool
 	answers  map[asked]answer
@@ -86,7 +86,7 @@ func (c *Checker) Conforms(v fhirpath.Value, url string) (conforms, known bool) 
 	return yes, sure || !yes
 }
 
-// Text judges a resource that is given as JSON. What is not JSON is one issue.
+// Text checks a resource that is given as JSON. What is not JSON is one issue.
 func (c *Checker) Text(data []byte, profiles ...string) []Issue {
 	n, err := fhir.Parse(data)
 	if err != nil {
@@ -100,7 +100,7 @@ func NotJSON(err error) Issue {
 	return Issue{Severity: Error, Code: "structure", Rule: RuleNotJSON, Message: "not the JSON that FHIR takes: " + err.Error()}
 }
 
-// Resource judges a resource against R4, the profiles that it claims in meta.profile, and those given. The issues are
+// Resource checks a resource against R4, the profiles that it claims in meta.profile, and those given. The issues are
 // valid until the next call.
 func (c *Checker) Resource(n *fhir.Node, profiles ...string) []Issue {
 	c.issues, c.path, c.bundles, c.parents = c.issues[:0], c.path[:0], c.bundles[:0], c.parents[:0]
@@ -121,7 +121,7 @@ func (c *Checker) Resource(n *fhir.Node, profiles ...string) []Issue {
 	return c.issues
 }
 
-// inResource judges a resource, at the top, contained, or an entry of a Bundle.
+// inResource checks a resource, at the top, contained, or an entry of a Bundle.
 func (c *Checker) inResource(n *fhir.Node, profiles []string, contained bool) {
 	if n == nil || n.Kind != fhir.Object {
 		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleType, Message: "a resource is a JSON object"}, value{node: n})
@@ -200,7 +200,7 @@ func (c *Checker) report(x Issue, about value) {
 	c.issues = append(c.issues, x)
 }
 
-// unknown notes something that cannot be judged; while muted it makes the judgement unsure.
+// unknown notes something that cannot be checked; while muted it makes the judgement unsure.
 func (c *Checker) unknown(n *uncheckedCount) {
 	if c.muted > 0 {
 		c.unsure++

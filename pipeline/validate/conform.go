@@ -9,7 +9,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhirpath"
 )
 
-// conformance judges a resource by the profiles that it claims, and those given.
+// conformance checks a resource by the profiles that it claims, and those given.
 func (c *Checker) conformance(n *fhir.Node, t *fhir.Type, given []string) {
 	clear(c.claimed)
 	claims := n.At("meta", "profile")
@@ -55,7 +55,7 @@ func (c *Checker) conformance(n *fhir.Node, t *fhir.Type, given []string) {
 // maxNested bounds how deep profiles may lead into each other through types and references.
 const maxNested = 24
 
-// conform judges a value by a profile.
+// conform checks a value by a profile.
 func (c *Checker) conform(p *profile, x value) {
 	if c.depth >= maxNested {
 		c.unknown(c.v.note("profile", p.url, "profiles lead into each other too deeply"))
@@ -89,8 +89,8 @@ type asked struct {
 // answer is its answer; one that is still open counts as yes, so that references in a circle end.
 type answer struct{ yes, sure bool }
 
-// conforms answers whether a value conforms to a profile, without telling what is wrong. Sure is false if a part could
-// not be judged. It is asked once of a value, since references may lead to it many times.
+// conforms returns whether a value conforms to a profile, without telling what is wrong. Sure is false if a part could
+// not be checked. It is asked once of a value, since references may lead to it many times.
 func (c *Checker) conforms(p *profile, x value) (yes, sure bool) {
 	q := asked{p, x.node}
 	if a, ok := c.answers[q]; ok && x.node != nil {
@@ -114,7 +114,7 @@ func (c *Checker) probe(check func()) (yes, sure bool) {
 	return yes, sure
 }
 
-// rules judges a value by what a profile asks of it.
+// rules checks a value by what a profile asks of it.
 func (c *Checker) rules(r *rules, x value) {
 	if r == nil {
 		return
@@ -182,7 +182,7 @@ func (c *Checker) outside(x value, limit *fhir.Node, operator string) bool {
 	return err == nil && outside
 }
 
-// member judges the values of one element.
+// member checks the values of one element.
 func (c *Checker) member(r *rules, m *member, parent value) {
 	base := len(c.values)
 	e := c.collect(m.name, parent)
@@ -287,7 +287,7 @@ func typedValue(n, under *fhir.Node, e *fhir.Element, t *fhir.Type, at int) valu
 	return value{node: n, under: under, typ: t, element: e, at: at}
 }
 
-// typed judges the type of a value, the profiles of that type, and where a reference points.
+// typed checks the type of a value, the profiles of that type, and where a reference points.
 func (c *Checker) typed(r *rules, x value) {
 	var match *allowed
 	for i := range r.types {
@@ -312,7 +312,7 @@ func (c *Checker) typed(r *rules, x value) {
 	}
 }
 
-// oneOf judges a value by several profiles, of which one must hold.
+// oneOf checks a value by several profiles, of which one must hold.
 func (c *Checker) oneOf(r *rules, urls []string, x value) {
 	if len(urls) == 1 {
 		switch p := c.v.profile(urls[0]); {
@@ -346,7 +346,7 @@ func (c *Checker) oneOf(r *rules, urls []string, x value) {
 	c.report(r.issue("structure", RuleProfile, "it conforms to none of the profiles that are possible here"), x)
 }
 
-// pointed judges where a reference points by what a profile allows.
+// pointed checks where a reference points by what a profile allows.
 func (c *Checker) pointed(r *rules, a *allowed, x value) {
 	text := x.node.Get("reference").Str()
 	typ := typeOfURI(x.node.Get("type").Str())

@@ -7,7 +7,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhirpath"
 )
 
-// extension judges an extension: that its value or its extensions are there (ext-1), that it is one or the other sort,
+// extension checks an extension: that its value or its extensions are there (ext-1), that it is one or the other sort,
 // and, where its definition is at hand, what the definition says and where it may stand.
 func (c *Checker) extension(e *elementRule, x value) {
 	n := x.node
@@ -41,7 +41,7 @@ func (c *Checker) extension(e *elementRule, x value) {
 	c.conform(p, x)
 }
 
-// parts judges that an extension which is made of others has those only that its definition names: their urls mean
+// parts checks that an extension which is made of others has those only that its definition names: their urls mean
 // nothing elsewhere (extensibility.html#extension).
 func (c *Checker) parts(p *profile, x value) {
 	list := x.node.Get("extension")
@@ -57,7 +57,7 @@ func (c *Checker) parts(p *profile, x value) {
 	}
 }
 
-// context judges whether an extension may stand where it does (StructureDefinition.context and contextInvariant).
+// context checks whether an extension may stand where it does (StructureDefinition.context and contextInvariant).
 func (c *Checker) context(p *profile, x value) {
 	if len(c.parents) < 2 {
 		return

@@ -14,7 +14,7 @@ type invariant struct {
 	profile  string
 	severity Severity
 	expr     *fhirpath.Expr
-	unknown  *uncheckedCount // counts what could not be judged
+	unknown  *uncheckedCount // counts what could not be checked
 	needs    string          // a member without which the rule holds; "": it is always asked
 	each     bool            // it asks for content that shapes leave out, see Judge
 }

@@ -40,7 +40,7 @@ type Issue struct {
 	Missing  string // of min, the element that Path lacks; of slice-min, the slice behind a colon
 	Profile  string // URL of the profile that asks it; "" for R4 itself
 	Message  string
-	At       int // byte in the text the resource was parsed from, of the value the issue is about; see [fhir.Place]
+	At       int // byte in the text the resource was parsed from, of the value the issue is about; see [fhir.PlaceOf]
 }
 
 // Rules that are not keys of invariants.
@@ -129,7 +129,7 @@ func HasError(issues []Issue) bool {
 	return slices.ContainsFunc(issues, func(x Issue) bool { return x.Severity == Error })
 }
 
-// Unchecked is something that could not be judged for want of a definition.
+// Unchecked is something that could not be checked for want of a definition.
 type Unchecked struct {
 	Kind  string // profile, extension, value set, code system, constraint, reference
 	Name  string // URL, or URL#key of a constraint

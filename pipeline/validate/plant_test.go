@@ -89,7 +89,7 @@ var badForms = map[string]*fhir.Node{
 	"time": text("24:00:00"), "unsignedInt": fhir.NewNumber("-1"), "uri": text("a b"), "url": text("a\tb"), "uuid": text("urn:uuid:1"),
 }
 
-// planting is a kind of defect: where it can be planted, and how. It answers the path at which it must be found, and the
+// planting is a kind of defect: where it can be planted, and how. It returns the path at which it must be found, and the
 // rule.
 type planting struct {
 	name  string

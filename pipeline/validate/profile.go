@@ -261,7 +261,7 @@ func (k *profileCompiler) types(d *definition, e *fhir.Element) []allowed {
 			if t := coreType(url); t != nil && len(e.Profiles) > 0 {
 				continue // SimpleQuantity, which R4 asks anyway
 			}
-			if typ.Name != "Extension" { // an extension is judged by its url
+			if typ.Name != "Extension" { // an extension is checked by its url
 				a.profiles = append(a.profiles, url)
 			}
 		}

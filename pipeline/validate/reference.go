@@ -27,7 +27,7 @@ func (c *Checker) within(text string) {
 	}
 }
 
-// orphans judges that what a resource contains is referred to in it, or refers to it (dom-3), under ids that differ.
+// orphans checks that what a resource contains is referred to in it, or refers to it (dom-3), under ids that differ.
 func (c *Checker) orphans(n *fhir.Node, references []local) {
 	list := n.Get("contained")
 	if list == nil || len(list.Items) == 0 {
@@ -59,7 +59,7 @@ func (c *Checker) orphans(n *fhir.Node, references []local) {
 	}
 }
 
-// reference judges a Reference: its form, the type it points to, and that what it points to within the resource is
+// reference checks a Reference: its form, the type it points to, and that what it points to within the resource is
 // there.
 func (c *Checker) reference(e *elementRule, x value) {
 	text := x.node.Get("reference").Str()
@@ -180,7 +180,7 @@ func typeOfReference(text string) string {
 	return ""
 }
 
-// urn judges the form of an OID or a UUID within a URI (datatypes.html#uri).
+// urn checks the form of an OID or a UUID within a URI (datatypes.html#uri).
 func (c *Checker) urn(x value) {
 	text := x.node.Text
 	var t *fhir.Type
@@ -201,7 +201,7 @@ func (c *Checker) urn(x value) {
 
 const uriSystem = "urn:ietf:rfc:3986"
 
-// identifier judges what R4 asks of identifiers beyond their elements: the system is absolute, and where it says that the
+// identifier checks what R4 asks of identifiers beyond their elements: the system is absolute, and where it says that the
 // value is a URI, that is one (datatypes.html#Identifier).
 func (c *Checker) identifier(x value) {
 	system := x.node.Get("system").Str()
@@ -217,7 +217,7 @@ func (c *Checker) identifier(x value) {
 	}
 }
 
-// elementID judges that the id of an element is the only one of its resource (element.html#id).
+// elementID checks that the id of an element is the only one of its resource (element.html#id).
 func (c *Checker) elementID(n *fhir.Node) {
 	if n.Str() == "" {
 		return
@@ -235,7 +235,7 @@ type elementID struct {
 	id       string
 }
 
-// canonical judges a canonical: it leads into the resource, or should be absolute. R4 does not say SHALL, and its own
+// canonical checks a canonical: it leads into the resource, or should be absolute. R4 does not say SHALL, and its own
 // examples have relative ones.
 func (c *Checker) canonical(x value) {
 	text := x.node.Text

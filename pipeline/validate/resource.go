@@ -2,7 +2,7 @@ package validate
 
 import "github.com/chartlift/chartlift/pipeline/fhir"
 
-// resourceRules judges what only one type of resource has, beyond its definition.
+// resourceRules checks what only one type of resource has, beyond its definition.
 func (c *Checker) resourceRules(name string, n *fhir.Node) {
 	switch name {
 	case "Observation":
@@ -23,7 +23,7 @@ var vitalSigns = map[string]string{
 
 const loinc = "http://loinc.org"
 
-// vitalSigns judges an Observation by the profile of the vital sign that its code names.
+// vitalSigns checks an Observation by the profile of the vital sign that its code names.
 func (c *Checker) vitalSigns(n *fhir.Node) {
 	codings := n.At("code", "coding")
 	if codings == nil {
@@ -45,7 +45,7 @@ func (c *Checker) vitalSigns(n *fhir.Node) {
 	}
 }
 
-// capabilities judges that search parameters which name a definition are of its type.
+// capabilities checks that search parameters which name a definition are of its type.
 func (c *Checker) capabilities(n *fhir.Node) {
 	base := len(c.path)
 	eachItem(n.Get("rest"), func(i int, rest *fhir.Node) {
@@ -68,7 +68,7 @@ func eachItem(list *fhir.Node, use func(i int, item *fhir.Node)) {
 	}
 }
 
-// searchParameter judges that something has the type of the search parameter it is defined by.
+// searchParameter checks that something has the type of the search parameter it is defined by.
 func (c *Checker) searchParameter(n, definition *fhir.Node) {
 	url, typ := definition.Str(), n.Get("type").Str()
 	if url == "" || typ == "" {

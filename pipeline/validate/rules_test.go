@@ -226,7 +226,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// TestNotJSON: what is no JSON of FHIR is one error.
+// TestNotJSON: what is not JSON of FHIR is one error.
 func TestNotJSON(t *testing.T) {
 	c := core().Checker()
 	for _, s := range []string{``, `{`, `[]`, `null`, `"x"`, `{"resourceType":"Patient"} x`, `{"resourceType":"Patient","id":"1","id":"2"}`, `{"resourceType":"Patient",}`, `{"resourceType":"Patient"/**/}`} {

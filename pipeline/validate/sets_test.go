@@ -69,7 +69,7 @@ func usCore(t testing.TB, version string) (*fhir.Package, map[string][]byte) {
 	return guide(t, version), found
 }
 
-// validator judges by R4 and packages.
+// validator checks by R4 and packages.
 func validator(packages ...*fhir.Package) *validate.Validator {
 	return validate.New(terminology.NewStore(append([]*fhir.Package{fhir.Core()}, packages...)...), append(packages, fhir.Core())...)
 }
@@ -97,7 +97,7 @@ const (
 	fullURL        = "an entry's fullUrl names another id than the resource has; HL7's validator: BUNDLE_ENTRY_URL_MATCHES_TYPE_ID"
 )
 
-// judgeSet judges files and compares the rules that they break with those that are known.
+// judgeSet checks files and compares the rules that they break with those that are known.
 func judgeSet(t *testing.T, v *validate.Validator, files map[string][]byte, known map[string]exception) {
 	t.Helper()
 	c := v.Checker()

@@ -11,9 +11,9 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhirpath"
 )
 
-// Judge judges many resources that are alike, as a mapping makes them, fast. Nearly all rules ask which elements are
+// Judge checks many resources that are alike, as a mapping makes them, fast. Nearly all rules ask which elements are
 // there, and what is in codes: they have one answer for all resources of one shape, that is, with the same members and the
-// same codes, whatever their dates, numbers and texts. So each shape is judged once, by a [Checker], and remembered. Each
+// same codes, whatever their dates, numbers and texts. So each shape is checked once, by a [Checker], and remembered. Each
 // resource is read once, as bytes, to tell its shape and to see that each value has the form of its type; the few rules
 // that compare what a shape leaves out (a period's start and end) are asked each time.
 //
@@ -35,7 +35,7 @@ type verdict struct {
 	never     bool // of this shape nothing can be remembered: a rule asks for what it leaves out
 }
 
-// learning is what a Checker notes while it judges a shape for the first time.
+// learning is what a Checker notes while it checks a shape for the first time.
 type learning struct {
 	unchecked []*uncheckedCount
 	never     bool
@@ -57,7 +57,7 @@ func (v *Validator) Judge() *Judge {
 	return &Judge{c: v.Checker(), known: map[string]*verdict{}, named: map[*fhir.Element]bool{}}
 }
 
-// Resource judges a resource of the type, given as JSON. The issues are valid until the next call.
+// Resource checks a resource of the type, given as JSON. The issues are valid until the next call.
 func (j *Judge) Resource(t *fhir.Type, text []byte) []Issue {
 	r := j.c.v.rulesOf(t)
 	if !j.read(r, text) {
@@ -76,7 +76,7 @@ func (j *Judge) Resource(t *fhir.Type, text []byte) []Issue {
 	return v.issues
 }
 
-// learn judges the first resource of a shape.
+// learn checks the first resource of a shape.
 func (j *Judge) learn(r *typeRules, text []byte) *verdict {
 	l := &learning{}
 	j.c.learn = l
@@ -103,7 +103,7 @@ func (j *Judge) learn(r *typeRules, text []byte) *verdict {
 	return v
 }
 
-// ask asks the invariants of the spots. False if one of them does not hold, or cannot be judged.
+// ask asks the invariants of the spots. False if one of them does not hold, or cannot be checked.
 func (j *Judge) ask() bool {
 	c := j.c
 	for i := range j.spots {
@@ -478,7 +478,7 @@ const (
 	leafNumber                // its content does not count
 	leafBoolean               // its content counts
 	leafReference             // the type that it points to counts
-	leafNarrative             // never: it is judged each time
+	leafNarrative             // never: it is checked each time
 )
 
 // leafOf is how a primitive that is an element of a type takes part.
@@ -523,7 +523,7 @@ func beyond(e *fhirpath.Expr) bool {
 func leftOut(st fhirpath.StaticType, length bool) bool {
 	if types := append(st.Choice[:len(st.Choice):len(st.Choice)], st.FHIR); len(st.Choice) > 0 || st.FHIR != nil {
 		return slices.ContainsFunc(types, func(t *fhir.Type) bool {
-			// What is no primitive has no text, and so no length.
+			// What is not a primitive has no text, and so no length.
 			return t != nil && (!length || t.Kind == fhir.KindPrimitive) && typeLeftOut(t, length)
 		})
 	}

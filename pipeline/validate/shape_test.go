@@ -159,7 +159,7 @@ func mutate(random *rand.Rand, n *fhir.Node) {
 	}
 }
 
-// TestJudgeCounts: what cannot be judged is counted once for each resource, the first of its shape included.
+// TestJudgeCounts: what cannot be checked is counted once for each resource, the first of its shape included.
 func TestJudgeCounts(t *testing.T) {
 	v := validate.New(terminology.NewStore(fhir.Core()), fhir.Core())
 	j := v.Judge()

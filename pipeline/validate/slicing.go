@@ -307,7 +307,7 @@ func (r *rules) discriminates() bool {
 	return false
 }
 
-// sliced judges the values of an element by its slices.
+// sliced checks the values of an element by its slices.
 func (c *Checker) sliced(r *rules, s *slicing, e *fhir.Element, values []value, parent value) {
 	if s.undecided != nil {
 		if len(values) > 0 {
@@ -523,7 +523,7 @@ func (c *Checker) walk(path []string, x value) bool {
 }
 
 // matches asks whether a value is one that a slice's rules describe: fixed values, patterns and bindings, here and below.
-// What else the rules ask is judged once it is known to belong to the slice.
+// What else the rules ask is checked once it is known to belong to the slice.
 func (c *Checker) matches(r *rules, x value) terminology.Verdict {
 	if r == nil {
 		return terminology.In

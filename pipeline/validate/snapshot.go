@@ -17,7 +17,7 @@ const maxBases = 32
 
 // elements are the elements of a profile: those of its snapshot, or, without one, those of its differential laid over
 // the elements of the profile that it is based on. What R4 itself asks of the type is not among them then, since every
-// value is judged by it anyway. Ok is false if a profile on the way is not at hand, or if they lead in a circle.
+// value is checked by it anyway. Ok is false if a profile on the way is not at hand, or if they lead in a circle.
 func (v *Validator) elements(sd *fhir.Node, depth int) (list []element, ok bool) {
 	if snapshot := identified(sd.At("snapshot", "element")); len(snapshot) > 0 {
 		return snapshot, true

@@ -11,7 +11,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/terminology"
 )
 
-// Validator judges resources against R4, packages of profiles, and what the store knows of codes. It is safe for
+// Validator checks resources against R4, packages of profiles, and what the store knows of codes. It is safe for
 // concurrent use, each goroutine through a [Checker] of its own.
 type Validator struct {
 	packages []*fhir.Package
@@ -46,19 +46,19 @@ func New(codes *terminology.Store, packages ...*fhir.Package) *Validator {
 // Checker makes the memory of one goroutine.
 func (v *Validator) Checker() *Checker { return newChecker(v) }
 
-// Trial makes a checker that does not count what cannot be judged: for what is only a draft.
+// Trial makes a checker that does not count what cannot be checked: for what is only a draft.
 func (v *Validator) Trial() *Checker {
 	c := newChecker(v)
 	c.trial = true
 	return c
 }
 
-// HasProfile tells whether resources can be judged by a profile: it is at hand, with all that it is based on.
+// HasProfile tells whether resources can be checked by a profile: it is at hand, with all that it is based on.
 func (v *Validator) HasProfile(url string) bool {
 	return v.profile(url) != nil || coreType(url) != nil
 }
 
-// noProfile is the count of a profile, or an extension, that nothing can be judged by.
+// noProfile is the count of a profile, or an extension, that nothing can be checked by.
 func (v *Validator) noProfile(kind, url string) *uncheckedCount {
 	why := "its definition is not at hand"
 	if sd := v.definition(url); sd != nil {
@@ -70,7 +70,7 @@ func (v *Validator) noProfile(kind, url string) *uncheckedCount {
 	return v.note(kind, url, why)
 }
 
-// NotChecked lists what could not be judged so far, sorted.
+// NotChecked lists what could not be checked so far, sorted.
 func (v *Validator) NotChecked() []Unchecked {
 	var list []Unchecked
 	v.unchecked.Range(func(key, value any) bool {
@@ -98,13 +98,13 @@ func (v *Validator) comparison(operator string, t *fhir.Type) *fhirpath.Expr {
 	return expr
 }
 
-// note finds or makes the count of something that cannot be judged.
+// note finds or makes the count of something that cannot be checked.
 func (v *Validator) note(kind, name, why string) *uncheckedCount {
 	key := uncheckedKey{kind, name}
 	if c, ok := v.unchecked.Load(key); ok {
 		return c.(*uncheckedCount)
 	}
-	if v.names.Add(1) > maxUnchecked { // names come from what is judged, too
+	if v.names.Add(1) > maxUnchecked { // names come from what is checked, too
 		key = uncheckedKey{kind, "(others)"}
 	}
 	c, _ := v.unchecked.LoadOrStore(key, &uncheckedCount{why: why})

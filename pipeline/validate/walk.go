@@ -6,7 +6,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhir"
 )
 
-// object judges a complex value, or what stands beside a primitive, against its type.
+// object checks a complex value, or what stands beside a primitive, against its type.
 func (c *Checker) object(x value, r *typeRules) {
 	n := x.node
 	base := len(c.counts)
@@ -36,7 +36,7 @@ func (c *Checker) object(x value, r *typeRules) {
 		switch {
 		case under:
 			if n.Get(m.Name[1:]) != nil {
-				continue // it is judged with its value
+				continue // it is checked with its value
 			}
 			beside = m.Value
 		default:
@@ -95,7 +95,7 @@ func (c *Checker) unknownElement(m *fhir.Member, r *typeRules) {
 		hint = "; a choice is written with its type, as " + e.JSONName(e.Types[0])
 	}
 	// The name itself is told only if it looks like one: a property may hold anything.
-	name := "a property that is no name"
+	name := "a property that is not a name"
 	if plainName(m.Name) {
 		name = m.Name
 	}
@@ -116,7 +116,7 @@ func plainName(s string) bool {
 	return true
 }
 
-// element judges the values of one element and answers how many there are.
+// element checks the values of one element and returns how many there are.
 func (c *Checker) element(e *elementRule, m memberRule, n, under *fhir.Node, parent value) int {
 	array := n != nil && n.Kind == fhir.Array || n == nil && under != nil && under.Kind == fhir.Array
 	if !e.Repeats() {
@@ -170,7 +170,7 @@ func (c *Checker) element(e *elementRule, m memberRule, n, under *fhir.Node, par
 	return count
 }
 
-// one judges a single value of an element.
+// one checks a single value of an element.
 func (c *Checker) one(e *elementRule, m memberRule, x value, parent value) {
 	if len(c.path) > maxDepth {
 		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleDeep, Message: "nested deeper than is checked"}, x)
@@ -182,7 +182,7 @@ func (c *Checker) one(e *elementRule, m memberRule, x value, parent value) {
 	}
 	n := x.node
 	if n == nil || n.Kind != fhir.Object {
-		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleShape, Message: "an object, since " + m.typ.Name + " is no primitive"}, x)
+		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleShape, Message: "an object, since " + m.typ.Name + " is not a primitive"}, x)
 		return
 	}
 	if m.typ.Kind == fhir.KindResource {
@@ -215,7 +215,7 @@ func (c *Checker) one(e *elementRule, m memberRule, x value, parent value) {
 	c.parents = parents
 }
 
-// primitive judges a value of a primitive, and the id and extensions beside it.
+// primitive checks a value of a primitive, and the id and extensions beside it.
 func (c *Checker) primitive(e *elementRule, m memberRule, x value) {
 	n := x.node
 	if n != nil && n.Kind == fhir.Null {
@@ -234,7 +234,7 @@ func (c *Checker) primitive(e *elementRule, m memberRule, x value) {
 			}
 		}
 	} else if n == nil {
-		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleEmpty, Message: "null is no value"}, x)
+		c.report(Issue{Severity: Error, Code: "structure", Rule: RuleEmpty, Message: "null is not a value"}, x)
 		return
 	}
 	if n == nil {
@@ -288,7 +288,7 @@ func fits(t *fhir.Type, n *fhir.Node) bool {
 	return n.Kind == fhir.String
 }
 
-// narrative judges the div of a Narrative (txt-1, txt-2).
+// narrative checks the div of a Narrative (txt-1, txt-2).
 func (c *Checker) narrative(x value) {
 	allowed, content := fhir.CheckNarrative(x.node.Text)
 	switch {

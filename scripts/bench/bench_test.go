@@ -190,7 +190,7 @@ func TestClean(t *testing.T) {
 func TestTableOfFigures(t *testing.T) {
 	var out bytes.Buffer
 	for _, args := range [][]string{{"-rounds", "0"}, {"-rows", "x"}, {"-only", "nobody"}, {"-child", "nobody"}, {"-table", "nobody"}} {
-		if err := run(t.Context(), args, &out, &out); err == nil {
+		if err := bench(t.Context(), args, &out, &out); err == nil {
 			t.Errorf("%v was accepted", args)
 		}
 	}
@@ -199,7 +199,7 @@ func TestTableOfFigures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := run(t.Context(), []string{"-child", "yardstick", string(w)}, &out, &out); err == nil {
+	if err := bench(t.Context(), []string{"-child", "yardstick", string(w)}, &out, &out); err == nil {
 		t.Error("a table that is not there was measured")
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"github.com/chartlift/chartlift/pipeline"
+	"github.com/chartlift/chartlift/pipeline/plan"
+	"github.com/chartlift/chartlift/pipeline/run"
 )
 
 // engine is Chartlift itself: over the plan in w.Dir, from the CSV to sealed, packed and checked batches with everything
@@ -26,17 +27,17 @@ func engineWith(ctx context.Context, w workload, workers int, started func()) (m
 	if w.Binary != "" {
 		return asBinary(ctx, w, started)
 	}
-	plan := filepath.Join(w.Dir, "migration.yaml")
-	if _, err := pipeline.InitKeys(plan); err != nil {
+	file := filepath.Join(w.Dir, "migration.yaml")
+	if _, err := plan.InitKeys(file); err != nil {
 		return 0, err
 	}
-	s, err := pipeline.Open(ctx, plan, pipeline.Options{Access: pipeline.Tables | pipeline.Keys | pipeline.Write, Operator: "bench"})
+	s, err := plan.Open(ctx, file, plan.Options{Access: plan.Tables | plan.Keys | plan.Write, Operator: "bench"})
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	started()
-	summary, err := s.Run(ctx, pipeline.RunOptions{Dry: true, Workers: workers})
+	summary, err := run.Run(ctx, s, run.Options{Dry: true, Workers: workers})
 	if err != nil {
 		return 0, err
 	}

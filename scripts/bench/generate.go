@@ -18,14 +18,14 @@ import (
 // seed makes every run of the benchmark work on the same bytes.
 const seed = 20260101
 
-// plan is a migration over the generated tables. Its observations say what the yardstick writes.
+// planFiles is a migration over the generated tables. Its observations say what the yardstick writes.
 //
 //go:embed plan
-var plan embed.FS
+var planFiles embed.FS
 
 // writePlan puts the plan into a folder of its own, beside the folder `data`, with the mappings that a table needs.
 func writePlan(dir string, t *table) error {
-	return fs.WalkDir(plan, "plan", func(path string, d fs.DirEntry, err error) error {
+	return fs.WalkDir(planFiles, "plan", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -40,7 +40,7 @@ func writePlan(dir string, t *table) error {
 		if filepath.Dir(rel) == "mappings" && !slices.Contains(t.mappings, strings.TrimSuffix(d.Name(), ".yaml")) {
 			return nil
 		}
-		text, err := plan.ReadFile(path)
+		text, err := planFiles.ReadFile(path)
 		if err != nil {
 			return err
 		}

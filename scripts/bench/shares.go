@@ -41,7 +41,7 @@ var parts = []struct{ part, function string }{
 	{"check station", engineName + "stage.mergeIndexes"},
 	{"check station", engineName + "stage.(*merger["},
 	{"check station", engineName + "stage.(*indexReader)"},
-	{"check station", "pipeline.(*checker)"},
+	{"check station", "run.(*checker)"},
 	{"batches: index", engineName + "stage.(*indexBuffer)"},
 	{"batches: encrypt, digest, write", engineName + "stage"},
 	{"ledger", engineName + "ledger"},

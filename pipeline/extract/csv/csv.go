@@ -6,7 +6,7 @@
 // The form is RFC 4180 as Go's encoding/csv reads it in strict mode: a field that begins with a quote ends at the next
 // quote that is not doubled, delimiters and line ends inside it are text; a quote anywhere else in a field is a fault.
 // A line end is LF or CRLF, mixed at will; a CR elsewhere is text. Unlike encoding/csv, CRLF inside a quoted field
-// stays CRLF, since cells are kept as found. An empty line is no record, and still counts as a line. A byte order mark
+// stays CRLF, since cells are kept as found. An empty line is not a record, and still counts as a line. A byte order mark
 // is dropped. The last line needs no end.
 //
 // Files that end in .gz and .zst are unpacked while they are read. Members of zip archives are named behind a `!`:
@@ -42,10 +42,10 @@
 //
 // # What is refused, and where reading goes on
 //
-// A malformed record is answered as an extract.Fault. The rule for where it ends keeps one stray quote from swallowing
+// A malformed record is returned as an extract.Fault. The rule for where it ends keeps one stray quote from swallowing
 // the rest of the file:
 //
-//   - Where the quotes of a record are in order (ragged row, NUL, bytes that are no text, field too long), the record
+//   - Where the quotes of a record are in order (ragged row, NUL, bytes that are not text, field too long), the record
 //     ends where its quotes say, and reading goes on behind it.
 //   - Where they are not (a quote inside an unquoted field, text behind a closing quote, a quote that never closes, a
 //     record over the cap), the refused record is its first physical line, and reading goes on at the next line. What
@@ -147,7 +147,7 @@ func (s *Source) file(t *extract.Table) (file, error) {
 	return file{}, fmt.Errorf("csv source %s: no table given", s.options.Name)
 }
 
-// Shards cuts the table's file into pieces of about Options.ShardSize bytes. It reads the file once, unless the file is
+// Shards splits the table's file into pieces of about Options.ShardSize bytes. It reads the file once, unless the file is
 // smaller than that. A packed file is one shard.
 func (s *Source) Shards(ctx context.Context, t *extract.Table) ([]extract.Shard, error) {
 	f, err := s.file(t)

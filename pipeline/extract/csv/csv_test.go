@@ -18,7 +18,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/extract/extracttest"
 )
 
-// write makes a folder with one file, opens a source over it and answers its only table.
+// write makes a folder with one file, opens a source over it and returns its only table.
 func write(t testing.TB, name, text string, o Options) (*Source, *extract.Table, error) {
 	t.Helper()
 	o.Dir = t.TempDir()
@@ -120,7 +120,7 @@ func TestRules(t *testing.T) {
 		{"byte order mark", "\ufeffa,b\n1,2\n", Options{}, []row{ok(2, 1, "1", "2")}},
 		{"byte order mark before a quote", "\ufeff\"a\",b\n1,2\n", Options{}, []row{ok(2, 1, "1", "2")}},
 		{"blank lines", "\n\r\na,b\n\n1,2\n\r\n\n3,4\n\n", Options{}, []row{ok(5, 1, "1", "2"), ok(8, 2, "3", "4")}},
-		{"blanks are no blank line", "a\n \n", Options{}, []row{ok(2, 1, " ")}},
+		{"blanks are not a blank line", "a\n \n", Options{}, []row{ok(2, 1, " ")}},
 		{"an empty quoted field is a record", "a\n\"\"\n", Options{}, []row{ok(2, 1, "")}},
 		{"quotes", "a,b\n\"1,x\",\"say \"\"hi\"\"\"\n\"\"\"\",\"\"\n", Options{}, []row{ok(2, 1, "1,x", `say "hi"`), ok(3, 2, `"`, "")}},
 		{"line ends in a field stay as they are", "a,b\n\"1\r\n2\n3\r4\",x\n5,6\n", Options{},
@@ -150,7 +150,7 @@ func TestRules(t *testing.T) {
 			[]row{bad(2, 1, extract.RuleNULByte, "b"), bad(3, 2, extract.RuleNULByte, "a"), ok(4, 3, "5", "6")}},
 		{"no UTF-8", "a,b\n\xff,2\nü,\"\xc3\"\nü,ß\n", Options{},
 			[]row{bad(2, 1, extract.RuleInvalidEncoding, "a"), bad(3, 2, extract.RuleInvalidEncoding, "b"), ok(4, 3, "ü", "ß")}},
-		{"an encoded surrogate is no UTF-8", "a\n\xed\xa0\x80\n", Options{}, []row{bad(2, 1, extract.RuleInvalidEncoding, "a")}},
+		{"an encoded surrogate is not UTF-8", "a\n\xed\xa0\x80\n", Options{}, []row{bad(2, 1, extract.RuleInvalidEncoding, "a")}},
 		{"field over the cap", "a,b\n1,123456789\n1,12345678\n1,\"1234\n6789\"\n", small,
 			[]row{bad(2, 1, extract.RuleFieldTooLong, "b"), ok(3, 2, "1", "12345678"), bad(4, 3, extract.RuleFieldTooLong, "b")}},
 		{"line over the cap", "a,b\n1,12345678901234567890\n3,4\n", small,
@@ -300,7 +300,7 @@ func TestOpenFaults(t *testing.T) {
 	}
 	_, err = Open(Options{Name: "ehr", Dir: dir, Files: []string{"c.csv"}, Delimiter: 'x', Comment: '"', Escape: '"', QuoteAtStart: true, Quote: '"',
 		Fixed: []Field{{"a", 1, 3}, {"b", 3, 1}, {"", 0, 1}}, Tables: map[string]Layout{"c": {Columns: []string{"a"}, Fixed: []Field{{"a", 1, 1}}}}})
-	for _, part := range []string{"the delimiter must be no letter or digit", "quote and comment are the same", "by doubling it",
+	for _, part := range []string{"the delimiter must not be a letter or digit", "quote and comment are the same", "by doubling it",
 		"columns of fixed width have no delimiter", "columns a and b overlap", "column 3 has no name", "counted from 1", "table c: the columns are named twice"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("the error lacks %q: %v", part, err)

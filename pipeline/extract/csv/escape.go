@@ -67,7 +67,7 @@ func (p *parser) parseEscaped(b []byte) (n int, rule string, column int) {
 	}
 }
 
-// escaped judges what stands behind an escape, which is the first byte of its field or not, and answers how many bytes it
+// escaped checks what stands behind an escape, which is the first byte of its field or not, and returns how many bytes it
 // covers.
 func (p *parser) escaped(rest []byte, first, quoted bool) (size int, rule string) {
 	if len(rest) == 0 {

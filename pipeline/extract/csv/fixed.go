@@ -54,7 +54,7 @@ func checkPlaces(fields []Field, most int) error {
 	return errors.New(strings.Join(faults, "; "))
 }
 
-// parseFixed cuts a line into the cells of columns of fixed width. Blanks at the end of a cell are padding and are cut
+// parseFixed splits a line into the cells of columns of fixed width. Blanks at the end of a cell are padding and are cut
 // off; those at its start stay. What lies between the columns must be blank, so that nothing is lost.
 func (p *parser) parseFixed(b []byte, high, last bool) (rule string, column int) {
 	wide := high && p.table == nil // else each byte is a character

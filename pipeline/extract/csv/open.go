@@ -33,7 +33,7 @@ func (in *input) close() {
 
 // open opens the bytes from start up to end of a file (of a file that cannot be split: all of it; an end of -1 is that
 // of the file) and returns its size on disk. The size is wanted by the caller to see that a file is still the one that
-// was cut into shards.
+// was split into shards.
 func (s *Source) open(ctx context.Context, f file, start, end int64, h hash.Hash) (_ *input, size int64, err error) {
 	in := &input{}
 	defer func() {
@@ -85,7 +85,7 @@ func (f file) unpack(fd *os.File, size int64) (io.ReadCloser, error) {
 }
 
 // wide decodes UTF-16, whose byte order mark decides where the declaration leaves it open. The mark stands at the start
-// of the file, also where the range that is read begins further on. It answers how many bytes of it were passed.
+// of the file, also where the range that is read begins further on. It returns how many bytes of it were passed.
 func (s *Source) wide(r io.Reader, file io.ReaderAt, from int64) (_ io.Reader, mark int, err error) {
 	var start []byte
 	b := bufio.NewReaderSize(r, 32<<10)

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/chartlift/chartlift/pipeline/internal/charset"
 	"github.com/chartlift/chartlift/pipeline/internal/packed"
 )
 
@@ -77,9 +76,6 @@ type Field struct {
 	Length int // in characters (code points), not bytes
 }
 
-// Encodings lists the names that Options.Encoding takes. Upper case, blanks, `-` and `_` do not matter in them.
-func Encodings() []string { return charset.Names() }
-
 // Character reads a character of the dialect as a plan writes it: itself, or one of the names tab, space, backslash,
 // \t, none (which is NoQuote).
 func Character(text string) (rune, error) {
@@ -138,7 +134,7 @@ func (o *Options) complete() []error {
 		case c.r <= 0 || c.r >= utf8.RuneSelf || c.r == '\r' || c.r == '\n':
 			fault("the %s must be one ASCII character and no line end", c.what)
 		case c.r >= '0' && c.r <= '9' || c.r >= 'a' && c.r <= 'z' || c.r >= 'A' && c.r <= 'Z':
-			fault("the %s must be no letter or digit", c.what)
+			fault("the %s must not be a letter or digit", c.what)
 		case taken[c.r] == "quote" && c.what == "escape":
 			fault("quote and escape are the same character; a quote is escaped by doubling it, without this option")
 		case taken[c.r] != "":

@@ -25,12 +25,12 @@ func parsePosition(text string) (position, error) {
 	p.end, errs[1] = strconv.ParseInt(end, 10, 64)
 	p.size, errs[2] = strconv.ParseInt(size, 10, 64)
 	if !ok1 || !ok2 || errs != [3]error{} || p.start < 0 || p.end < p.start || p.size < p.end {
-		return p, fmt.Errorf("%q is no position of a shard", text)
+		return p, fmt.Errorf("%q is not a position of a shard", text)
 	}
 	return p, nil
 }
 
-// plan cuts a file into shards.
+// plan splits a file into shards.
 func (s *Source) plan(ctx context.Context, f file, t *extract.Table) ([]extract.Shard, error) {
 	in, size, err := s.open(ctx, f, 0, -1, nil)
 	if err != nil {

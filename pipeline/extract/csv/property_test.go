@@ -102,7 +102,7 @@ func (s *specification) record(from, first int) (cells []string, used int, rule 
 		s.stuck = max(s.stuck, from+i+1)
 		return nil, 0, extract.RuleUnterminatedQuote
 	}
-	// end answers the length of a line end at i, with the end of the text as one.
+	// end returns the length of a line end at i, with the end of the text as one.
 	end := func(i int) (int, bool) {
 		switch rest := text[i:]; {
 		case rest == "":
@@ -248,7 +248,7 @@ func (s *specification) check(cells []string) string {
 	return ""
 }
 
-// fixed cuts a line by the layout, whose columns the tests list in order.
+// fixed splits a line by the layout, whose columns the tests list in order.
 func (s *specification) fixed(text string, last bool) ([]string, string) {
 	if !utf8.ValidString(text) {
 		return nil, extract.RuleInvalidEncoding

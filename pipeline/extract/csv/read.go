@@ -96,7 +96,7 @@ func (s *Source) read(ctx context.Context, f file, shard extract.Shard, done *ex
 	return nil
 }
 
-// parser cuts one record into cells. The cells point into the record's own bytes, of which doubled quotes are mended
+// parser splits one record into cells. The cells point into the record's own bytes, of which doubled quotes are mended
 // in place, or, decoded, into the arena.
 type parser struct {
 	form
@@ -110,7 +110,7 @@ func newParser(f form, c *charset.Charset, columns int) *parser {
 	return &parser{form: f, cells: make([]string, columns), table: c.Table}
 }
 
-// record parses the record at the splitter's place and answers the rule that refuses it, if one does, and the column.
+// record parses the record at the splitter's place and returns the rule that refuses it, if one does, and the column.
 func (p *parser) record(sp *splitter) (rule string, column int) {
 	nul, high := sp.has(&sp.noNUL, 0, sp.text), sp.hasHigh(sp.text)
 	text := sp.buf[sp.pos : sp.pos+sp.text]
@@ -134,7 +134,7 @@ func (p *parser) record(sp *splitter) (rule string, column int) {
 	return "", -1
 }
 
-// ragged judges a row that has more or fewer cells than there are columns, and answers how many of them count. A short
+// ragged checks a row that has more or fewer cells than there are columns, and returns how many of them count. A short
 // row at the end of a file without a line end is never let pass: it is what a file looks like that was cut off.
 func (p *parser) ragged(n int, last bool) (int, string) {
 	columns := len(p.cells)
@@ -153,7 +153,7 @@ func (p *parser) ragged(n int, last bool) (int, string) {
 // view is the bytes as a string, without a copy.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// parse fills the cells as far as there is room and answers how many the record has. careful says that the record has
+// parse fills the cells as far as there is room and returns how many the record has. careful says that the record has
 // quotes or escapes.
 func (p *parser) parse(b []byte, careful bool) (n int, rule string, column int) {
 	p.extra = false
@@ -242,7 +242,7 @@ func (p *parser) parseQuoted(b []byte) (n int, rule string, column int) {
 	}
 }
 
-// innerQuote judges a quote inside an unquoted field. One behind nothing but blanks is refused even where quotes inside
+// innerQuote checks a quote inside an unquoted field. One behind nothing but blanks is refused even where quotes inside
 // fields are text: the writer may have meant to quote.
 func (p *parser) innerQuote(behindBlanks bool) (rule string) {
 	switch {

@@ -66,7 +66,7 @@ func TestCSVSpectrum(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if text = bytes.TrimSpace(text); text[0] == '{' { // this one is no list
+			if text = bytes.TrimSpace(text); text[0] == '{' { // this one is not a list
 				text = slices.Concat([]byte("["), text, []byte("]"))
 			}
 			var want []map[string]string

@@ -86,7 +86,7 @@ func newSplitter(f form, in io.Reader, size int64) *splitter {
 	return &splitter{form: f, in: in, buf: make([]byte, n), line: 1}
 }
 
-// fill reads more into the window. It answers false at the end of the stream.
+// fill reads more into the window. It returns false at the end of the stream.
 func (s *splitter) fill() (bool, error) {
 	if s.eof {
 		return false, nil
@@ -141,7 +141,7 @@ func (s *splitter) pass(n int) {
 }
 
 // next passes the record before and finds the extent of the following one; empty lines and comments are passed too. It
-// answers false at the end of the stream.
+// returns false at the end of the stream.
 func (s *splitter) next() (bool, error) {
 	s.advance()
 	for {
@@ -212,7 +212,7 @@ func (s *splitter) has(bound *int, b byte, n int) bool {
 	return *bound < s.pos+n
 }
 
-// hasHigh says whether a byte that is no ASCII is in the n bytes from pos on.
+// hasHigh says whether a byte that is not ASCII is in the n bytes from pos on.
 func (s *splitter) hasHigh(n int) bool {
 	if s.noHigh < s.pos {
 		s.noHigh = s.pos
@@ -309,7 +309,7 @@ func (s *splitter) severalLines(e int) error {
 			s.reach = s.stuck
 			return nil
 		}
-		s.text = max(s.text, min(covered, e)) // an escaped CR is no line end
+		s.text = max(s.text, min(covered, e)) // an escaped CR is not a line end
 		// The parser finds the fault in the first line, and its name.
 		return nil
 	}

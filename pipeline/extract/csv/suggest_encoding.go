@@ -15,8 +15,8 @@ import (
 type EncodingEvidence struct {
 	Bytes       int    `json:"bytes"`         // looked at
 	BOM         string `json:"bom,omitempty"` // the encoding whose byte order mark the sample begins with
-	High        int    `json:"high"`          // bytes that are no ASCII
-	InvalidUTF8 int    `json:"invalidUTF8"`   // sequences that are no UTF-8
+	High        int    `json:"high"`          // bytes that are not ASCII
+	InvalidUTF8 int    `json:"invalidUTF8"`   // sequences that are not UTF-8
 	Windows     int    `json:"windows"`       // bytes 0x80 to 0x9F: letters and quotation marks in Windows' code pages, controls in ISO's
 	NULEven     int    `json:"nulEven"`       // NUL at even places: ASCII in UTF-16, big endian
 	NULOdd      int    `json:"nulOdd"`        // NUL at odd places: ASCII in UTF-16, little endian

@@ -25,7 +25,7 @@ type Form struct {
 	HeaderSure bool `json:"headerSure"`
 }
 
-// SuggestForm tries the common dialects on a sample from the start of a file, in the encoding of that name, and answers
+// SuggestForm tries the common dialects on a sample from the start of a file, in the encoding of that name, and returns
 // the one in which the most records have the same number of cells, at least two. If there is none the file may have one
 // column, or columns of fixed width: Columns is 1. It is a help for who writes the plan: reading uses what the plan
 // declares and nothing else. An unknown encoding is an error.
@@ -76,7 +76,7 @@ func SuggestForm(sample []byte, encoding string) (Form, error) {
 	return best, nil
 }
 
-// try reads the text in a dialect, and answers the cells of the records that agree.
+// try reads the text in a dialect, and returns the cells of the records that agree.
 func (f Form) try(text []byte) (Form, [][]string) {
 	o := Options{Delimiter: f.Delimiter, Quote: f.Quote, QuoteAtStart: f.QuoteAtStart, Escape: f.Escape, LineEnd: f.LineEnd}
 	o.complete() // there is nothing to complain of
@@ -117,13 +117,13 @@ func (f Form) try(text []byte) (Form, [][]string) {
 		if len(r) == f.Columns {
 			agree = append(agree, r)
 		} else if i == 0 {
-			agree = append(agree, nil) // the first record is no header of these
+			agree = append(agree, nil) // the first record is not a header of these
 		}
 	}
 	return f, agree
 }
 
-// looksLikeHeader judges the first of some rows.
+// looksLikeHeader tells whether the first of some rows looks like a header.
 func looksLikeHeader(rows [][]string) (header, sure bool) {
 	if len(rows) == 0 || rows[0] == nil {
 		return false, false

@@ -52,7 +52,7 @@ func encodeIn(t *rapid.T, name string) (raw []byte, text string) {
 
 // Whatever the text: the encoding it is in is among the candidates, and each candidate reads the sample without a fault.
 func TestTrueEncodingIsAmongTheCandidates(t *testing.T) {
-	for _, name := range Encodings() {
+	for _, name := range charset.Names() {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				raw, text := encodeIn(t, name)

@@ -80,7 +80,7 @@ func (s *Source) members(archive glob.File, pattern string) ([]file, error) {
 
 func newArchive(r io.ReaderAt, size int64) (*zip.Reader, error) {
 	z, err := zip.NewReader(r, size)
-	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // names are judged where a member is wanted
+	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // names are checked where a member is wanted
 		return nil, err
 	}
 	if len(z.File) > maxMembers {

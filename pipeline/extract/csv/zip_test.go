@@ -126,7 +126,7 @@ func TestZipFaults(t *testing.T) {
 	}
 }
 
-// Archives cut at every byte give an error or whole records, never a panic.
+// Archives truncated at every byte give an error or whole records, never a panic.
 func TestDamagedZip(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.zip")

@@ -149,7 +149,7 @@ func checkTables(t *testing.T, s, again extract.Source, tables []*extract.Table)
 	}
 }
 
-// checkTable reads a table in one go and answers its rows.
+// checkTable reads a table in one go and returns its rows.
 func checkTable(t *testing.T, s, again extract.Source, table *extract.Table, shards []extract.Shard) []Row {
 	if len(shards) == 0 {
 		t.Fatal("a table has at least one shard")
@@ -271,7 +271,7 @@ func checkCancel(t *testing.T, s extract.Source, table *extract.Table, shards []
 	ended := false
 	for _, err := range s.Read(ctx, shards[0], &done) {
 		if ended {
-			t.Error("the stream went on after an error that is no Fault")
+			t.Error("the stream went on after an error that is not a Fault")
 		}
 		var fault *extract.Fault
 		if err != nil && !errors.As(err, &fault) {

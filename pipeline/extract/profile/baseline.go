@@ -210,10 +210,10 @@ func ReadBaseline(path string) (*Baseline, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&b); err != nil {
-		return nil, fmt.Errorf("%s is no baseline of a profile, or a damaged one", path)
+		return nil, fmt.Errorf("%s is not a baseline of a profile, or a damaged one", path)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) || b.Schema != BaselineVersion {
-		return nil, fmt.Errorf("%s is no baseline of version %d", path, BaselineVersion)
+		return nil, fmt.Errorf("%s is not a baseline of version %d", path, BaselineVersion)
 	}
 	return &b, nil
 }

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// mostValues is how many distinct values a column may have to keep them; more are no codes that a person looks through.
+	// mostValues is how many distinct values a column may have to keep them; more are not codes that a person looks through.
 	mostValues = 256
 	// longestValue is how long a value may be, in bytes, to be kept. Codes and labels are shorter.
 	longestValue = 64
@@ -264,7 +264,7 @@ func (c *column) merge(o *column) {
 	c.spread.merge(o.spread)
 }
 
-// settle ends the gathering: what was only counted so far is judged. The values are kept for Column.Values.
+// settle ends the gathering: what was only counted so far is checked. The values are kept for Column.Values.
 func (c *column) settle() {
 	for cell, v := range c.values {
 		c.judge(cell, v.spot)

@@ -8,7 +8,7 @@
 // come into it in one case only, see Column.Values: few distinct values in the column, seen for at least five patients,
 // or rows where the table has no evident column of patients, and nothing about the column looks like PHI. Options.ShowValues
 // lifts the last two conditions. There is no hash of a value either: that of a record number can be guessed. Names of
-// tables and columns are no cells and are shown; texts that the plan declares blank and the sentinels of our own list
+// tables and columns are not cells and are shown; texts that the plan declares blank and the sentinels of our own list
 // are shown too.
 //
 // # How much memory it takes

@@ -19,7 +19,7 @@ const (
 
 var types = []string{TypeInteger, TypeDecimal, TypeDecimalComma, TypeComparator, TypeDate, TypeDateTime, TypeTime, TypeBoolean, TypeUUID, TypeCode, TypeText}
 
-// typeOf judges a text without outer blanks. Its readings as a date are known.
+// typeOf finds the type of a text without outer blanks. Its readings as a date are known.
 func typeOf(s string, readings []reading) string {
 	if len(readings) > 0 {
 		if readings[0].form.clock.there {

@@ -17,7 +17,7 @@ type nameRule struct {
 	table    bool // nor may the table's name have one of those words
 }
 
-// things are what has a name that is no person's.
+// things are what has a name that is not a person's.
 var things = []string{"drug", "test", "vaccine", "medication", "procedure", "code", "file", "table", "product", "substance", "allergen", "lab", "study", "unit",
 	"user", "system", "site", "facility", "hospital", "department", "dept", "organization", "clinic", "payer", "plan", "insurance", "company", "brand", "generic", "class", "type", "status"}
 

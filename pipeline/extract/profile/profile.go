@@ -16,7 +16,7 @@ type Profile struct {
 	References  []Reference `json:"references"`
 }
 
-// Notice is what a source says about itself that no table shows, such as a sheet that is no table.
+// Notice is what a source says about itself that no table shows, such as a sheet that is not a table.
 type Notice struct {
 	Source  string `json:"source"`
 	Message string `json:"message"`
@@ -63,7 +63,7 @@ type Place struct {
 type Key struct {
 	Columns  []string `json:"columns"`
 	Repeated int64    `json:"repeated"` // rows that hold a value which an earlier row holds
-	Sampled  bool     `json:"sampled"`  // judged by a sample of the values: Repeated is an estimate
+	Sampled  bool     `json:"sampled"`  // checked by a sample of the values: Repeated is an estimate
 }
 
 // Column is one column. The sum of Filled, Empty, White and Blank is the table's Rows.

@@ -23,7 +23,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/extract/csv"
 )
 
-// profiled profiles CSV files with those texts, by table. They are cut into shards of that many bytes; 0 is the default.
+// profiled profiles CSV files with those texts, by table. They are split into shards of that many bytes; 0 is the default.
 func profiled(t interface {
 	Helper()
 	Fatal(...any)
@@ -599,7 +599,7 @@ func TestColumnsOfManyValuesKeepTheirCounts(t *testing.T) {
 	}
 }
 
-// Where the keys are too many to hold, what refers to them is judged by a sample: the orphans are estimated, and said to
+// Where the keys are too many to hold, what refers to them is checked by a sample: the orphans are estimated, and said to
 // be. A column that refers to patients is a record number, whatever its name.
 func TestReferencesIntoMoreKeysThanCanBeHeld(t *testing.T) {
 	var patients, notes strings.Builder

@@ -119,7 +119,7 @@ func (s *scanner) pool(ctx context.Context) *pool.ContextPool {
 	return pool.New().WithContext(ctx).WithCancelOnError().WithFirstError().WithMaxGoroutines(s.options.Workers)
 }
 
-// cut cuts every table into shards.
+// cut splits every table into shards.
 func (s *scanner) cut(ctx context.Context) error {
 	p := s.pool(ctx)
 	for _, j := range s.tables {

@@ -29,7 +29,7 @@ var sentinelDays = map[[3]int]string{
 // longestSentinel spares longer texts the look-up.
 const longestSentinel = 20
 
-// sentinelOf is the name of the sentinel that a text is: a text of our own lists, never the cell. Dates are judged by
+// sentinelOf is the name of the sentinel that a text is: a text of our own lists, never the cell. Dates are checked by
 // the day they mean, in whatever form.
 func sentinelOf(s string, readings []reading) string {
 	for _, r := range readings {

@@ -13,7 +13,7 @@ const (
 // suspect finds out what speaks for PHI in a column.
 func (s *scanner) suspect(p *Profile, t *Table, out *Column, c *column) {
 	if out.Filled == 0 {
-		// An empty column shows nothing; its name is judged all the same, for who writes the mapping.
+		// An empty column shows nothing; its name is looked at all the same, for who writes the mapping.
 		for _, category := range namedCategories(t.Name, out.Name) {
 			out.PHI = append(out.PHI, Suspect{category, categories[category], ByName, 0})
 		}
@@ -33,7 +33,7 @@ func (s *scanner) suspect(p *Profile, t *Table, out *Column, c *column) {
 		add("C", ByForm, n)
 	}
 	for _, category := range namedCategories(t.Name, out.Name) {
-		if category == "C" || !out.Is(shareOfDates, TypeDate, TypeDateTime, TypeBoolean) { // LAST_SEEN is no name
+		if category == "C" || !out.Is(shareOfDates, TypeDate, TypeDateTime, TypeBoolean) { // LAST_SEEN is not a name
 			add(category, ByName, 0)
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"unicode"
 )
 
-// Words cuts a name of a table or column into its words, in small letters: PATIENT_ID, patientId and `Patient ID` are
+// Words splits a name of a table or column into its words, in small letters: PATIENT_ID, patientId and `Patient ID` are
 // all [patient id].
 func Words(name string) []string {
 	var words []string

@@ -16,7 +16,7 @@ func JSON(w io.Writer, p *Profile) error {
 	return enc.Encode(p)
 }
 
-// Write writes profile.html, profile.xlsx and profile.json into a folder, which it makes if need be, and answers their
+// Write writes profile.html, profile.xlsx and profile.json into a folder, which it makes if need be, and returns their
 // paths. A file takes the place of an older one only when it is whole. With values a profile may hold patient data, so
 // nobody else may read the folder and the files.
 func Write(dir string, p *Profile) ([]string, error) {

@@ -207,7 +207,7 @@ func TestWhatIsNoTextIsRefused(t *testing.T) {
 	}
 }
 
-// A server that keeps bytes without an encoding may send what is no UTF-8.
+// A server that keeps bytes without an encoding may send what is not UTF-8.
 func TestPostgresWithoutAnEncoding(t *testing.T) {
 	db := fresh(t, Postgres)
 	must(t, db.run, "CREATE DATABASE "+"raw_"+strings.ReplaceAll(t.Name(), "/", "_")+

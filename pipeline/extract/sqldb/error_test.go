@@ -62,12 +62,8 @@ func TestNoErrorOfOpeningShowsThePassword(t *testing.T) {
 					}
 					o := Options{Name: "old", Engine: e, DSN: NewDSN(fmt.Sprintf(form, secret, c.address)),
 						Timeouts: Timeouts{Connect: time.Second}}
-					began := time.Now()
 					_, err := Open(t.Context(), o)
 					clean(t, err)
-					if time.Since(began) > 20*time.Second {
-						t.Error("it took too long")
-					}
 					host, _, _ := net.SplitHostPort(c.address)
 					if !strings.Contains(err.Error(), host) {
 						t.Errorf("the host is not named: %v", err)

@@ -21,7 +21,7 @@ import (
 const (
 	// What would change the text of a cell, the order of a scan or what the query may do is fixed; of names that an old
 	// server does not know, none is set. A database without an encoding sends its bytes as they are, and the records whose
-	// bytes are no UTF-8 are refused one by one; asked for UTF-8 it would end the query instead. Row security off means that a policy that would hide rows is an error instead:
+	// bytes are not UTF-8 are refused one by one; asked for UTF-8 it would end the query instead. Row security off means that a policy that would hide rows is an error instead:
 	// what pg_dump does too.
 	postgresSettings = `SELECT pg_catalog.set_config(v.name, v.value, false) FROM (VALUES
 		('client_encoding', CASE pg_catalog.current_setting('server_encoding') WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END),
@@ -157,7 +157,7 @@ func (s *postgres) hangUp(c *pgconn.PgConn) {
 	_ = c.Close(ctx)
 }
 
-// acquire answers a connection in the snapshot, when there is a place for it.
+// acquire returns a connection in the snapshot, when there is a place for it.
 func (s *postgres) acquire(ctx context.Context) (*pgconn.PgConn, error) {
 	select {
 	case s.places <- struct{}{}:

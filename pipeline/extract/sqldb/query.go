@@ -39,7 +39,7 @@ var writes = map[string]bool{
 	"RETURN": true, "PRINT": true, "RAISERROR": true, "CHECKPOINT": true, "SETUSER": true, "REVERT": true,
 }
 
-// wordsOf answers the words outside strings, quoted names and comments, in upper case, and whether a semicolon is among
+// wordsOf returns the words outside strings, quoted names and comments, in upper case, and whether a semicolon is among
 // them.
 func wordsOf(e Engine, q string) (words []string, semicolon bool, err error) {
 	for i := 0; i < len(q); {

@@ -105,7 +105,7 @@ func TestFaultsOfTablesComeTogether(t *testing.T) {
 		if err == nil {
 			t.Fatal("no error")
 		}
-		for _, part := range []string{`"gone"`, `"twice"`, `"wrong"`, "no table or view"} {
+		for _, part := range []string{`"gone"`, `"twice"`, `"wrong"`, "not a table or view"} {
 			if !strings.Contains(err.Error(), part) {
 				t.Errorf("%s is not named in: %v", part, err)
 			}

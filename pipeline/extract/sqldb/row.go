@@ -200,7 +200,7 @@ func appendFloat(dst []byte, v float64, bits int) []byte {
 	return strconv.AppendFloat(dst, v, 'f', -1, bits)
 }
 
-// appendBits writes the number that big-endian bytes hold, up to 64 bits; more is no BIT column, and shown as it is.
+// appendBits writes the number that big-endian bytes hold, up to 64 bits; more is not a BIT column, and shown as it is.
 func appendBits(dst, b []byte) []byte {
 	if len(b) > 8 {
 		return append(dst, b...)

@@ -14,7 +14,7 @@ import (
 )
 
 // dialect is what differs between the engines that show a snapshot to one connection only. Its methods make SQL text and
-// judge values, so that they are tested without a server.
+// check values, so that they are tested without a server.
 type dialect interface {
 	// connector parses the connection string. The error says nothing but that it is malformed.
 	connector(dsn string, t Timeouts) (c driver.Connector, host string, err error)

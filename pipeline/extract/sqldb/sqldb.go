@@ -10,7 +10,7 @@
 //	SQL Server   SNAPSHOT isolation if the database allows it, else READ COMMITTED, with a notice
 //	Oracle       SET TRANSACTION READ ONLY
 //
-// Only PostgreSQL can show one snapshot to several connections. There a table is cut into shards, read in parallel. With
+// Only PostgreSQL can show one snapshot to several connections. There a table is split into shards, read in parallel. With
 // the others a table is one shard, and Reads take turns on the one connection that has the snapshot: a Read waits until
 // the one before it has come to its end or was broken off. Whoever starts a Read inside the loop of another one of the
 // same Source waits for ever; two Sources do not wait for each other.
@@ -127,11 +127,11 @@ type piece struct {
 
 // session is what an engine does, all within one snapshot. Its errors may be of the driver; see Source.fail.
 type session interface {
-	// list answers the names of the base tables of the default schema.
+	// list returns the names of the base tables of the default schema.
 	list(ctx context.Context) ([]string, error)
-	// describe answers the columns of a table or view of the default schema, or of the query if that is not "".
+	// describe returns the columns of a table or view of the default schema, or of the query if that is not "".
 	describe(ctx context.Context, table, query string) ([]column, error)
-	// cut cuts a table into pieces, at least one, in the order in which they are read.
+	// cut splits a table into pieces, at least one, in the order in which they are read.
 	cut(ctx context.Context, p *plan) ([]piece, error)
 	// open begins to read a piece.
 	open(ctx context.Context, p *plan, position string) (cursor, error)
@@ -149,7 +149,7 @@ type cursor interface {
 }
 
 // errNoTable says that a table is not in the default schema.
-var errNoTable = errors.New("it is no table or view of the default schema; for another schema give a query")
+var errNoTable = errors.New("it is not a table or view of the default schema; for another schema give a query")
 
 // Open connects and takes the snapshot, within Timeouts.Connect. The error lists all that is wrong with the options; it
 // names the server's host, never the user or the password.
@@ -361,7 +361,7 @@ func (s *Source) plan(ctx context.Context, t *extract.Table) (*plan, error) {
 	return p, nil
 }
 
-// Shards cuts a table of PostgreSQL into ranges of pages, of about Options.ShardSize. To know their ordinals it counts
+// Shards splits a table of PostgreSQL into ranges of pages, of about Options.ShardSize. To know their ordinals it counts
 // the records of each. A query, a view, and any table of another engine is one shard.
 func (s *Source) Shards(ctx context.Context, t *extract.Table) ([]extract.Shard, error) {
 	p, err := s.plan(ctx, t)

@@ -57,7 +57,7 @@ func (c *catalog) key(d dialect, current, schema, name string) string {
 	return schema + "\x00" + name
 }
 
-// find answers the table of that name, or nil. A name without a schema means the current one, or else the only table of
+// find returns the table of that name, or nil. A name without a schema means the current one, or else the only table of
 // that name; a name with one also means a table that was created without.
 func (c *catalog) find(d dialect, current, schema, name string) *table {
 	if t := c.tables[c.key(d, current, schema, name)]; t != nil {
@@ -179,7 +179,7 @@ func systemColumn(d dialect, name string) bool {
 	return false
 }
 
-// forInsert answers the table that an INSERT is into. A table that was not created takes its columns from the INSERT.
+// forInsert returns the table that an INSERT is into. A table that was not created takes its columns from the INSERT.
 func (c *catalog) forInsert(w *walker, t *table, begin mark, schema, name string, names []string, listed bool) *table {
 	switch {
 	case t == nil && w.dialect == sqlite && strings.HasPrefix(strings.ToLower(name), "sqlite_"):

@@ -36,7 +36,7 @@ func newRenderer(d dialect, zone *time.Location, maxField int, columns []column)
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // row fills the cells. at says which column each value is of (-1: of none). The cells point into the arena and are valid
-// until it is used again. It answers the rule that refuses the record, if one does, and the column.
+// until it is used again. It returns the rule that refuses the record, if one does, and the column.
 func (r *renderer) row(v *values, at []int, se *session) (rule string, col int) {
 	for i := range r.spans {
 		r.spans[i] = span{}
@@ -173,7 +173,7 @@ func (r *renderer) instant(v *values, b []byte, se *session) {
 		if !bytes.Equal(v.arena[before:], r.scratch) {
 			return
 		}
-		v.arena = v.arena[:before] // it is no moment: 0000-00-00
+		v.arena = v.arena[:before] // it is not a moment: 0000-00-00
 	}
 	v.arena = extract.AppendDateTime(v.arena, b, r.zone)
 }

@@ -7,9 +7,6 @@ import (
 	"github.com/chartlift/chartlift/pipeline/internal/charset"
 )
 
-// Encodings lists the names that Options.Encoding takes. Upper case, blanks, `-` and `_` do not matter in them.
-func Encodings() []string { return charset.Names() }
-
 // declaredCharset is what SET NAMES or client_encoding of a dump means.
 func declaredCharset(d dialect, name string) (*charset.Charset, error) {
 	plain := charset.Plain(name)

@@ -107,7 +107,7 @@ func (w *walker) created(t *table, begin mark, unlessExists bool) {
 	}
 }
 
-// like reads the name of a table and answers its columns.
+// like reads the name of a table and returns its columns.
 func (w *walker) like() []column {
 	schema, name, ok := w.name()
 	if t := w.catalog.find(w.dialect, w.schema, schema, name); ok && t != nil {
@@ -185,7 +185,7 @@ func (w *walker) isConstraint() bool {
 	return false
 }
 
-// attributes passes the rest of a definition, up to a comma or the parenthesis that closes the list. It answers whether
+// attributes passes the rest of a definition, up to a comma or the parenthesis that closes the list. It returns whether
 // the column is generated, and in front of or behind which other MySQL puts it.
 func (w *walker) attributes() (generated bool, position string) {
 	for depth := 0; ; {
@@ -329,7 +329,7 @@ func (w *walker) alter() {
 	w.skip()
 }
 
-// alteration reads one action of ALTER TABLE. It answers false where the rest of the statement does not matter.
+// alteration reads one action of ALTER TABLE. It returns false where the rest of the statement does not matter.
 func (w *walker) alteration(t *table) bool {
 	w.next()
 	switch {

@@ -8,7 +8,7 @@ import (
 
 // function does one of the calls that dumps are written with; no tool leaves the evaluation of anything else to the
 // database. Its arguments, none of which is NULL or DEFAULT, lie one behind the other at the end of the arena, from `at`
-// on, and the result takes their place. It answers false for arguments that it does not take.
+// on, and the result takes their place. It returns false for arguments that it does not take.
 type function func(v *values, at int, args []value) (value, bool)
 
 // functions are those of each dialect, by their names in upper case.

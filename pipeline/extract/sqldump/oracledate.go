@@ -127,7 +127,7 @@ next:
 	return m
 }
 
-// append reads a text and appends it as yyyy-MM-dd HH:mm:ss, with the fraction and offset if it has them. It answers false
+// append reads a text and appends it as yyyy-MM-dd HH:mm:ss, with the fraction and offset if it has them. It returns false
 // for a text that is not of the model; then dst may hold anything behind its end.
 func (m *dateModel) append(dst, text []byte) ([]byte, bool) {
 	if len(m.steps) == 0 {
@@ -235,7 +235,7 @@ func (m *dateModel) append(dst, text []byte) ([]byte, bool) {
 	return dst, true
 }
 
-// cutNumber cuts up to that many digits off the front, at least one.
+// cutNumber takes up to that many digits off the front, at least one.
 func cutNumber(text []byte, most int) (n int, rest []byte, ok bool) {
 	i := 0
 	for i < len(text) && i < most && class[text[i]]&isDigit != 0 {
@@ -245,7 +245,7 @@ func cutNumber(text []byte, most int) (n int, rest []byte, ok bool) {
 	return n, text[i:], i > 0
 }
 
-// cutHalfDay cuts AM, PM, a.m. or p.m. off the front.
+// cutHalfDay takes AM, PM, a.m. or p.m. off the front.
 func cutHalfDay(text []byte) (afternoon bool, rest []byte, ok bool) {
 	for _, form := range []string{"AM", "PM", "A.M.", "P.M."} {
 		if len(text) >= len(form) && equalFold(text[:len(form)], form) {
@@ -255,7 +255,7 @@ func cutHalfDay(text []byte) (afternoon bool, rest []byte, ok bool) {
 	return false, text, false
 }
 
-// cutMonth cuts the English name of a month, or its first three letters, off the front: 0 if there is none. Names in
+// cutMonth takes the English name of a month, or its first three letters, off the front: 0 if there is none. Names in
 // other languages depend on the session of the import.
 func cutMonth(text []byte) (month int, rest []byte) {
 	n := 0

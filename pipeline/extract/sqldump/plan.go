@@ -53,7 +53,7 @@ type segment struct {
 	session    session
 }
 
-// plan answers what the files hold. The first call reads them all, once; the others wait for it.
+// plan returns what the files hold. The first call reads them all, once; the others wait for it.
 func (s *Source) plan(ctx context.Context) (*plan, error) {
 	select {
 	case s.planning <- struct{}{}:
@@ -178,7 +178,7 @@ func (e *ends) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// decode says what a file is written in and passes its mark, whose length it answers.
+// decode says what a file is written in and passes its mark, whose length it returns.
 func (s *Source) decode(raw io.Reader) (*charset.Charset, int64, io.Reader, error) {
 	b := bufio.NewReaderSize(raw, 32<<10)
 	start, err := b.Peek(charset.LongestMark)

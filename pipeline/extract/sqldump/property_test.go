@@ -41,7 +41,7 @@ func pack(t testing.TB, path string, text string) {
 	}
 }
 
-// Every dialect reads back what was written, however it is packed and cut into shards.
+// Every dialect reads back what was written, however it is packed and split into shards.
 func TestAllDialectsReadTheSameRows(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {

@@ -118,7 +118,7 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 }
 
 // Sum is the digest that Read would fill for the shard, its number of records aside, without the cost of making
-// records. An error if the file is not the one that was cut into shards.
+// records. An error if the file is not the one that was split into shards.
 func (s *Source) Sum(ctx context.Context, shard extract.Shard) (extract.Digest, error) {
 	p, _, g, err := s.piece(ctx, shard)
 	if err != nil {

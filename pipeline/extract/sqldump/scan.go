@@ -14,7 +14,7 @@ import (
 // grow: what is longer is streamed through.
 const window = 256 << 10
 
-// maxWord bounds names and words; what is longer is no name in any of the dialects.
+// maxWord bounds names and words; what is longer is not a name in any of the dialects.
 const maxWord = 1 << 10
 
 // scanner reads a stream of SQL as tokens. It holds a window of the stream: buf[pos:end] is read and not yet passed.
@@ -83,7 +83,7 @@ func newScanner(d dialect, in io.Reader, buf []byte) *scanner {
 	return &scanner{dialect: d, in: in, buf: buf, line: 1, crossed: true}
 }
 
-// fill reads more into the window, behind what is not yet passed. It answers false at the end of the stream.
+// fill reads more into the window, behind what is not yet passed. It returns false at the end of the stream.
 func (s *scanner) fill() bool {
 	if s.eof || s.end-s.pos == len(s.buf) {
 		return false
@@ -190,7 +190,7 @@ var class = func() (c [256]uint8) {
 	return c
 }()
 
-// blank passes blanks and comments and answers the byte behind them, or 0 at the end of the stream.
+// blank passes blanks and comments and returns the byte behind them, or 0 at the end of the stream.
 func (s *scanner) blank() byte {
 	for {
 		for s.pos < s.end {
@@ -212,7 +212,7 @@ func (s *scanner) blank() byte {
 	}
 }
 
-// solid is what blank answers, at once where no blank or comment stands here.
+// solid is what blank returns, at once where no blank or comment stands here.
 func (s *scanner) solid() byte {
 	if s.pos < s.end && class[s.buf[s.pos]]&(isBlank|startsComment) == 0 {
 		return s.buf[s.pos]
@@ -588,7 +588,7 @@ func (s *scanner) escapes(p prefix) bool {
 // skipString passes the string that stands here. A string that does not close ends with the stream.
 func (s *scanner) skipString(p prefix) { s.text(p, nil) }
 
-// text reads the string that stands here, behind its prefix, into v, if that is not nil. It answers false for a string
+// text reads the string that stands here, behind its prefix, into v, if that is not nil. It returns false for a string
 // that does not close: then the stream has ended.
 func (s *scanner) text(p prefix, v *values) bool {
 	if p == prefixQuote {
@@ -650,7 +650,7 @@ func indexAny(text []byte, a, b, c byte) int {
 	return i
 }
 
-// escape reads what a backslash, already passed, escapes. It answers false at the end of the stream.
+// escape reads what a backslash, already passed, escapes. It returns false at the end of the stream.
 func (s *scanner) escape(v *values) bool {
 	if !s.has(1) {
 		return false
@@ -737,7 +737,7 @@ func hexValue(c byte) int {
 	return -1
 }
 
-// openQuote passes the start of q'[…]' and answers what ends it, valid until the next.
+// openQuote passes the start of q'[…]' and returns what ends it, valid until the next.
 func (s *scanner) openQuote() []byte {
 	open := s.at(1)
 	s.pos += 2

@@ -61,7 +61,7 @@ func (c content) counts() map[string]int {
 	return n
 }
 
-// column answers the cells of one column.
+// column returns the cells of one column.
 func (c content) column(t testing.TB, table, column string) []string {
 	t.Helper()
 	i := c.tables[table].Column(column)
@@ -299,7 +299,7 @@ func TestClinicOfSQLServer(t *testing.T) {
 }
 
 // Every dump, cut off at many places: no table has a row that the whole does not have, and either a table or the dump
-// says that it is cut off, unless what is lost is no data.
+// says that it is cut off, unless what is lost is not data.
 func TestDumpsCutOff(t *testing.T) {
 	whole, err := os.ReadFile(sharedtest.Path(t, "data", "tsql-patients", "Patients.sql"))
 	if err != nil {

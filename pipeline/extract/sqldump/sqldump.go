@@ -18,7 +18,7 @@
 // # What is refused
 //
 // A row that cannot be read is an extract.Fault with its place and rule, and reading goes on with the next: a wrong
-// number of values, an expression, text that is no text in the character set, a value over a cap (which is streamed past,
+// number of values, an expression, text that is not text in the character set, a value over a cap (which is streamed past,
 // not held). INSERT … SELECT, LOAD DATA and rows under an IF of T-SQL add rows that are not in the dump, or only perhaps:
 // they are refused as one record. Where a string closes at the wrong place nobody can tell text from code, and reading
 // goes on at the next line that begins like a statement. Where a statement or a COPY block is cut off by the end of the
@@ -27,7 +27,7 @@
 // DROP TABLE, TRUNCATE and a DELETE of all rows are followed: what they took away is not read. Other statements that
 // change rows already written (UPDATE, DELETE … WHERE, MERGE, an upsert, ALTER TABLE … DROP COLUMN) cannot be, since
 // nothing is executed; reading on as if they were not there would yield rows that the database did not have. So Shards
-// and Read of that table, and of no other, answer an error with the file and line of the statement.
+// and Read of that table, and of no other, return an error with the file and line of the statement.
 //
 // What is wrong with the dump as a whole (another product's tool wrote it than the plan says, it ends inside a CREATE
 // TABLE or a transaction, lacks the last line of mysqldump or pg_dump, reads another file, names rows of a table that
@@ -160,7 +160,7 @@ func (s *Source) find() error {
 	return errors.Join(faults...)
 }
 
-// Tables reads all files, once, and answers the tables that the database has behind the last of them. The error lists
+// Tables reads all files, once, and returns the tables that the database has behind the last of them. The error lists
 // what is wrong with the dump, each fault as file:line: what.
 func (s *Source) Tables(ctx context.Context) ([]*extract.Table, error) {
 	p, err := s.plan(ctx)
@@ -185,7 +185,7 @@ func (s *Source) table(p *plan, t *extract.Table) (*table, error) {
 	return found, nil
 }
 
-// Shards answers where the rows of a table lie, in pieces of about Options.ShardSize bytes.
+// Shards returns where the rows of a table lie, in pieces of about Options.ShardSize bytes.
 func (s *Source) Shards(ctx context.Context, t *extract.Table) ([]extract.Shard, error) {
 	p, err := s.plan(ctx)
 	if err != nil {

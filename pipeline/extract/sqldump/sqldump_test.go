@@ -15,7 +15,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/extract/extracttest"
 )
 
-// read answers the rows of one table of a dump as `cell|cell`, or the rule that refuses them, and the error if there is
+// read returns the rows of one table of a dump as `cell|cell`, or the rule that refuses them, and the error if there is
 // one.
 func read(t testing.TB, o Options, text, table string) ([]string, error) {
 	t.Helper()
@@ -80,7 +80,7 @@ func TestRows(t *testing.T) {
 		{name: "character set", dialect: "mysql", text: "SET NAMES latin1;CREATE TABLE t (a text, b blob);INSERT INTO t VALUES ('\xe9\x80','\xe9');", want: []string{"é€|6Q=="}},
 		{name: "character set of the plan", dialect: "mysql", o: Options{Encoding: "windows-1251"}, text: "SET NAMES latin1;CREATE TABLE t (a text);INSERT INTO t VALUES ('\xe9');", want: []string{"й"}},
 		{name: "unknown character set", dialect: "mysql", text: "SET NAMES gbk;", fails: "d.sql:1: the dump declares its character set"},
-		{name: "bytes that are no text", dialect: "mysql", text: "CREATE TABLE t (a text, b int);INSERT INTO t VALUES ('\xff',1),('a',2);", want: []string{"!invalid-encoding a", "a|2"}},
+		{name: "bytes that are not text", dialect: "mysql", text: "CREATE TABLE t (a text, b int);INSERT INTO t VALUES ('\xff',1),('a',2);", want: []string{"!invalid-encoding a", "a|2"}},
 		{name: "expressions", dialect: "mysql", text: "CREATE TABLE t (a int, b int);INSERT INTO t VALUES (1,NOW()),(1+1,(SELECT max(')') FROM u)),(3,DEFAULT),(4,4),(((((((((((((((((((((5)))))))))))))))))))),5);",
 			want: []string{"!sql-expression b", "!sql-expression a", "!sql-expression b", "4|4", "!sql-expression a"}},
 		{name: "ragged", dialect: "mysql", text: "CREATE TABLE t (a int, b int);INSERT INTO t VALUES (1),(1,2,3),(1,2),();", want: []string{"!ragged-row", "!ragged-row", "1|2", "!ragged-row"}},
@@ -191,7 +191,7 @@ func TestOptionsAreChecked(t *testing.T) {
 }
 
 // Tables that lie in several files count lines through; a schema and its data may lie in two.
-// A dump of pg_dump that was cut into several files has its last line in the last of them. One that lacks it is named,
+// A dump of pg_dump that was split into several files has its last line in the last of them. One that lacks it is named,
 // also before another dump.
 func TestTheTrailerMayStandInALaterFile(t *testing.T) {
 	const header, trailer = "--\n-- PostgreSQL database dump\n--\n", "-- PostgreSQL database dump complete\n"

@@ -108,7 +108,7 @@ func (w *walker) walk(in insertion) {
 	}
 }
 
-// statement reads one statement. It answers false at the end of the stream.
+// statement reads one statement. It returns false at the end of the stream.
 func (w *walker) statement() bool {
 	if !w.held && w.headed(&w.insertHead) {
 		w.start = w.here()
@@ -439,14 +439,14 @@ func (w *walker) insert() {
 }
 
 // target reads the table and columns of an INSERT, up to and with VALUES. What has no VALUES is reported, passed, and
-// answered with false.
+// returned as false.
 func (w *walker) target(begin mark) (in insertion, ok bool) {
 	schema, name, ok := w.name()
 	if !ok {
 		if w.last == tokenEOF && w.whole {
 			w.complain(begin, "the file ends inside a statement; the dump is not whole")
 		} else {
-			w.complain(begin, "what this INSERT writes to is no name of a table in "+dialectNames[w.dialect]+": is the dialect right?")
+			w.complain(begin, "what this INSERT writes to is not a name of a table in "+dialectNames[w.dialect]+": is the dialect right?")
 		}
 		w.skip()
 		return in, false

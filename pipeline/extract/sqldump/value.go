@@ -396,7 +396,7 @@ func (v *values) suffixes(x value, nesting int) (value, flaw) {
 	}
 }
 
-// wordAfterText judges a word behind a string: AS, USING and AT belong to expressions, anything else does not belong there.
+// wordAfterText checks a word behind a string: AS, USING and AT belong to expressions, anything else does not belong there.
 func (v *values) wordAfterText() flaw {
 	for _, k := range []string{"AS", "USING", "AT", "IS", "LIKE", "IN", "DIV", "MOD", "AND", "OR", "FROM", "FOR"} {
 		if equalFold(v.s.word, k) {

@@ -46,7 +46,7 @@ func visits(b *testing.B, rows int) string {
 	return path
 }
 
-// BenchmarkRead reads a workbook of 50,000 rows beside bare excelize, which answers raw values and no styles.
+// BenchmarkRead reads a workbook of 50,000 rows beside bare excelize, which returns raw values and no styles.
 func BenchmarkRead(b *testing.B) {
 	const rows = 50_000
 	path := visits(b, rows)

@@ -77,7 +77,7 @@ func parseFormat(code string) format {
 	return numbers
 }
 
-// splitSections cuts at semicolons that are neither quoted nor escaped.
+// splitSections splits at semicolons that are neither quoted nor escaped.
 func splitSections(code string) []string {
 	var out []string
 	start := 0

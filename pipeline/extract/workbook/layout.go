@@ -11,7 +11,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/extract"
 )
 
-// What stands at a column of a sheet if it is no field, and what becomes of a field if it is no column of the table.
+// What stands at a column of a sheet if it is not a field, and what becomes of a field if it is not a column of the table.
 const (
 	unnamed   = -1 // the header says nothing
 	notRead   = -2 // outside the range, ignored, or formulas without a value
@@ -172,7 +172,7 @@ func (st *sheetTable) name(headers map[int64]map[int]headerCell, most int) (faul
 		}
 	}
 	same, ignored := map[string][]string{}, map[string]bool{}
-	var values []string // cells of the header that are no text
+	var values []string // cells of the header that are not text
 	st.slots = make([]int, last+1)
 	for c := range st.slots {
 		st.slots[c] = unnamed

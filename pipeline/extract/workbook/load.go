@@ -98,9 +98,9 @@ func (l *loader) file(ctx context.Context, f file) error {
 		}
 		if part == nil {
 			if named {
-				l.faults = append(l.faults, fmt.Errorf("%s: sheet %q is no worksheet", f.Shown, sheet.name))
+				l.faults = append(l.faults, fmt.Errorf("%s: sheet %q is not a worksheet", f.Shown, sheet.name))
 			} else {
-				notice(NoticeNoTable, "it is no worksheet")
+				notice(NoticeNoTable, "it is not a worksheet")
 			}
 			continue
 		}

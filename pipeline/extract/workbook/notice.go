@@ -12,7 +12,7 @@ const (
 	RuleErrorCell = "error-cell"
 	// RuleStaleFormula: the cell holds a formula and no stored result. Nothing is computed here.
 	RuleStaleFormula = "stale-formula"
-	// RuleMalformedCell: what is stored is no value of the cell's type.
+	// RuleMalformedCell: what is stored is not a value of the cell's type.
 	RuleMalformedCell = "malformed-cell"
 	// RuleDoubledCell: the row has two cells at the same place.
 	RuleDoubledCell = "doubled-cell"
@@ -20,7 +20,7 @@ const (
 
 // Rules of notices.
 const (
-	NoticeEmptySheet     = "empty-sheet"             // the sheet holds nothing; it is no table
+	NoticeEmptySheet     = "empty-sheet"             // the sheet holds nothing; it is not a table
 	NoticeNotRead        = "sheet-not-read"          // the plan names sheets, and this one not
 	NoticeNoSheet        = "sheet-not-there"         // the plan names this sheet, and this workbook has none of that name
 	NoticeNoTable        = "sheet-is-no-table"       // the plan names no sheets, and this one has no usable header
@@ -47,7 +47,7 @@ const (
 type Notice struct {
 	File   string `json:"file"`
 	Sheet  string `json:"sheet"`
-	Table  string `json:"table,omitempty"` // "" if the sheet is no table
+	Table  string `json:"table,omitempty"` // "" if the sheet is not a table
 	Rule   string `json:"rule"`
 	Column string `json:"column,omitempty"` // of the table, or the letters of one that is none
 	Row    int64  `json:"row,omitempty"`    // the first row concerned
@@ -57,10 +57,10 @@ type Notice struct {
 
 // meanings say what the rules of notices mean.
 var meanings = map[string]string{
-	NoticeEmptySheet:     "it holds nothing, so it is no table",
+	NoticeEmptySheet:     "it holds nothing, so it is not a table",
 	NoticeNotRead:        "it is not read, since the plan names other sheets",
 	NoticeNoSheet:        "the plan names it, and this workbook has none of that name",
-	NoticeNoTable:        "it has no usable header, so it is no table",
+	NoticeNoTable:        "it has no usable header, so it is not a table",
 	NoticeHiddenSheet:    "it is hidden, and read all the same",
 	NoticeHiddenRows:     "hidden rows are read all the same",
 	NoticeHiddenColumn:   "it is hidden, and read all the same",

@@ -52,7 +52,7 @@ func (so SheetOptions) check() (faults []error) {
 		fault("header: %d rows, at most 16 are allowed", len(so.Header))
 	}
 	if _, ok := parseRange(so.Range); !ok {
-		fault("range: %q is no range such as A4:H200, A4:H or A:H", so.Range)
+		fault("range: %q is not a range such as A4:H200, A4:H or A:H", so.Range)
 	}
 	for _, list := range []struct {
 		what  string

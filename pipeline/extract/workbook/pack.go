@@ -71,7 +71,7 @@ func checkPack(f *os.File, most int64) (*pack, error) {
 	case bytes.HasPrefix(magic, []byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")):
 		return nil, compound(f)
 	case !bytes.HasPrefix(magic, []byte("PK")):
-		return nil, fmt.Errorf("it is no workbook: the file is no zip package; %s", adviceSave)
+		return nil, fmt.Errorf("it is not a workbook: the file is not a zip package; %s", adviceSave)
 	}
 	z, err := zip.NewReader(f, info.Size())
 	if err != nil {
@@ -255,7 +255,7 @@ func (p *pack) relationships(ctx context.Context, of string) (relations, error) 
 type sheetPart struct {
 	name   string
 	hidden bool
-	part   string // "" if it is no worksheet: a chart, a macro sheet
+	part   string // "" if it is not a worksheet: a chart, a macro sheet
 }
 
 // structure is what a workbook says about itself, without its cells.
@@ -278,7 +278,7 @@ func (p *pack) read(ctx context.Context, maxShared int64, maxField int) (*struct
 	}
 	book := roots.first("officeDocument")
 	if book == "" || p.parts[strings.ToLower(book)] == nil {
-		return nil, errors.New("it is no workbook: the package does not say which part is the workbook")
+		return nil, errors.New("it is not a workbook: the package does not say which part is the workbook")
 	}
 	links, err := p.relationships(ctx, book)
 	if err != nil {

@@ -46,7 +46,7 @@ func (st *sheetTable) newHash() hash.Hash {
 }
 
 // Sum is the digest that Read would fill for the shard, its number of records aside, without the cost of making
-// records. An error if the file is not the one that was cut into shards.
+// records. An error if the file is not the one that was split into shards.
 func (s *Source) Sum(ctx context.Context, shard extract.Shard) (extract.Digest, error) {
 	st, err := s.table(ctx, shard.Table)
 	if err != nil {
@@ -145,7 +145,7 @@ func newWriter(st *sheetTable, t *extract.Table, yield func(*extract.Record, err
 	return w
 }
 
-// row yields the records of a row. It answers false if the consumer broke off.
+// row yields the records of a row. It returns false if the consumer broke off.
 func (w *writer) row(r *row) bool {
 	clear(w.cells)
 	clear(w.rules)

@@ -78,7 +78,7 @@ func newSheetReader(r io.Reader, maxField int) *sheetReader {
 	return &sheetReader{x: newXMLReader(r), maxField: maxField}
 }
 
-// next reads the next row that has cells. It answers false behind the last row, when the whole sheet has been read.
+// next reads the next row that has cells. It returns false behind the last row, when the whole sheet has been read.
 func (s *sheetReader) next() (bool, error) {
 	for {
 		at := s.x.offset()
@@ -262,7 +262,7 @@ func (s *sheetReader) startCell(c *cell, attrs []byte) error {
 }
 
 // readCell reads what is in a cell. A formula without a stored value is refused if it is read: what was stored is all
-// there is, nothing is computed here. An empty text that a formula answered is a stored value (t="str").
+// there is, nothing is computed here. An empty text that a formula gave is a stored value (t="str").
 func (s *sheetReader) readCell(c *cell) error {
 	c.start, c.end = len(s.row.text), len(s.row.text)
 	stored := false

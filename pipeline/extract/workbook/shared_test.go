@@ -185,7 +185,7 @@ func TestClinicalWorkbookWithTheShortestPlan(t *testing.T) {
 	}
 	for _, name := range []string{"Visits", "Problems", "Drugs", "Labs (wide)"} {
 		if tables[name] != nil {
-			t.Errorf("%s is a table, though its row 4 is no header", name)
+			t.Errorf("%s is a table, though its row 4 is not a header", name)
 		}
 	}
 	notices, err := s.Notices(t.Context())

@@ -177,8 +177,8 @@ func long(raw []byte) bool {
 	return len(raw) > 15 && len(bytes.Trim(raw, "0123456789")) == 0
 }
 
-// findFooter looks for the rows at the end of the sheet that are no records, by the rule of the package comment. It
-// answers the first of them, or 0. Of several candidates it takes the longest.
+// findFooter looks for the rows at the end of the sheet that are not records, by the rule of the package comment. It
+// returns the first of them, or 0. Of several candidates it takes the longest.
 func (s *survey) findFooter() int64 {
 	start := max(1, len(s.blocks)-footerRows)
 	least, above := math.MaxInt, int64(0)

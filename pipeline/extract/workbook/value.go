@@ -184,7 +184,7 @@ const (
 )
 
 // appendMoment appends a date, a time or both, in the form of extract.Kind. Rounded to the millisecond, because a
-// fraction of a day is no exact second. It answers false for what is no moment: before the epoch, after 9999.
+// fraction of a day is not an exact second. It returns false for what is not a moment: before the epoch, after 9999.
 //
 // Days 0 and 60 of the epoch 1900 are shown as Excel shows them, 1900-01-00 and 1900-02-29. They never were (60 is a
 // leap day that Lotus 1-2-3 had by mistake); whoever reads them as a date refuses them.

@@ -159,7 +159,7 @@ func Open(o Options) (*Source, error) {
 	return s, nil
 }
 
-// refused are the kinds of files that are no workbooks of this package, by extension.
+// refused are the kinds of files that are not workbooks of this package, by extension.
 var refused = map[string]string{
 	".xls":  "a workbook of the old format, which holds at most 65,536 rows",
 	".xlsb": "a binary workbook",
@@ -228,7 +228,7 @@ func (s *Source) Notices(ctx context.Context) ([]Notice, error) {
 	return slices.Clone(c.notices), nil
 }
 
-// Shards answers one shard: a sheet is unpacked from its beginning.
+// Shards returns one shard: a sheet is unpacked from its beginning.
 func (s *Source) Shards(ctx context.Context, t *extract.Table) ([]extract.Shard, error) {
 	st, err := s.table(ctx, t)
 	if err != nil {

@@ -82,7 +82,7 @@ func (w raw) bytes(t testing.TB) []byte {
 	return b.Bytes()
 }
 
-// save writes files into a folder of their own and answers options for it.
+// save writes files into a folder of their own and returns options for it.
 func save(t testing.TB, files map[string][]byte, o Options) Options {
 	t.Helper()
 	o.Name, o.Dir = "ehr", t.TempDir()
@@ -393,7 +393,7 @@ func TestRows(t *testing.T) {
 			rows: r(1, "Patient", "Prescription", "", "Reason") + r(2, "", "Start", "Stop", "Code") + r(3, "p", "1", "2", "3"),
 			tail: `<mergeCells><mergeCell ref="A1:A2"/><mergeCell ref="B1:C1"/></mergeCells>`, o: one(SheetOptions{Header: []int{1, 2}}),
 			columns: []string{"Patient", "Prescription Start", "Prescription Stop", "Reason Code"}, want: []string{"3 p|1|2|3"}},
-		{name: "a column without a name or a value is no column",
+		{name: "a column without a name or a value is not a column",
 			rows: r(1, "id", "", "name") + r(2, "1", `<c s="0"/>`, "a"), columns: []string{"id", "name"}, want: []string{"2 1|a"}},
 		{name: "formulas without a value in a whole column",
 			rows: r(1, "id", "age") + r(2, "1", stale) + r(3, "2", stale) + r(4, "", stale), columns: []string{"id"},
@@ -610,7 +610,7 @@ func TestOpenListsAllFaults(t *testing.T) {
 			{Sheet: "B", Table: "t", End: End{BlankRow: true, Never: true}},
 			{Sheet: "", End: End{Column: "x"}},
 			{Sheet: "C", Columns: []string{"a", " "}, Unpivot: &Unpivot{Keep: []string{"v"}, Value: "v"}}}},
-			[]string{"header:", "limits", `two sheets are called table "t"`, `sheet "A": header:`, `"A:" is no range`, `fill down: "x" is there twice`,
+			[]string{"header:", "limits", `two sheets are called table "t"`, `sheet "A": header:`, `"A:" is not a range`, `fill down: "x" is there twice`,
 				`sheet "B": end: more than one rule`, "a sheet has no name", "end: it takes a column and the value", `columns: name 2 is blank`,
 				`unpivot: "v" is there twice`, "unpivot: it takes a name for the value", "columns: cannot name them"}},
 	} {
@@ -665,8 +665,8 @@ func TestOtherFilesAreRefusedWithAdvice(t *testing.T) {
 		{"opendocument by name", "a.ods", nil, []string{"OpenDocument"}},
 		{"opendocument by content", "a.xlsx", with(map[string]string{"mimetype": "x", "content.xml": "x"}), []string{".ods"}},
 		{"text", "a.csv", nil, []string{"neither .xlsx nor .xlsm"}},
-		{"no zip", "a.xlsx", []byte("id,name\n"), []string{"no zip package"}},
-		{"empty", "a.xlsx", nil, []string{"no zip package"}},
+		{"no zip", "a.xlsx", []byte("id,name\n"), []string{"not a zip package"}},
+		{"empty", "a.xlsx", nil, []string{"not a zip package"}},
 		{"cut off", "a.xlsx", whole[:len(whole)-30], []string{"damaged or cut off"}},
 		{"names", "a.xlsx", doubled(), []string{"leads out of it", "the same name"}},
 		{"no workbook", "a.xlsx", with(map[string]string{"_rels/.rels": "<Relationships/>"}), []string{"does not say which part"}},

@@ -39,7 +39,7 @@ type token struct {
 	plain bool   // the text is CDATA: what looks like an entity is none
 }
 
-// xmlReader cuts XML into tokens. encoding/xml would be the bottleneck of the whole source: it makes a string of every
+// xmlReader splits XML into tokens. encoding/xml would be the bottleneck of the whole source: it makes a string of every
 // name. This one holds 64 KiB, knows no entities besides XML's own five and numbers, and refuses a DOCTYPE.
 type xmlReader struct {
 	r        io.Reader
@@ -57,7 +57,7 @@ func newXMLReader(r io.Reader) *xmlReader { return &xmlReader{r: r, buf: make([]
 // offset is how many bytes have been passed.
 func (x *xmlReader) offset() int64 { return x.consumed + int64(x.pos) }
 
-// fill reads more behind what is there, which moves to the front. It answers false at the end of the input, and when
+// fill reads more behind what is there, which moves to the front. It returns false at the end of the input, and when
 // the buffer is full.
 func (x *xmlReader) fill() (bool, error) {
 	if x.eof {
@@ -89,7 +89,7 @@ func (x *xmlReader) fill() (bool, error) {
 	return false, io.ErrNoProgress
 }
 
-// next answers the next token; kind atEnd behind the last.
+// next returns the next token; kind atEnd behind the last.
 func (x *xmlReader) next() (token, error) {
 	for {
 		if !x.started {
@@ -147,7 +147,7 @@ func (x *xmlReader) start() error {
 	return nil
 }
 
-// textPiece answers the text up to the next tag, or as much of it as the buffer holds. A piece never ends within an
+// textPiece returns the text up to the next tag, or as much of it as the buffer holds. A piece never ends within an
 // entity or between CR and LF.
 func (x *xmlReader) textPiece() (token, error) {
 	for {
@@ -451,7 +451,7 @@ func hexDigit(c byte) int {
 
 // unescape resolves _xHHHH_, by which workbooks write characters that XML has none for, and _x005F_, the underscore
 // before what would look like one (ECMA-376-1, section 22.9.2.19). It works in place. Halves of a surrogate pair that
-// stand alone are no character and stay as written.
+// stand alone are not a character and stay as written.
 func unescape(b []byte) []byte {
 	i := bytes.Index(b, []byte("_x"))
 	if i < 0 {
@@ -529,7 +529,7 @@ func (x *xmlReader) textOf(dst []byte, most int) (text []byte, tooLong bool, err
 }
 
 // richText gathers the text of an <si> or <is> whose start tag was just read: its own <t>, or those of its runs one
-// after the other. How it is pronounced (<rPh>) is no text of the cell.
+// after the other. How it is pronounced (<rPh>) is not text of the cell.
 func (x *xmlReader) richText(dst []byte, most int) (text []byte, tooLong bool, err error) {
 	depth := x.depth
 	start := len(dst)

@@ -78,7 +78,7 @@ func TestMalformedXML(t *testing.T) {
 	}
 }
 
-// FuzzXML: the tokenizer never panics, and answers the same text whatever the pieces in which it is read.
+// FuzzXML: the tokenizer never panics, and returns the same text whatever the pieces in which it is read.
 func FuzzXML(f *testing.F) {
 	f.Add([]byte(`<?xml version="1.0"?><a b="x>y"><!-- c --><b/>t&amp;t<![CDATA[]]]]></a>`))
 	f.Add([]byte("\xef\xbb\xbf<a>\r\n\r</a>"))

@@ -30,7 +30,7 @@ func Marked(start []byte) (c *Charset, size int) {
 }
 
 // Resolve says what a file is written in that is declared to be in c, and how many bytes of a mark stand at its start. It
-// answers c itself, or, where c leaves the order of the bytes open, one of the two orders. A mark that contradicts the
+// returns c itself, or, where c leaves the order of the bytes open, one of the two orders. A mark that contradicts the
 // declaration is an error.
 func (c *Charset) Resolve(start []byte) (resolved *Charset, mark int, err error) {
 	found, size := Marked(start)

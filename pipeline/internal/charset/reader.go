@@ -7,11 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// Invalid stands in decoded text for bytes that mean nothing. It is no UTF-8, so the record in which it stands is
+// Invalid stands in decoded text for bytes that mean nothing. It is not UTF-8, so the record in which it stands is
 // refused; U+FFFD would hide it.
 const Invalid = 0xFF
 
-// Reader decodes UTF-16 to UTF-8; for other encodings it is r itself. c must be one that Resolve answered, and the mark
+// Reader decodes UTF-16 to UTF-8; for other encodings it is r itself. c must be one that Resolve returned, and the mark
 // must have been passed. An unpaired surrogate and an odd last byte become Invalid, so that each code unit can be counted
 // in what comes out (see Units). Errors are those of r.
 func (c *Charset) Reader(r io.Reader) io.Reader {

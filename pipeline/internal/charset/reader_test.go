@@ -14,7 +14,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// wanted decodes code units in the simplest way: what is no character is Invalid.
+// wanted decodes code units in the simplest way: what is not a character is Invalid.
 func wanted(units []uint16) (out []byte) {
 	for i := 0; i < len(units); i++ {
 		u := rune(units[i])

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// IndexHigh is the place of the first byte that is no ASCII, or the length.
+// IndexHigh is the place of the first byte that is not ASCII, or the length.
 func IndexHigh(text []byte) int {
 	const high = 0x8080808080808080
 	i := 0

@@ -8,7 +8,7 @@ import (
 )
 
 // Reader passes bytes through, counts them, and hashes them if there is a hash. It is also where a cancelled context is
-// noticed: then Read answers ctx.Err().
+// noticed: then Read returns ctx.Err().
 type Reader struct {
 	ctx  context.Context
 	in   io.Reader

@@ -21,7 +21,7 @@ const (
 	Zstandard
 )
 
-// By says how a file is packed, by the end of its name, and answers the name without that end.
+// By says how a file is packed, by the end of its name, and returns the name without that end.
 func By(name string) (Kind, string) {
 	lower := strings.ToLower(name)
 	switch {
@@ -73,7 +73,7 @@ func (l Limit) Of(size int64) int64 {
 	return l.Unpacked
 }
 
-// Reader reads what a file of that size unpacks to. Beyond the limit Read answers ErrBomb.
+// Reader reads what a file of that size unpacks to. Beyond the limit Read returns ErrBomb.
 func (l Limit) Reader(r io.Reader, size int64) io.Reader {
 	return &limited{r, l.Of(size)}
 }

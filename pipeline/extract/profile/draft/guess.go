@@ -208,8 +208,8 @@ func (g *guesser) file(path string) (Source, error) {
 	return s, s.csv(sample)
 }
 
-// encoding guesses the encoding of a sample, and answers it. marked wants a mark or zero bytes as evidence: dumps hold
-// bytes that are no text.
+// encoding guesses the encoding of a sample, and returns it. marked wants a mark or zero bytes as evidence: dumps hold
+// bytes that are not text.
 func (s *Source) encoding(sample []byte, marked bool) string {
 	encodings, evidence := csv.SuggestEncoding(sample)
 	if len(encodings) == 0 || encodings[0].Encoding == "utf-8" || encodings[0].Encoding == "us-ascii" {
@@ -224,7 +224,7 @@ func (s *Source) encoding(sample []byte, marked bool) string {
 	case marked:
 		return "utf-8"
 	default:
-		s.set("encoding", scalar(encoding), "encoding, as the text is no UTF-8: others may read it too, so look at some names")
+		s.set("encoding", scalar(encoding), "encoding, as the text is not UTF-8: others may read it too, so look at some names")
 	}
 	return encoding
 }

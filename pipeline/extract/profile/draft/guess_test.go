@@ -52,7 +52,7 @@ func TestGuessedSources(t *testing.T) {
 		{name: "plain/?.csv", want: "  legacy:\n    csv: \"../plain/?.csv\"\n"},
 		{name: "mixed", want: `  legacy:
     csv: ../mixed/a.csv
-    # guess: encoding, as the text is no UTF-8: others may read it too, so look at some names; delimiter, as the cells of most records agree
+    # guess: encoding, as the text is not UTF-8: others may read it too, so look at some names; delimiter, as the cells of most records agree
     encoding: windows-1252  # guess
     delimiter: ";"  # guess
   legacy-2:

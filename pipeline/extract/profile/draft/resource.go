@@ -161,7 +161,7 @@ func (m *mapping) observed() []string {
 	if isNumber(c) {
 		return value("valueQuantity", name(c.Name)+".quantity("+unit+")")
 	}
-	m.may = append(m.may, "valueQuantity: what is no number goes to valueString", "valueString: numbers go to valueQuantity")
+	m.may = append(m.may, "valueQuantity: what is not a number goes to valueString", "valueString: numbers go to valueQuantity")
 	return append(value("valueQuantity", name(c.Name)+".where("+aNumber+").quantity("+unit+")"), value("valueString", name(c.Name)+".where("+aNumber+".not())")...)
 }
 

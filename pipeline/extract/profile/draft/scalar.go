@@ -37,7 +37,7 @@ func formula(f string) string {
 
 var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// words of FHIRPath that are no names.
+// words of FHIRPath that are not names.
 var reserved = map[string]bool{
 	"and": true, "as": true, "contains": true, "day": true, "days": true, "div": true, "false": true, "hour": true, "hours": true, "implies": true, "in": true,
 	"is": true, "millisecond": true, "milliseconds": true, "minute": true, "minutes": true, "mod": true, "month": true, "months": true, "or": true,
