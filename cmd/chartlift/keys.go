@@ -28,7 +28,7 @@ Whoever loses these files loses the patient data that is sealed with them: keep 
 		Example: "  chartlift keys init",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			uri, err := plan.InitKeys(a.plan)
+			uri, err := plan.InitKeys(cmd.Context(), a.plan)
 			if err != nil {
 				return err
 			}

@@ -2,13 +2,13 @@ package keystore
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 
 	"github.com/chartlift/chartlift/pipeline/internal/crash"
+	"github.com/chartlift/chartlift/pipeline/internal/filelock"
 	"github.com/chartlift/chartlift/pipeline/phi/internal/keyfile"
 )
 
@@ -63,9 +63,13 @@ func (path disk) locked(name string, flags int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := keyfile.Lock(f); err != nil {
+	held, err := filelock.Try(f)
+	if err == nil && !held {
+		err = errors.New("another process is adding keys")
+	}
+	if err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("another process is adding keys: %w", err)
+		return nil, err
 	}
 	return f, nil
 }

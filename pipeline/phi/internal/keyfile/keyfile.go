@@ -1,4 +1,4 @@
-// Package keyfile makes, replaces and locks the files that keys lie in: each is whole and durable or not there, and
+// Package keyfile makes and replaces the files that keys lie in: each is whole and durable or not there, and
 // nobody but its owner may read it.
 package keyfile
 
