@@ -25,6 +25,14 @@ type KeyPlace struct {
 	Migration string
 }
 
+// Folder is where keyring and key store lie, as file:FOLDER.
+func (p KeyPlace) Folder() string {
+	if p.Store != "" {
+		return p.Store
+	}
+	return "file:" + filepath.Dir(kek.Path(p.KEK))
+}
+
 // keyFiles are the files of a migration's keys, beside the KEK or elsewhere.
 type keyFiles struct{ folder, ring, store, proof string }
 
@@ -43,12 +51,9 @@ func (p KeyPlace) files() (keyFiles, error) {
 			return keyFiles{}, fmt.Errorf("migration %q: a name of letters, digits, `-`, `_` and `.` is needed to name its keys", p.Migration)
 		}
 	}
-	if p.Store != "" {
-		folder, err := keyfile.Path(p.Store, "key store")
-		return filesIn(folder, p.Migration), err
-	}
-	// Another scheme than file is refused when the KEK is opened, which says more.
-	return filesIn(filepath.Dir(kek.Path(p.KEK)), p.Migration), nil
+	// Another scheme of the KEK than file is refused when it is opened, which says more.
+	folder, err := keyfile.Path(p.Folder(), "key store")
+	return filesIn(folder, p.Migration), err
 }
 
 // outside checks that nothing of the keys lies in one of the folders.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/chartlift/chartlift/pipeline/ledger"
@@ -93,7 +95,8 @@ func RestoreKeys(ctx context.Context, planFile string, o RestoreOptions) (r KeyR
 	return r, audit(ctx, plan, o.Options, "keys restore", fmt.Sprintf("backup %s of keyring %s, %d patient keys opened, %s", r.ID, r.Fingerprint, r.Opened, where))
 }
 
-// RotateKeys gives the keyring a new root key, or, if kek names another key-encryption key, puts it under that.
+// RotateKeys gives the keyring a new root key, or, if kek names another key-encryption key (a file: path is from the
+// working folder), puts it under that.
 func RotateKeys(ctx context.Context, planFile, kek string, o Options) (r KeyRotation, err error) {
 	plan, err := Read(planFile)
 	if err != nil {
@@ -105,11 +108,17 @@ func RotateKeys(ctx context.Context, planFile, kek string, o Options) (r KeyRota
 		return r, fmt.Errorf("audit log: %w", err)
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	if path, ok := strings.CutPrefix(kek, "file:"); ok && path != "" {
+		if path, err = filepath.Abs(path); err != nil {
+			return r, Usage(err)
+		}
+		kek = "file:" + path
+	}
 	if kek != "" {
 		if err := phi.RewrapKeys(ctx, plan.KeyPlace(), kek, plan.apart()...); err != nil {
 			return r, Usage(err)
 		}
-		return KeyRotation{KEK: kek}, l.Append(ctx, "keys rotate", "keyring put under another key-encryption key")
+		return KeyRotation{KEK: kek, Store: plan.KeyPlace().Folder()}, l.Append(ctx, "keys rotate", "keyring put under another key-encryption key")
 	}
 	rotation, err := phi.RotateKeys(ctx, plan.KeyPlace())
 	if err != nil {
@@ -121,7 +130,8 @@ func RotateKeys(ctx context.Context, planFile, kek string, o Options) (r KeyRota
 // KeyRotation is what became of rotating: one of the two.
 type KeyRotation struct {
 	*phi.Rotation        // a new root key
-	KEK           string `json:"kek,omitempty"` // another key-encryption key, as the command named it
+	KEK           string `json:"kek,omitempty"`   // another key-encryption key, as the command named it
+	Store         string `json:"store,omitempty"` // where keyring and key store lie then as before
 }
 
 func nowOf(o Options) time.Time {
