@@ -329,13 +329,14 @@ func TestKilledAtEachPoint(t *testing.T) {
 			last := parseAccount(t, until(point, "run", "--json"))
 			for _, args := range [][]string{
 				{"reconcile", "--json"}, {"export", "-o", filepath.Join(h.dir, "out")}, {"report", "-o", filepath.Join(h.dir, "report")},
+				{"keys", "rotate"},
 			} {
 				if died == 0 { // the point is not one of run
 					until(point, args...)
 				}
 			}
 			if died != 1 {
-				t.Error("the point was passed in none of keys init, run, reconcile, export and report")
+				t.Error("the point was passed in none of keys init, run, reconcile, export, report and keys rotate")
 			}
 			if strings.HasPrefix(point, "export") || strings.HasPrefix(point, "report") {
 				h.finishes("export", "-o", filepath.Join(h.dir, "out"))

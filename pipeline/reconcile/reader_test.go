@@ -91,7 +91,7 @@ type world struct {
 func newWorld(t *testing.T, stores ...*fakeStore) *world {
 	t.Helper()
 	w := &world{t: t, uri: "file:" + filepath.Join(t.TempDir(), "kek"), stores: stores}
-	if err := phi.InitKeys(w.uri, "test"); err != nil {
+	if err := phi.InitKeys(t.Context(), phi.KeyPlace{KEK: w.uri, Migration: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	w.open()
@@ -101,7 +101,7 @@ func newWorld(t *testing.T, stores ...*fakeStore) *world {
 // open opens the keys, as each process does.
 func (w *world) open() {
 	w.t.Helper()
-	keys, err := phi.OpenKeys(w.uri, "test")
+	keys, err := phi.OpenKeys(w.t.Context(), phi.KeyPlace{KEK: w.uri, Migration: "test"})
 	if err != nil {
 		w.t.Fatal(err)
 	}

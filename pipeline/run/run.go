@@ -69,7 +69,7 @@ func Run(ctx context.Context, s *plan.Session, o Options) (*ledger.Summary, erro
 	defer tuneMemory(besides)()
 	identity := ""
 	if !o.Dry {
-		if err := checkBackup(s.Plan, s.Keys); err != nil {
+		if err := checkBackup(ctx, s.Plan, s.Keys); err != nil {
 			return nil, err
 		}
 		target, err := s.OpenTarget(ctx, e.resolver.of)

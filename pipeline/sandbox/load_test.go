@@ -32,10 +32,10 @@ type loader struct {
 func newLoader(t testing.TB) *loader {
 	t.Helper()
 	uri := "file:" + filepath.Join(t.TempDir(), "kek")
-	if err := phi.InitKeys(uri, "test"); err != nil {
+	if err := phi.InitKeys(t.Context(), phi.KeyPlace{KEK: uri, Migration: "test"}); err != nil {
 		t.Fatal(err)
 	}
-	ring, err := phi.OpenKeys(uri, "test")
+	ring, err := phi.OpenKeys(t.Context(), phi.KeyPlace{KEK: uri, Migration: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

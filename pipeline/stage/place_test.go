@@ -34,10 +34,10 @@ func TestDiskIsAPlace(t *testing.T) {
 // Every file of the stage comes back from a place that is not a disk, and is the same there.
 func TestFilesLieInAnyKindOfPlace(t *testing.T) {
 	kek := "file:" + filepath.Join(t.TempDir(), "kek")
-	if err := phi.InitKeys(kek, "test"); err != nil {
+	if err := phi.InitKeys(t.Context(), phi.KeyPlace{KEK: kek, Migration: "test"}); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := phi.OpenKeys(kek, "test")
+	keys, err := phi.OpenKeys(t.Context(), phi.KeyPlace{KEK: kek, Migration: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
