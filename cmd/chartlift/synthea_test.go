@@ -197,9 +197,10 @@ func TestSyntheaCopiesKeepTheirIDs(t *testing.T) {
 
 // hospital is a folder with a plan, and a server to load into.
 type hospital struct {
-	t      *testing.T
-	dir    string
-	server *httptest.Server
+	t       *testing.T
+	dir     string
+	server  *httptest.Server
+	sandbox *sandbox.Server // what the server serves
 }
 
 func newSynthea(t *testing.T, set string) *hospital {
@@ -223,11 +224,17 @@ targets:
 
 func newHospital(t *testing.T) *hospital {
 	t.Helper()
-	server, err := sandbox.New(sandbox.Options{})
+	return newHospitalWith(t, sandbox.Options{})
+}
+
+// newHospitalWith is a hospital whose server is another.
+func newHospitalWith(t *testing.T, o sandbox.Options) *hospital {
+	t.Helper()
+	server, err := sandbox.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hospital{t: t, dir: t.TempDir(), server: httptest.NewServer(server)}
+	h := &hospital{t: t, dir: t.TempDir(), server: httptest.NewServer(server), sandbox: server}
 	t.Cleanup(func() {
 		h.server.Close()
 		if err := server.Close(); err != nil {
