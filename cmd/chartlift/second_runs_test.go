@@ -143,7 +143,7 @@ func drawDelta(e *export, places []whereabouts, random *rand.Rand, share float64
 	d := &delta{changed: map[string]bool{}, removed: map[string]bool{}, refused: map[string]bool{}, edited: map[string]string{},
 		deleted: map[string]bool{}, held: map[string]bool{}, refusals: map[string]int64{}}
 	made := map[string]map[int][]whereabouts{} // by table and line
-	rows := map[string]int{}             // of each resource
+	rows := map[string]int{}                   // of each resource
 	for _, p := range places {
 		if p.Outcome != "made" && p.Outcome != "merged" {
 			continue
