@@ -218,21 +218,20 @@ type refusedKeys struct {
 // refused reads the quarantined rows of the run.
 func (s *vanishing) refused(ctx context.Context) (*refusedKeys, error) {
 	out := &refusedKeys{ids: map[stage.ID]bool{}, unknown: map[string]bool{}}
-	refusals := map[string]int{}
 	lines := map[string]map[int64]bool{}
 	for r, err := range s.ledger.Refusals(ctx, s.run.ID) {
 		if err != nil {
 			return nil, err
 		}
+		if byCheck(r.Rule) {
+			continue // it has an id, and so it was seen
+		}
 		if lines[r.Table] == nil {
 			lines[r.Table] = map[int64]bool{}
 		}
-		if !lines[r.Table][r.Line] {
-			lines[r.Table][r.Line] = true
-			refusals[r.Table]++
-		}
+		lines[r.Table][r.Line] = true
 	}
-	if len(refusals) == 0 {
+	if len(lines) == 0 {
 		return out, nil
 	}
 	at := s.staged(s.run.ID)
@@ -250,37 +249,28 @@ func (s *vanishing) refused(ctx context.Context) (*refusedKeys, error) {
 			if err != nil {
 				return nil, err
 			}
-			if s.keysOf(worker, row, out.ids) {
-				delete(lines[row.Place.Table], row.Place.Line)
+			if !s.keysOf(worker, row, out.ids) {
+				out.unknown[row.Place.Table] = true
 			}
-		}
-	}
-	// What the check over all ids took out has its id in the index, and was seen.
-	exclusions, err := ReadExclusions(ctx, s.ledger, at)
-	if err != nil {
-		return nil, err
-	}
-	infos, err := Infos(ctx, s.ledger, s.run.ID, ledger.BatchFilter{})
-	if err != nil {
-		return nil, err
-	}
-	for _, info := range infos {
-		if len(exclusions[info.ID]) == 0 {
-			continue
-		}
-		for e, err := range stage.IndexOf(ctx, at.Place, at.Keys, info) {
-			if err != nil {
-				return nil, err
-			}
-			if reason, ok := exclusions[info.ID][e.Position]; ok && excludedRule(reason) != "" {
-				delete(lines[info.Table], e.Line)
-			}
+			delete(lines[row.Place.Table], row.Place.Line)
 		}
 	}
 	for table, left := range lines {
-		out.unknown[table] = len(left) > 0
+		if len(left) > 0 {
+			out.unknown[table] = true
+		}
 	}
 	return out, nil
+}
+
+// byCheck tells whether a refusal is one of the check over all ids: it took out a resource that was made.
+func byCheck(rule string) bool {
+	for _, reason := range []uint8{ExcludedDuplicate, ExcludedConflict, ExcludedMissing} {
+		if rule == string(excludedRule(reason)) {
+			return true
+		}
+	}
+	return false
 }
 
 // keysOf adds the ids that the mappings of its table would give to what a refused row makes; false if that cannot be told.
