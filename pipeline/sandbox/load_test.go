@@ -260,9 +260,11 @@ func TestListAgainstFaults(t *testing.T) {
 			putAll(t, s, strings.Replace(patientText(i), `"identifier"`, `"meta":{"tag":[{"system":"`+fhir.TagSystem+`","code":"test"}]},"identifier"`, 1))
 		}
 		putAll(t, s, patientText(9999))
-		if s.faults, err = parseFaults(test.faults); err != nil {
+		faults, err := parseFaults(test.faults)
+		if err != nil {
 			t.Fatal(err)
 		}
+		s.faults.list = faults.list
 		ids := map[string]bool{}
 		var failed error
 		for listed, err := range l.target(t, server.URL, nil).List(t.Context(), "Patient", "test") {

@@ -93,7 +93,7 @@ var commits = []string{
 }
 
 // requests are what is asked of a target, as load names it.
-var requests = []string{"metadata", "read marker", "write marker", "send bundle", "read", "list"}
+var requests = []string{"metadata", "read marker", "write marker", "send bundle", "read", "list", "delete", "mark"}
 
 // Points lists every point there is.
 func Points() []Point {
