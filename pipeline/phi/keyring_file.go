@@ -205,7 +205,7 @@ func readKeyring(ctx context.Context, path string, wrapper kek.Wrapper, migratio
 // open unwraps the keys in a keyring.
 func (f keyringFile) open(ctx context.Context, wrapper kek.Wrapper) (*ringSecrets, error) {
 	unwrap := func(purpose, text string) ([]byte, error) {
-		wrapped, err := base64.StdEncoding.DecodeString(text)
+		wrapped, err := base64.StdEncoding.Strict().DecodeString(text)
 		if err != nil {
 			return nil, errors.New("damaged")
 		}
@@ -231,7 +231,7 @@ func (f keyringFile) open(ctx context.Context, wrapper kek.Wrapper) (*ringSecret
 	if err != nil {
 		return nil, err
 	}
-	sealed, err := base64.StdEncoding.DecodeString(f.Keys)
+	sealed, err := base64.StdEncoding.Strict().DecodeString(f.Keys)
 	if err != nil {
 		return nil, errors.New("damaged")
 	}
