@@ -386,7 +386,7 @@ func TestSealed(t *testing.T) {
 	// What is missing is known by all that it was, the encrypted part included, in whichever sealing.
 	delete(store.held, s.ID())
 	missing := func(text string) string { return w.compare(wrote, w.seal(text)).Discrepancies[0].Sent }
-	if missing(patient) != missing(patient) || missing(patient) == missing(strings.Replace(patient, "Alder", "Elder", 1)) {
+	if first, again := missing(patient), missing(patient); first != again || first == missing(strings.Replace(patient, "Alder", "Elder", 1)) {
 		t.Error("the digest of what is missing is not that of its content")
 	}
 	// A number that the server writes otherwise joins to another digest, and is equal by its rule.
