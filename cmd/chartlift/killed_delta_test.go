@@ -36,6 +36,8 @@ type secondLife struct {
 	*hospital
 	delta *delta
 	ids   map[string]string // by ours, how the server names it
+
+	patients map[string]string // whose each is, by the number that the source gives
 }
 
 // liveOn runs Riverside once and then changes and removes rows of five tables, edits in the target what changed, what was
@@ -47,7 +49,7 @@ func liveOn(h *hospital, keys string) *secondLife {
 	h.mustRun(exitDone, exitDone, "keys", "init")
 	h.sameKeys(keys)
 	h.mustRun(exitDone, exitReview, "run", "--json")
-	s := &secondLife{hospital: h, ids: map[string]string{},
+	s := &secondLife{hospital: h, ids: map[string]string{}, patients: map[string]string{},
 		delta: &delta{changed: map[string]bool{}, removed: map[string]bool{}, edited: map[string]string{}, deleted: map[string]bool{}}}
 	quiet := s.changeSource()
 	s.listIDs()
@@ -99,6 +101,7 @@ func (s *secondLife) changeSource() (quiet []string) {
 			if err != nil || len(row) != len(header) || row[column] == "" {
 				continue // a planted fault
 			}
+			s.patients[p.name()] = row[slices.Index(header, "MRN")]
 			switch {
 			case done < 4:
 				row[column] += " corrected"

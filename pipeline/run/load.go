@@ -40,7 +40,7 @@ type loading struct {
 	stores   []plan.Store
 	placed   placed
 	resolver *resolver
-	levels   func(context.Context) error // what is done when a level is loaded, before the next; nil: nothing
+	levels   func(context.Context) error // what is done before something refers to what a level has brought; nil: nothing
 	rejected bool                        // also try again what the target rejected
 	markers  *markers
 	progress plan.Progress
@@ -99,7 +99,14 @@ func (l *loading) do(ctx context.Context) error {
 		for _, step := range []struct {
 			batches []ledger.Batch
 			begins  bool
-		}{{begun[level], true}, {whole[level], false}, {ended[level], false}} {
+			last    bool // of the level
+		}{{begun[level], true, false}, {whole[level], false, false}, {ended[level], false, true}} {
+			// What ends here refers to what this level has brought.
+			if l.levels != nil && step.last && len(step.batches) > 0 {
+				if err := l.levels(ctx); err != nil {
+					return err
+				}
+			}
 			if err := l.loadStep(ctx, step.batches, step.begins, out, failed); err != nil {
 				return err
 			}
