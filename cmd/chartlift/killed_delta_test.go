@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/run"
 	"github.com/chartlift/chartlift/pipeline/sandbox"
@@ -164,7 +165,32 @@ func runUnbrokenDelta(t *testing.T, h *hospital) *unbrokenDelta {
 		t.Errorf("%d versions were written", u.writes)
 	}
 	s.ends(t, u)
+	// What was gone already counts as taken back.
+	if got := s.audited("vanished: delete"); !slices.Equal(got, []string{"run-2, 8 resources"}) {
+		t.Errorf("the audit log says of what was deleted: %q", got)
+	}
 	return u
+}
+
+// audited lists the details of what the audit log says of an action.
+func (h *hospital) audited(action string) (details []string) {
+	h.t.Helper()
+	l, err := ledger.View(h.t.Context(), filepath.Join(h.dir, ".chartlift", "ledger.db"), "riverside-demo")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for r, err := range l.Audit(h.t.Context()) {
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if r.Action == action {
+			details = append(details, r.Detail)
+		}
+	}
+	if err := l.Close(); err != nil {
+		h.t.Fatal(err)
+	}
+	return details
 }
 
 // ends checks what the end of a delta must be, killed or not.
