@@ -282,6 +282,9 @@ func runUnbroken(t *testing.T, h *hospital) *unbroken {
 	began := time.Now()
 	u.account = parseAccount(t, h.finishes("run", "--json"))
 	u.took = time.Since(began)
+	if u.account.State != "finished" {
+		t.Fatalf("the unbroken run is %s", u.account.State)
+	}
 	u.types = append(u.types, slices.Sorted(maps.Keys(u.account.Resources))...)
 	u.content, _ = h.content(u.types)
 	if len(u.content) < 2 {

@@ -344,7 +344,7 @@ func ciphertext(n *fhir.Node) *fhir.Node {
 // tamperSealed does in the server what hands or a fault might do to encrypted parts; each is found under its name.
 func (h *hospital) tamperSealed(first account) {
 	h.t.Helper()
-	patients := some(h.t, h.server, "Patient", 3)
+	patients := some(h.t, h.server, "Patient", 4)
 	editor := &targetEditor{base: h.server.URL + "/fhir"}
 	var values []string
 	for _, id := range patients {
@@ -375,8 +375,9 @@ func (h *hospital) tamperSealed(first account) {
 		c.Text = c.Text[:60] + other + c.Text[61:]
 	})
 	h.foundAll(want, first)
-	// An older one, put back: the state says what belongs there.
-	h.older(patients[2], values[2])
+	// An older one, put back: the state says what belongs there. (It is of a patient whom nobody has touched: a run does not
+	// write over the others.)
+	h.older(patients[3], values[3])
 }
 
 // older corrects a patient in the export, loads the correction, and puts the ciphertext from before back.

@@ -169,7 +169,7 @@ func drawDelta(e *export, places []whereabouts, random *rand.Rand, share float64
 	for _, table := range slices.Sorted(maps.Keys(changeable)) {
 		at := changeable[table]
 		lone := e.lone(table, made[table], rows)
-		n := max(3, int(share*float64(len(e.tables[table]))))
+		n := min(max(3, int(share*float64(len(e.tables[table])))), len(lone)/2)
 		left := n
 		for _, i := range random.Perm(len(lone)) {
 			line := lone[i]

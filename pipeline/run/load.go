@@ -41,7 +41,7 @@ type loading struct {
 	stores   []plan.Store
 	placed   placed
 	resolver *resolver
-	levels   func(context.Context) error // what is done when a level is loaded, before the next; nil: nothing
+	levels   func(context.Context) error // what is done before something refers to what a level has brought; nil: nothing
 	rejected bool                        // also try again what the target rejected
 	markers  *markers
 	progress plan.Progress
@@ -101,7 +101,14 @@ func (l *loading) do(ctx context.Context) error {
 			name    string
 			batches []ledger.Batch
 			begins  bool
-		}{{"begin", begun[level], true}, {"whole", whole[level], false}, {"end", ended[level], false}} {
+			last    bool // of the level
+		}{{"begin", begun[level], true, false}, {"whole", whole[level], false, false}, {"end", ended[level], false, true}} {
+			// What ends here refers to what this level has brought.
+			if l.levels != nil && step.last && len(step.batches) > 0 {
+				if err := l.levels(ctx); err != nil {
+					return err
+				}
+			}
 			if err := l.loadStep(ctx, fmt.Sprintf("%s %d", step.name, level), step.batches, step.begins, out, failed); err != nil {
 				return err
 			}

@@ -167,7 +167,6 @@ func (s *vanishing) inScope(p state.Placement) bool {
 func (s *vanishing) name(ctx context.Context, refused *refusedKeys, again map[stage.ID]stage.ID, left map[stage.ID]string, acted bool) (ledger.Report, error) {
 	var report ledger.Report
 	counts := map[string]*ledger.ResourceCount{}
-	taken := int64(0)
 	for v, err := range s.all(refused) {
 		if err != nil {
 			return report, err
@@ -181,7 +180,6 @@ func (s *vanishing) name(ctx context.Context, refused *refusedKeys, again map[st
 		} else if acted && v.code != codeUnsure {
 			code, ok := left[p.ID]
 			if !ok {
-				taken++
 				continue
 			}
 			v.code = code
@@ -201,9 +199,6 @@ func (s *vanishing) name(ctx context.Context, refused *refusedKeys, again map[st
 	}
 	for _, c := range counts {
 		report.Resources = append(report.Resources, *c)
-	}
-	if taken > 0 {
-		return report, s.ledger.Append(ctx, "vanished: "+s.policy, fmt.Sprintf("%s, %d resources", s.run.ID, taken))
 	}
 	return report, nil
 }
@@ -308,17 +303,16 @@ func (s *vanishing) takeBack(ctx context.Context, refused *refusedKeys) (map[sta
 	}
 	left := map[stage.ID]string{}
 	changes := state.NewChanges(s.staged(s.run.ID).Scratch, SortBudget)
-	some := false
+	taken := map[stage.ID]bool{}
 	var failure error
 	for level := deepest; level >= 0 && failure == nil; level-- {
 		var batch []vanished
 		flush := func() error {
 			for n, store := range s.stores {
-				if err := s.takeFrom(ctx, n, store, batch, changes, left); err != nil {
+				if err := s.takeFrom(ctx, n, store, batch, changes, left, taken); err != nil {
 					return err
 				}
 			}
-			some = some || len(batch) > 0
 			batch = batch[:0]
 			return nil
 		}
@@ -339,18 +333,19 @@ func (s *vanishing) takeBack(ctx context.Context, refused *refusedKeys) (map[sta
 			failure = flush()
 		}
 	}
-	if some {
+	if len(taken) > 0 {
 		// What was taken back must be known, also when the target failed on the way.
-		now, err := s.merging.apply(context.WithoutCancel(ctx), s.state, changes)
+		durable := context.WithoutCancel(ctx)
+		now, err := s.merging.apply(durable, s.state, changes)
 		s.state = now
 		s.changed(now)
-		failure = errors.Join(failure, err)
+		failure = errors.Join(failure, err, s.ledger.Append(durable, "vanished: "+s.policy, fmt.Sprintf("%s, %d resources", s.run.ID, len(taken))))
 	}
 	return left, errors.Join(failure, changes.Close())
 }
 
 // takeFrom takes some resources back from one store.
-func (s *vanishing) takeFrom(ctx context.Context, n int, store plan.Store, batch []vanished, changes *state.Changes, left map[stage.ID]string) error {
+func (s *vanishing) takeFrom(ctx context.Context, n int, store plan.Store, batch []vanished, changes *state.Changes, left map[stage.ID]string, taken map[stage.ID]bool) error {
 	var list []load.Existing
 	var of []state.Placement
 	for _, v := range batch {
@@ -387,6 +382,7 @@ func (s *vanishing) takeFrom(ctx context.Context, n int, store plan.Store, batch
 			left[p.ID] = codeNotTaken
 			continue
 		}
+		taken[p.ID] = true
 		if e := changes.Add(p); e != nil {
 			return errors.Join(err, e)
 		}
