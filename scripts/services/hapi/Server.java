@@ -41,7 +41,7 @@ import org.springframework.orm.jpa.LocalContainerEntityManagerFactoryBean;
 
 /**
  * HAPI's JPA server, R4, over H2 in memory, on a free port of loopback, under two base URLs with a store each: at /fhir
- * clients choose ids, at /given the server does. Prints NAME=URL for both as soon as both have answered for their
+ * clients choose ids, at /given/fhir the server does. Prints NAME=URL for both as soon as both have answered for their
  * CapabilityStatement, and serves until it is killed.
  *
  * What HAPI does by default stays so: versions and their history are kept, references must resolve when something is
@@ -54,11 +54,11 @@ class Server {
     var handler = new ServletContextHandler();
     server.setHandler(handler);
     handler.addServlet(new ServletHolder(store("chosen", ClientIdStrategyEnum.ALPHANUMERIC)), "/fhir/*");
-    handler.addServlet(new ServletHolder(store("given", ClientIdStrategyEnum.NOT_ALLOWED)), "/given/*");
+    handler.addServlet(new ServletHolder(store("given", ClientIdStrategyEnum.NOT_ALLOWED)), "/given/fhir/*");
     server.start();
     var port = ((ServerConnector) server.getConnectors()[0]).getLocalPort();
     announce("CHARTLIFT_HAPI", "http://127.0.0.1:" + port + "/fhir");
-    announce("CHARTLIFT_HAPI_GIVEN", "http://127.0.0.1:" + port + "/given");
+    announce("CHARTLIFT_HAPI_GIVEN", "http://127.0.0.1:" + port + "/given/fhir");
     System.out.close(); // what has read the names need not wait any longer
     server.join();
   }
