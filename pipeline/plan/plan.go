@@ -59,8 +59,8 @@ type Target struct {
 	URL       string
 	TokenEnv  string
 	TokenFile string
-	Bundle    int // entries in a Bundle; 0: the kind's own default
-	Parallel  int // requests at once; 0: the kind's own default
+	Bundle    int  // entries in a Bundle; 0: the kind's own default
+	Parallel  int  // requests at once; 0: the kind's own default
 	ServerIDs bool // resources get ids of the server's own, whatever it says of itself
 }
 
@@ -365,7 +365,7 @@ func (r *reader) targets(n *yaml.Node) {
 						"bearer-file": func(n *yaml.Node) { t.TokenFile = r.path(r.text(n, "bearer-file")) },
 					})
 				},
-				"bundle":   func(n *yaml.Node) { t.Bundle = r.count(n, "bundle", 10_000) },
+				"bundle": func(n *yaml.Node) { t.Bundle = r.count(n, "bundle", 10_000) },
 				"ids": func(n *yaml.Node) {
 					if t.ServerIDs = r.text(n, "ids") == "server"; !t.ServerIDs {
 						r.fault(n, "", "ids: server is the only choice; without it ids are ours unless the server says otherwise")
