@@ -43,7 +43,7 @@ func sameMeta(sent, got *fhir.Node) bool {
 			if m.Name == "versionId" || m.Name == "lastUpdated" {
 				continue // a server replaces these whatever is sent
 			}
-			if other := got.Get(m.Name); other == nil || !m.Value.Equal(other) && !(slices.Contains(metaSets, m.Name) && sameSet(m.Value, other)) {
+			if other := got.Get(m.Name); other == nil || !m.Value.Equal(other) && !SameMetaSet(m.Name, m.Value, other) {
 				return false
 			}
 		}
@@ -58,10 +58,10 @@ func sameMeta(sent, got *fhir.Node) bool {
 	return true
 }
 
-// sameSet tells whether two lists hold the same in any order.
-func sameSet(a, b *fhir.Node) bool {
+// SameMetaSet tells whether a member of meta is one of its sets, and two values of it hold the same in any order.
+func SameMetaSet(name string, a, b *fhir.Node) bool {
 	holds := func(list, all *fhir.Node) bool {
 		return !slices.ContainsFunc(all.Items, func(x *fhir.Node) bool { return !slices.ContainsFunc(list.Items, x.Equal) })
 	}
-	return a.Kind == fhir.Array && b.Kind == fhir.Array && len(a.Items) == len(b.Items) && holds(a, b) && holds(b, a)
+	return slices.Contains(metaSets, name) && a.Kind == fhir.Array && b.Kind == fhir.Array && len(a.Items) == len(b.Items) && holds(a, b) && holds(b, a)
 }

@@ -137,6 +137,7 @@ var catalogue = map[string]Explanation{
 	"not-joined":         {"Parts do not join", "The clinical part has lost what a piece of the encrypted part belongs into.", sealedAgain},
 
 	// Equal after a named rule (package reconcile).
+	"meta-order":       {"Labels in another order", "The server keeps profiles, security labels and tags as sets, whose order means nothing.", ""},
 	"server-meta":      {"Version and time of the server", "The server keeps its own version number and time of change. They are not part of the record.", ""},
 	"server-narrative": {"Text made by the server", "The server added a text that it generated from the record.", ""},
 	"time-zone":        {"Same instant, other offset", "The server writes the same instant with another time zone offset.", ""},
