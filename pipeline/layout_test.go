@@ -40,7 +40,7 @@ var edges = map[string][]string{
 	"github.com/sijms/go-ora/v2":           {"extract/sqldb"},
 	"github.com/dustin/go-humanize":        {"cmd"},
 	"golang.org/x/mod":                     {"ledger"},
-	"golang.org/x/sys":                     {"ledger", "cmd", "stage", "phi", "internal/filelock"},
+	"golang.org/x/sys":                     {"ledger", "cmd", "stage", "internal/filelock"},
 }
 
 type goPackage struct {

@@ -25,7 +25,9 @@ import (
 
 	"github.com/chartlift/chartlift/fixtures"
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/run"
+	"github.com/chartlift/chartlift/pipeline/sandbox"
 	"github.com/chartlift/chartlift/pipeline/sharedtest"
 )
 
@@ -95,9 +97,15 @@ func (h *hospital) finishes(args ...string) end {
 }
 
 // newRiverside is a hospital of the demo's kind, with the keys that all hospitals of this purpose have in common.
-func newRiverside(t *testing.T) *hospital {
+func newRiverside(t *testing.T) *hospital { return newRiversideWith(t, sandbox.Options{}) }
+
+func newRiversideServerIDs(t *testing.T) *hospital {
+	return newRiversideWith(t, sandbox.Options{ServerIDs: true})
+}
+
+func newRiversideWith(t *testing.T, o sandbox.Options) *hospital {
 	t.Helper()
-	h := newHospital(t)
+	h := newHospitalWith(t, o)
 	if err := os.CopyFS(h.dir, fixtures.Riverside()); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +177,64 @@ func (h *hospital) content(types []string) (map[string]string, int) {
 			}
 		}
 	}
+	if h.renamed {
+		all = h.underOurIDs(all)
+	}
 	return all, highest
+}
+
+// underOurIDs names what a server holds under ids of its own by those that we know it by, in references, too. No two may
+// have one of ours, and no reference may lead nowhere.
+func (h *hospital) underOurIDs(all map[string]string) map[string]string {
+	h.t.Helper()
+	ours, taken := map[string]string{}, map[string]bool{}
+	for name, text := range all {
+		typ, _, _ := strings.Cut(name, "/")
+		id := load.OurID(parseNode(h.t, text))
+		if typ == "Basic" {
+			id = "marker"
+		}
+		if id == "" || taken[typ+"/"+id] {
+			h.t.Errorf("%s has no id of ours, or one that another has", name)
+		}
+		ours[name] = typ + "/" + id
+		taken[typ+"/"+id] = true
+	}
+	out := map[string]string{}
+	for name, text := range all {
+		n := parseNode(h.t, text).Clone()
+		_, id, _ := strings.Cut(ours[name], "/")
+		n.Set("id", fhir.NewString(id))
+		rename(n, ours, func(reference string) { h.t.Errorf("%s refers to %s, which is not there", name, reference) })
+		out[ours[name]] = string(n.AppendCanonical(nil))
+	}
+	return out
+}
+
+// rename changes the references in a tree.
+func rename(n *fhir.Node, names map[string]string, dangling func(string)) {
+	for _, m := range n.Members {
+		if m.Name == "reference" && strings.Contains(m.Value.Text, "/") {
+			to, ok := names[m.Value.Text]
+			if !ok {
+				dangling(m.Value.Text)
+			}
+			m.Value.Text = to
+		}
+		rename(m.Value, names, dangling)
+	}
+	for _, item := range n.Items {
+		rename(item, names, dangling)
+	}
+}
+
+func parseNode(t *testing.T, text string) *fhir.Node {
+	t.Helper()
+	n, err := fhir.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // withoutServerMeta leaves out what a server adds.
@@ -288,13 +353,23 @@ var again = []string{
 	"target: after read:2", "ledger: after the commit of start batch:5", "manifest: renamed:2", "keys: records synced:2",
 }
 
-func TestKilledAtEachPoint(t *testing.T) {
+// ofDeltas are the points that only a run over what an earlier one left can pass.
+var ofDeltas = []string{"target: before delete", "target: after delete", "target: before mark", "target: after mark"}
+
+func TestKilledAtEachPoint(t *testing.T) { killedAtEachPoint(t, newRiverside, 16) }
+
+// A server that gives ids of its own, too, holds nothing twice.
+func TestKilledAtEachPointWithServerIDs(t *testing.T) {
+	killedAtEachPoint(t, newRiversideServerIDs, 12)
+}
+
+func killedAtEachPoint(t *testing.T, newRiverside func(*testing.T) *hospital, some int) {
 	if testing.Short() {
 		t.Skip("about a hundred processes are run and killed")
 	}
 	reference := runUnbroken(t, newRiverside(t))
-	points := slices.Concat(run.CrashPoints(), again)
-	for _, i := range sharedtest.Drawn(t, len(points), 16) {
+	points := slices.DeleteFunc(slices.Concat(run.CrashPoints(), again), func(p string) bool { return slices.Contains(ofDeltas, p) })
+	for _, i := range sharedtest.Drawn(t, len(points), some) {
 		point := points[i]
 		t.Run(strings.NewReplacer(": ", "/", " ", "-").Replace(point), func(t *testing.T) {
 			t.Parallel()
@@ -329,13 +404,14 @@ func TestKilledAtEachPoint(t *testing.T) {
 			last := parseAccount(t, until(point, "run", "--json"))
 			for _, args := range [][]string{
 				{"reconcile", "--json"}, {"export", "-o", filepath.Join(h.dir, "out")}, {"report", "-o", filepath.Join(h.dir, "report")},
+				{"keys", "rotate"},
 			} {
 				if died == 0 { // the point is not one of run
 					until(point, args...)
 				}
 			}
 			if died != 1 {
-				t.Error("the point was passed in none of keys init, run, reconcile, export and report")
+				t.Error("the point was passed in none of keys init, run, reconcile, export, report and keys rotate")
 			}
 			if strings.HasPrefix(point, "export") || strings.HasPrefix(point, "report") {
 				h.finishes("export", "-o", filepath.Join(h.dir, "out"))
@@ -385,8 +461,14 @@ func (h *hospital) leavesNoHalves() {
 
 // TestKilledAtRandom kills at random moments: a few runs of the small hospital, more of them in a sweep, or as many as
 // CHARTLIFT_KILLS says of a real export.
-func TestKilledAtRandom(t *testing.T) {
-	n, make := 2, newRiverside
+func TestKilledAtRandom(t *testing.T) { killedAtRandom(t, newRiverside, sandbox.Options{}) }
+
+func TestKilledAtRandomWithServerIDs(t *testing.T) {
+	killedAtRandom(t, newRiversideServerIDs, sandbox.Options{ServerIDs: true})
+}
+
+func killedAtRandom(t *testing.T, make func(*testing.T) *hospital, o sandbox.Options) {
+	n := 2
 	if sharedtest.Sweeps() {
 		n = 20
 	}
@@ -396,7 +478,7 @@ func TestKilledAtRandom(t *testing.T) {
 			t.Fatal(err)
 		}
 		sharedtest.Path(t, "data", "synthea-ca-2022")
-		make = func(t *testing.T) *hospital { return newSynthea(t, "synthea-ca-2022") }
+		make = func(t *testing.T) *hospital { return newSyntheaWith(t, "synthea-ca-2022", o) }
 	}
 	reference := runUnbroken(t, make(t))
 	kills := 0

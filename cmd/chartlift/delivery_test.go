@@ -205,7 +205,7 @@ func readablePaths(n *fhir.Node, path string, into map[string]bool) {
 // comesBack opens what the target holds with nothing but the keys and its own references.
 func (h *hospital) comesBack(content map[string]string) {
 	h.t.Helper()
-	keys, err := phi.OpenKeys("file:"+filepath.Join(h.dir, "keys", "kek"), "delivery")
+	keys, err := phi.OpenKeys(h.t.Context(), phi.KeyPlace{KEK: "file:" + filepath.Join(h.dir, "keys", "kek"), Migration: "delivery"})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -109,7 +109,7 @@ func (d *demo) story(ctx context.Context, hospital, base string) error {
 		return err
 	}
 	d.plan = filepath.Join(hospital, "migration.yaml")
-	if _, err := plan.InitKeys(d.plan); err != nil {
+	if _, err := plan.InitKeys(ctx, d.plan); err != nil {
 		return err
 	}
 	d.say("Riverside General, a made-up hospital, moves to a FHIR server.\n\n1. Run: read, map, seal, load, read back.")

@@ -12,7 +12,7 @@ import (
 func (a *app) keysCommand() *cobra.Command {
 	group := &cobra.Command{
 		Use:   "keys",
-		Short: "Make, back up and restore the keys that seal patient data",
+		Short: "Make, back up, restore and rotate the keys that seal patient data",
 		Long: `Patient data is encrypted under a key of each patient; those are wrapped by a root key, and that by the
 key-encryption key (KEK) that the plan names under phi.keys.`,
 		Args: cobra.NoArgs,
@@ -28,7 +28,7 @@ Whoever loses these files loses the patient data that is sealed with them: keep 
 		Example: "  chartlift keys init",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			uri, err := plan.InitKeys(a.plan)
+			uri, err := plan.InitKeys(cmd.Context(), a.plan)
 			if err != nil {
 				return err
 			}
@@ -39,7 +39,7 @@ Whoever loses these files loses the patient data that is sealed with them: keep 
 			return nil
 		},
 	})
-	group.AddCommand(a.keysBackupCommand(), a.keysRestoreCommand())
+	group.AddCommand(a.keysBackupCommand(), a.keysRestoreCommand(), a.keysRotateCommand())
 	return group
 }
 
@@ -127,6 +127,50 @@ Exit: 0 every key opened · 2 not a whole backup of these keys under this KEK.`,
 	}
 	cmd.Flags().StringVar(&o.KEK, "kek", "", "the copy of the key-encryption key, file:PATH; default: the plan's own")
 	cmd.Flags().StringVar(&o.Into, "into", "", "restore to this empty folder instead")
+	return cmd
+}
+
+func (a *app) keysRotateCommand() *cobra.Command {
+	var kek string
+	cmd := &cobra.Command{
+		Use:   "rotate",
+		Short: "Make a new root key, and wrap every patient's key again under it",
+		Long: `Adds a new root key to the keyring and wraps every patient's key again under it. The patients' keys stay what they
+are, ids too, and what was sealed before stays readable: older root keys stay in the keyring to open what was made under
+them, and nothing new is encrypted with them. Whenever the command is cut off everything opens; the same command again
+finishes what was begun. It is refused while a run is on.
+
+A backup from before does not open what is sealed from here on, so its proof ends: make a new backup, prove it, and
+destroy the old one.
+
+--kek puts the keyring under another key-encryption key instead (a file is made if it is not there) and leaves the root
+key as it is. Name the new key in the plan then, under phi.keys; the old one opens the keyring no more, but backups from
+before still need it.
+
+Exit: 0 rotated · 1 the ledger is held by a run · 2 the keys do not open, or another process is adding to them.`,
+		Example: `  chartlift keys rotate
+  chartlift keys rotate --kek file:/media/new-safe/kek`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := plan.RotateKeys(cmd.Context(), a.plan, kek, a.keyOptions())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(r)
+			}
+			if r.Rotation == nil {
+				fmt.Fprintf(a.stdout, "the keyring is under %s now; its folder is still %s\nnext: write both in the plan, phi: {keys: %s, key-store: %s}, and make a new backup with `chartlift keys backup`\n", r.KEK, r.Store, r.KEK, r.Store)
+				return nil
+			}
+			if r.Resumed {
+				fmt.Fprintln(a.stdout, "a rotation that had been cut off is finished")
+			}
+			fmt.Fprintf(a.stdout, "the keyring has root key %d; %s wrapped under it\nnext: a new backup with `chartlift keys backup -o FILE`, and `chartlift keys restore FILE` to prove it; then destroy the old one\n", r.Root, plural(r.Keys, "data key"))
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&kek, "kek", "", "put the keyring under this key-encryption key instead, file:PATH")
 	return cmd
 }
 

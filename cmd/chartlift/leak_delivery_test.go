@@ -211,7 +211,7 @@ func (d *leakDelivery) joined(content map[string]string, types []string) map[str
 		}
 		return wholes
 	}
-	keys, err := phi.OpenKeys("file:"+filepath.Join(d.dir, "keys", "kek"), "leaks")
+	keys, err := phi.OpenKeys(d.t.Context(), phi.KeyPlace{KEK: "file:" + filepath.Join(d.dir, "keys", "kek"), Migration: "leaks"})
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -15,10 +15,12 @@ func (a *app) reconcileCommand() *cobra.Command {
 		Use:   "reconcile",
 		Short: "Read back everything that was loaded, and compare",
 		Long: `Reads every resource of the latest run (or of --run) back from the target, compares it element by element
-with what was sent, and looks for resources that carry this migration's mark and should not be there.
+with what was sent, and looks for resources that carry this migration's mark and should not be there. It sends
+nothing: "chartlift run --repair" sends again what is missing.
 
 What a server may change without changing the meaning (time zone, decimal form, its own meta) is equal under a
-named rule. Everything else is different, missing or unexpected. What could not be compared is never a match.` + "\n" + exitHelp,
+named rule. Everything else is different, missing or unexpected; what somebody has changed there since
+"live:" in the plan is edited. What could not be compared is never a match.` + "\n" + exitHelp,
 		Example: "  chartlift reconcile\n  chartlift reconcile --run run-3 --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -36,12 +36,16 @@ over all of them; what passed is loaded in order of reference; then everything i
 
 A run that was stopped, by Ctrl-C or by a crash, is resumed by the same command. After a finished run it
 starts a new one, which sends only what has changed. What somebody has changed in the target since is never
-overwritten: it is named as edited.
+overwritten: it is named as edited. What the source no longer has is named as vanished; the plan says what becomes
+of it ("vanished:").
 
-With --repair nothing is read from the source: what reading back found missing (or, with --repair=missing,different,
-also different) in the latest run is sent again, and then everything is read back anew. What somebody has changed is
-left as it is. "chartlift dry-run --repair" says what would be sent.` + "\n" + exitHelp,
-		Example: "  chartlift run\n  chartlift run --wave pilot\n  chartlift run --repair\n  chartlift run --json > run.json",
+With --repair nothing is read from the source. What reading back found missing in the latest run is sent again, with
+--repair=missing,different also what is different. Then everything is read back anew. What somebody has changed is
+left as it is. "chartlift dry-run --repair" counts what would be sent.
+
+With --rebuild-state nothing is read and nothing is sent. Where the state of the target is lost, it is made anew out
+of what all runs have left. "chartlift help second-runs" says more of all this.` + "\n" + exitHelp,
+		Example: "  chartlift run\n  chartlift run --wave pilot\n  chartlift run --repair\n  chartlift run --rebuild-state\n  chartlift run --json > run.json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if rebuild {
@@ -56,7 +60,7 @@ left as it is. "chartlift dry-run --repair" says what would be sent.` + "\n" + e
 	cmd.Flags().StringVar(&o.Wave, "wave", "", "only the patients of this wave, and what belongs to no patient")
 	cmd.Flags().BoolVar(&o.Rejected, "rejected", false, "also try again what the target rejected")
 	repairFlag(cmd, &repair)
-	cmd.Flags().BoolVar(&rebuild, "rebuild-state", false, "make the record of what is in the target anew, out of what all runs have left, where it is lost")
+	cmd.Flags().BoolVar(&rebuild, "rebuild-state", false, "make the state of the target anew, where it is lost, out of what all runs have left")
 	deepFlag(cmd, &o.Deep)
 	cmd.Flags().BoolVar(&o.AcceptChange, "accept-change", false, "end an unfinished run that a change has cut off, and start a new one")
 	cmd.Flags().IntVar(&o.Workers, "workers", 0, "concurrent extractors (default: one per core)")
@@ -73,7 +77,8 @@ func (a *app) dryRunCommand() *cobra.Command {
 		Long: `Does exactly what a run does up to the point of sending, and sends nothing: it needs no target. The
 staged resources can be looked at with "chartlift export".
 
-With --repair it says what "chartlift run --repair" would send again; that one asks the target.` + "\n" + exitHelp,
+With --repair it counts what "chartlift run --repair" would send again. For that it looks at the target, and
+changes nothing there.` + "\n" + exitHelp,
 		Example: "  chartlift dry-run\n  chartlift dry-run --sample 1000\n  chartlift dry-run --repair=missing,different",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -97,7 +102,7 @@ With --repair it says what "chartlift run --repair" would send again; that one a
 type repairKinds []ledger.Kind
 
 func repairFlag(cmd *cobra.Command, into *repairKinds) {
-	cmd.Flags().Var(into, "repair", "send again what reading back found missing; --repair=missing,different also what is not as it was sent. Edits are never touched")
+	cmd.Flags().Var(into, "repair", "send again what reading back found missing; --repair=missing,different also what is different. Edits are left alone")
 	cmd.Flags().Lookup("repair").NoOptDefVal = string(ledger.Missing)
 }
 
@@ -284,25 +289,8 @@ func (a *app) printSummary(s *ledger.Summary, ended bool) error {
 	if ended && run.NeedsReview(s) {
 		if !a.json {
 			fmt.Fprintln(a.stderr, "there is something to review: `chartlift report -o report` shows it")
-			a.adviseRepair(s)
 		}
 		return errReview
 	}
 	return nil
-}
-
-// adviseRepair names the command that mends what reading back found.
-func (a *app) adviseRepair(s *ledger.Summary) {
-	count := func(kind ledger.Kind) (n int64) {
-		for _, c := range s.Discrepancies[kind] {
-			n += c
-		}
-		return n
-	}
-	if n := count(ledger.Missing); n > 0 {
-		fmt.Fprintf(a.stderr, "%d missing in the target: `chartlift run --repair` sends them again, `chartlift dry-run --repair` says which\n", n)
-	}
-	if count(ledger.Different) > 0 {
-		fmt.Fprintln(a.stderr, "some are not as they were sent: `chartlift run --repair=missing,different` sends again those that nobody has changed")
-	}
 }

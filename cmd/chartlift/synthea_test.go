@@ -197,17 +197,24 @@ func TestSyntheaCopiesKeepTheirIDs(t *testing.T) {
 
 // hospital is a folder with a plan, and a server to load into.
 type hospital struct {
-	t      *testing.T
-	dir    string
-	server *httptest.Server
+	t       *testing.T
+	dir     string
+	server  *httptest.Server
+	sandbox *sandbox.Server // what the server serves
+	renamed bool            // the server gives ids of its own
 }
 
 func newSynthea(t *testing.T, set string) *hospital {
 	t.Helper()
+	return newSyntheaWith(t, set, sandbox.Options{})
+}
+
+func newSyntheaWith(t *testing.T, set string, o sandbox.Options) *hospital {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("tens of thousands of resources, over HTTP")
 	}
-	h := newHospital(t)
+	h := newHospitalWith(t, o)
 	unpack(t, sharedtest.Path(t, "data", set, "csv.tar.gz"), filepath.Join(h.dir, "export"))
 	h.plan(fmt.Sprintf(`migration: %s
 sources:
@@ -223,11 +230,17 @@ targets:
 
 func newHospital(t *testing.T) *hospital {
 	t.Helper()
-	server, err := sandbox.New(sandbox.Options{})
+	return newHospitalWith(t, sandbox.Options{})
+}
+
+// newHospitalWith is a hospital whose server is another.
+func newHospitalWith(t *testing.T, o sandbox.Options) *hospital {
+	t.Helper()
+	server, err := sandbox.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hospital{t: t, dir: t.TempDir(), server: httptest.NewServer(server)}
+	h := &hospital{t: t, dir: t.TempDir(), server: httptest.NewServer(server), sandbox: server, renamed: o.ServerIDs}
 	t.Cleanup(func() {
 		h.server.Close()
 		if err := server.Close(); err != nil {

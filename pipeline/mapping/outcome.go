@@ -86,6 +86,9 @@ type Result struct {
 	Element  string // the element path in the resource, such as onsetDateTime; may be empty
 	Detail   string // FHIRPath's own reason under formula-failed, such as several-values; the rule under not-valid
 	Findings []Finding
+	// PatientID is the patient whose a refused record is, zero if it has none, or if it was refused before that could be
+	// told. Of a record that was mapped the resources know.
+	PatientID ID
 }
 
 // Finding is a remark on a record that was mapped nonetheless.

@@ -74,10 +74,10 @@ func sealer(t testing.TB, policy string) (*phi.Sealer, *phi.Keyring, *phi.Policy
 		t.Fatal(err)
 	}
 	kek := "file:" + filepath.Join(t.TempDir(), "keys", "kek")
-	if err := phi.InitKeys(kek, "test"); err != nil {
+	if err := phi.InitKeys(t.Context(), phi.KeyPlace{KEK: kek, Migration: "test"}); err != nil {
 		t.Fatal(err)
 	}
-	k, err := phi.OpenKeys(kek, "test")
+	k, err := phi.OpenKeys(t.Context(), phi.KeyPlace{KEK: kek, Migration: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

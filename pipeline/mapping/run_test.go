@@ -119,6 +119,45 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestRefusedBelongsToItsPatient holds whose a refused record is, wherever on the way it was refused.
+func TestRefusedBelongsToItsPatient(t *testing.T) {
+	files := obs("skip: {odd: = VALUE.integer() > 9}\nrefuse: {no: = UNIT = 'no'}\n", "  effectiveDateTime: = DATE.date()\n")
+	files["patient.yaml"] = strings.Replace(patientMapping, "resource:", "refuse: {test: = LAST = 'ZZTEST'}\nresource:", 1)
+	p := mustCompile(t, files)
+	of := func(id string) ID {
+		id1, ok := p.NewWorker().Key(p.Mapping("patient"), &extract.Record{Table: testTables[0], Cells: []string{id, "", ""}})
+		if !ok {
+			t.Fatal("no key")
+		}
+		return id1
+	}
+	w := p.NewWorker()
+	for _, c := range []struct {
+		name, mapping string
+		record        *extract.Record
+		rule          string
+		want          ID
+	}{
+		{"mapped", "observation", obsRecord("p1", "c"), "", ID{}},
+		{"in the resource", "observation", obsRecord("p1", "c", "x"), string(BadDate), of("p1")},
+		{"by a rule", "observation", obsRecord("p2", "c", "", "", "no"), "no", of("p2")},
+		{"by a rule of skip that fails", "observation", obsRecord("p3", "c", "", "x"), string(BadNumber), of("p3")},
+		{"without a patient", "observation", obsRecord("", "c"), string(NoPatient), ID{}},
+		{"a patient", "patient", &extract.Record{Table: testTables[0], Cells: []string{"p4", "ZZTEST", ""}}, "test", of("p4")},
+		{"a patient without a key", "patient", &extract.Record{Table: testTables[0], Cells: []string{"", "x", ""}}, string(BlankKey), ID{}},
+	} {
+		res, err := w.Map(p.Mapping(c.mapping), c.record, 1, func(r *Resource) error {
+			if r.PatientID != of("p1") {
+				t.Errorf("%s: the resource is another patient's", c.name)
+			}
+			return nil
+		})
+		if err != nil || res.Rule != c.rule || res.PatientID != c.want {
+			t.Errorf("%s: %s, the right patient: %t, %v", c.name, res.Rule, res.PatientID == c.want, err)
+		}
+	}
+}
+
 func TestRules(t *testing.T) {
 	p := mustCompile(t, obs("skip: {test: = PATIENT.startsWith('ZZ')}\nrefuse: {no value: = VALUE.empty()}\nfind: {long: = NOTE.length() > 3}\n", ""))
 	for _, c := range []struct {

@@ -208,7 +208,7 @@ func (w *Worker) Map(m *Mapping, r *extract.Record, ordinal int, emit func(*Reso
 	w.row = fhirpath.Row{Cells: w.cells, Ordinal: r.Ordinal}
 	focus := fhirpath.RowValue(&w.row)
 	if w.ruled(b.skip, focus, Skipped) {
-		return w.ended(w.done(), nil)
+		return w.ended(w.owned(w.done()), nil)
 	}
 	w.rowJSON = b.appendRow(w.rowJSON[:0], r.Cells)
 	if len(m.With) > 0 {
@@ -218,7 +218,8 @@ func (w *Worker) Map(m *Mapping, r *extract.Record, ordinal int, emit func(*Reso
 		}
 		w.children = w.row.Children
 	}
-	return w.ended(w.run(focus, r.Place(), ordinal, emit))
+	res, err := w.run(focus, r.Place(), ordinal, emit)
+	return w.ended(w.owned(res), err)
 }
 
 // ended puts an error of the finder before what the record seems to have come to without its tables.
@@ -287,7 +288,34 @@ func (w *Worker) MapGroup(m *Mapping, rows []Row, ordinal int, emit func(*Resour
 		return Result{}, err
 	}
 	w.children = w.row.Children
-	return w.ended(w.run(fhirpath.RowValue(&w.row), rows[0].Place, ordinal, emit))
+	res, err := w.run(fhirpath.RowValue(&w.row), rows[0].Place, ordinal, emit)
+	return w.ended(w.owned(res), err)
+}
+
+// owned says of a refused record whose it is, as far as its own columns tell.
+func (w *Worker) owned(res Result) Result {
+	b := w.m.body
+	if res.Outcome != Refused || w.broken != nil {
+		return res
+	}
+	res.PatientID = w.patient
+	switch {
+	case !w.patient.IsZero() || w.trace != nil:
+	case b.self:
+		msg, some := append(w.ids.msg[:0], b.prefix...), false
+		for _, i := range b.key {
+			some = some || w.cells[i] != ""
+			msg = appendPart(msg, w.cells[i])
+		}
+		if w.ids.msg = msg; some {
+			res.PatientID = w.ids.id(msg)
+		}
+	case b.patientRef != nil:
+		if ref, err := b.patientRef.get(w, fhirpath.RowValue(&w.row)); err == nil && ref != nil {
+			res.PatientID = ref.id
+		}
+	}
+	return res
 }
 
 // appendRow appends the record as it was found, as JSON with the table's own names.

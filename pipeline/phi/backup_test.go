@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chartlift/chartlift/pipeline/phi/keystore"
 )
 
 var noon = time.Date(2026, 6, 30, 12, 0, 0, 0, time.UTC)
@@ -26,7 +28,7 @@ func newKeyPlace(t *testing.T, patients int) *keyPlace {
 	t.Helper()
 	p := &keyPlace{t: t, dir: filepath.Join(t.TempDir(), "keys")}
 	p.uri = "file:" + filepath.Join(p.dir, "kek")
-	if err := InitKeys(p.uri, "test"); err != nil {
+	if err := InitKeys(t.Context(), p.place(p.uri)); err != nil {
 		t.Fatal(err)
 	}
 	kek, err := os.ReadFile(filepath.Join(p.dir, "kek"))
@@ -41,6 +43,9 @@ func newKeyPlace(t *testing.T, patients int) *keyPlace {
 	p.add(0, patients)
 	return p
 }
+
+// place is where the keys lie, under a KEK.
+func (p *keyPlace) place(uri string) KeyPlace { return KeyPlace{KEK: uri, Migration: "test"} }
 
 // add makes the keys of so many patients, durable.
 func (p *keyPlace) add(from, to int) {
@@ -63,7 +68,7 @@ func (p *keyPlace) add(from, to int) {
 
 func (p *keyPlace) open(uri string) *Keyring {
 	p.t.Helper()
-	k, err := OpenKeys(uri, "test")
+	k, err := OpenKeys(p.t.Context(), p.place(uri))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -73,7 +78,7 @@ func (p *keyPlace) open(uri string) *Keyring {
 func (p *keyPlace) backup() (path string, b Backup) {
 	p.t.Helper()
 	path = filepath.Join(p.t.TempDir(), "keys.backup")
-	b, err := WriteBackup(p.uri, "test", path, noon)
+	b, err := WriteBackup(p.t.Context(), p.place(p.uri), path, noon)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -82,7 +87,7 @@ func (p *keyPlace) backup() (path string, b Backup) {
 
 // restore are the options to restore to the place itself or into a folder.
 func (p *keyPlace) restore(path, into string) RestoreOptions {
-	return RestoreOptions{Migration: "test", Backup: path, KEK: p.uri, Keys: p.uri, Into: into}
+	return RestoreOptions{Place: p.place(p.uri), Backup: path, Into: into}
 }
 
 // data is the key of a patient, as text to compare.
@@ -104,7 +109,7 @@ func TestBackupRestoresEverything(t *testing.T) {
 			if b.Keys != patients {
 				t.Errorf("%d keys in the backup, want %d", b.Keys, patients)
 			}
-			if _, err := WriteBackup(p.uri, "test", path, noon); !errors.Is(err, fs.ErrExist) {
+			if _, err := WriteBackup(p.t.Context(), p.place(p.uri), path, noon); !errors.Is(err, fs.ErrExist) {
 				t.Errorf("a backup was written over: %v", err)
 			}
 			k := p.open(p.uri)
@@ -115,7 +120,7 @@ func TestBackupRestoresEverything(t *testing.T) {
 			if err := k.Close(); err != nil {
 				t.Fatal(err)
 			}
-			r, err := RestoreKeys(RestoreOptions{Migration: "test", Backup: path, KEK: p.copyURI, Keys: p.copyURI})
+			r, err := RestoreKeys(t.Context(), RestoreOptions{Place: p.place(p.copyURI), Backup: path})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -157,7 +162,7 @@ func TestBackupWhileKeysAreAdded(t *testing.T) {
 			t.Errorf("%d keys in the backup after %d", b.Keys, i)
 		}
 		last = b.Keys
-		if r, err := RestoreKeys(p.restore(path, "")); err != nil || r.Proven != b.Keys || len(r.Placed) != 0 {
+		if r, err := RestoreKeys(t.Context(), p.restore(path, "")); err != nil || r.Proven != b.Keys || len(r.Placed) != 0 {
 			t.Fatalf("restored %+v: %v", r, err)
 		}
 	}
@@ -184,7 +189,7 @@ func TestDamagedBackupIsRefused(t *testing.T) {
 		if err := os.WriteFile(bad, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := RestoreKeys(p.restore(bad, into)); !errors.Is(err, ErrBackup) {
+		if _, err := RestoreKeys(t.Context(), p.restore(bad, into)); !errors.Is(err, ErrBackup) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -196,20 +201,20 @@ func TestDamagedBackupIsRefused(t *testing.T) {
 	}
 	try("more", append(bytes.Clone(whole), 0))
 	other := newKeyPlace(t, 1)
-	if _, err := RestoreKeys(other.restore(path, filepath.Join(t.TempDir(), "x"))); !errors.Is(err, ErrBackup) {
+	if _, err := RestoreKeys(t.Context(), other.restore(path, filepath.Join(t.TempDir(), "x"))); !errors.Is(err, ErrBackup) {
 		t.Errorf("under another KEK: %v", err)
 	}
 	foreign := p.restore(path, filepath.Join(t.TempDir(), "x"))
-	foreign.Migration = "another"
-	if _, err := RestoreKeys(foreign); !errors.Is(err, ErrBackup) {
+	foreign.Place.Migration = "another"
+	if _, err := RestoreKeys(t.Context(), foreign); !errors.Is(err, ErrBackup) {
 		t.Errorf("for another migration: %v", err)
 	}
-	if _, err := RestoreKeys(p.restore(path, p.dir)); !errors.Is(err, fs.ErrExist) {
+	if _, err := RestoreKeys(t.Context(), p.restore(path, p.dir)); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("into a folder that is in use: %v", err)
 	}
 	inside := p.restore(path, filepath.Join(p.dir, "stage", "x"))
 	inside.Forbidden = []string{filepath.Join(p.dir, "stage")}
-	if _, err := RestoreKeys(inside); !errors.Is(err, ErrKeyBesideData) {
+	if _, err := RestoreKeys(t.Context(), inside); !errors.Is(err, ErrKeyBesideData) {
 		t.Errorf("into the stage: %v", err)
 	}
 	if bytes.Contains(whole, []byte(`"keyring"`)) {
@@ -220,24 +225,40 @@ func TestDamagedBackupIsRefused(t *testing.T) {
 // TestRestoreOpensEveryKey plants a key that does not open in a store that is whole otherwise.
 func TestRestoreOpensEveryKey(t *testing.T) {
 	p := newKeyPlace(t, 20)
+	p.changeKey(4)
+	path, _ := p.backup()
+	if _, err := RestoreKeys(t.Context(), p.restore(path, "")); !errors.Is(err, ErrBackup) || !strings.Contains(err.Error(), "does not open") {
+		t.Errorf("a key that does not open was proven: %v", err)
+	}
+}
+
+// changeKey changes the n-th wrapped key in the store, under a checksum that is right.
+func (p *keyPlace) changeKey(n int) {
+	p.t.Helper()
 	store := filepath.Join(p.dir, "test.keys")
 	data, err := os.ReadFile(store)
 	if err != nil {
-		t.Fatal(err)
+		p.t.Fatal(err)
 	}
-	record := data[3*recordSize : 4*recordSize]
-	for record[0] != recordKey {
-		record = data[4*recordSize : 5*recordSize]
+	for at := 0; at < len(data); at += keystore.RecordBytes {
+		record := data[at : at+keystore.RecordBytes]
+		e, ok, err := keystore.ParseRecord(record)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if !ok {
+			continue
+		}
+		if n--; n == 0 {
+			e.Wrapped[20] ^= 1
+			copy(record, e.AppendRecord(nil))
+		}
 	}
-	record[atWrapped+20] ^= 1
-	putCRC(record)
+	if n > 0 {
+		p.t.Fatal("the store has not so many keys")
+	}
 	if err := os.WriteFile(store, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	path, _ := p.backup()
-	var damage *StoreDamage
-	if _, err := RestoreKeys(p.restore(path, "")); !errors.As(err, &damage) || !strings.Contains(err.Error(), "does not open") {
-		t.Errorf("a key that does not open was proven: %v", err)
+		p.t.Fatal(err)
 	}
 }
 
@@ -246,17 +267,17 @@ func TestProof(t *testing.T) {
 	p := newKeyPlace(t, 12)
 	path, b := p.backup()
 	k := p.open(p.uri)
-	if _, _, err := k.Proof(); !errors.Is(err, ErrNoProof) {
+	if _, _, err := k.Proof(t.Context()); !errors.Is(err, ErrNoProof) {
 		t.Errorf("a proof without a restore: %v", err)
 	}
-	r, err := RestoreKeys(p.restore(path, ""))
+	r, err := RestoreKeys(t.Context(), p.restore(path, ""))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.RecordProof(r, noon); err != nil {
+	if _, err := k.RecordProof(t.Context(), r, noon); err != nil {
 		t.Fatal(err)
 	}
-	proof, since, err := k.Proof()
+	proof, since, err := k.Proof(t.Context())
 	if err != nil || since != 0 || proof.ID != b.ID || proof.Keys != 12 || !proof.Proven.Equal(noon) {
 		t.Errorf("proof %+v, %d since, %v", proof, since, err)
 	}
@@ -265,7 +286,7 @@ func TestProof(t *testing.T) {
 	}
 	p.add(12, 15)
 	k = p.open(p.uri)
-	if _, since, err := k.Proof(); err != nil || since != 3 {
+	if _, since, err := k.Proof(t.Context()); err != nil || since != 3 {
 		t.Errorf("%d keys since, want 3: %v", since, err)
 	}
 	if err := k.Close(); err != nil {
@@ -280,7 +301,7 @@ func TestProof(t *testing.T) {
 		t.Fatal(err)
 	}
 	k = p.open(p.uri)
-	if _, _, err := k.Proof(); !errors.Is(err, ErrNoProof) {
+	if _, _, err := k.Proof(t.Context()); !errors.Is(err, ErrNoProof) {
 		t.Errorf("a proof written by hand holds: %v", err)
 	}
 	if err := k.Close(); err != nil {
@@ -293,10 +314,10 @@ func TestProof(t *testing.T) {
 	p.add(0, 15)
 	k = p.open(p.uri)
 	defer k.Close()
-	if _, _, err := k.Proof(); !errors.Is(err, ErrNoProof) {
+	if _, _, err := k.Proof(t.Context()); !errors.Is(err, ErrNoProof) {
 		t.Errorf("the proof of another key store holds: %v", err)
 	}
-	if _, err := k.RecordProof(r, noon); !errors.Is(err, ErrOtherKeys) {
+	if _, err := k.RecordProof(t.Context(), r, noon); !errors.Is(err, ErrOtherKeys) {
 		t.Errorf("the backup of another key store is a proof: %v", err)
 	}
 }

@@ -16,10 +16,12 @@
 //
 // # Keys
 //
-// The key-encryption key (KEK) wraps the root key and the id key of a migration, and the root wraps one random data key
-// per patient: see [Keyring]. Everything is of Go's standard library and works under GODEBUG=fips140=only: AES-256-GCM
-// with random nonces, HKDF and HMAC with SHA-256. The additional data of a PHI part binds migration, type, id, key and
-// content digest, so that a part that was swapped, aged or damaged is refused by name.
+// The key-encryption key (KEK, package kek) opens the keyring of a migration, which holds the id key and the root keys; the
+// newest root wraps one random data key per patient, in a store of wrapped keys (package keystore): see [Keyring]. Rotating
+// adds a root key ([RotateKeys]); shredding destroys a patient's key for good ([Keyring.Shred]). Everything is of Go's
+// standard library and works under GODEBUG=fips140=only: AES-256-GCM with random nonces, HKDF and HMAC with SHA-256. The
+// additional data of a PHI part binds migration, type, id, key and content digest, so that a part that was swapped, aged
+// or damaged is refused by name.
 //
 // Types that hold PHI or keys print as [redacted] under every verb of fmt, as JSON, and in zap.
 package phi

@@ -18,10 +18,10 @@ import (
 func testKeys(t testing.TB) *Keyring {
 	t.Helper()
 	uri := "file:" + filepath.Join(t.TempDir(), "keys", "kek")
-	if err := InitKeys(uri, "test"); err != nil {
+	if err := InitKeys(t.Context(), KeyPlace{KEK: uri, Migration: "test"}); err != nil {
 		t.Fatal(err)
 	}
-	k, err := OpenKeys(uri, "test")
+	k, err := OpenKeys(t.Context(), KeyPlace{KEK: uri, Migration: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,34 +1,37 @@
 package phi
 
 import (
-	"crypto/aes"
+	"bytes"
+	"context"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
+	"hash"
 	"sync"
+	"sync/atomic"
 
-	"github.com/chartlift/chartlift/pipeline/internal/crash"
+	"github.com/chartlift/chartlift/pipeline/phi/internal/keyfile"
+	"github.com/chartlift/chartlift/pipeline/phi/kek"
+	"github.com/chartlift/chartlift/pipeline/phi/keystore"
 )
 
-// Errors of keys and of opening, to branch on.
+// Errors of keys and of opening, to branch on. What a key-encryption key itself can say is in package kek.
 var (
 	// ErrKeyBesideData: keys must lie apart from the data they protect.
-	ErrKeyBesideData = errors.New("keys must lie apart from stage and ledger")
+	ErrKeyBesideData = keyfile.ErrBesideData
 	// ErrWrongKEK: the key-encryption key is not the one that the keyring was made with, or the keyring was changed.
 	ErrWrongKEK = errors.New("the key-encryption key does not open this keyring")
-	// ErrNoKey: the key store has no key for the patient; it is older than the data, or the patient was shredded.
-	ErrNoKey = errors.New("the key store has no key for this patient")
+	// ErrNoKey: the key store has no key for the patient: it is older than the data.
+	ErrNoKey = keystore.ErrNone
+	// ErrShredded: the patient's key was destroyed on purpose; nobody can open what it sealed, and no new one is made.
+	ErrShredded = keystore.ErrShredded
+	// ErrRotated: another process gave the keyring a new root key since this one opened it. Started again, it opens.
+	ErrRotated = errors.New("the root key was rotated meanwhile: start again")
 	// ErrOtherKey: the data was sealed under another key of the same patient: key store and data are not of one history.
 	ErrOtherKey = errors.New("sealed under another key than the key store has for this patient")
 	// ErrNotAuthentic: the ciphertext is not what was sealed for this type, id, patient and content: changed, swapped
@@ -38,11 +41,22 @@ var (
 	ErrDigest = errors.New("the two parts do not make the resource that was sealed")
 )
 
+// keyBytes is the length of every key: AES-256.
+const keyBytes = 32
+
+// newKey is a random key.
+func newKey() []byte {
+	key := make([]byte, keyBytes)
+	_, _ = rand.Read(key) // never fails: crypto/rand ends the program instead
+	return key
+}
+
 // Keyring holds the keys of one migration. It may be used concurrently. It prints as [redacted].
 //
-// The key-encryption key (KEK) wraps two keys in the file MIGRATION.keyring beside it: the root key and the id key. The
-// root wraps a random data key per patient, in the file MIGRATION.keys. From a data key come the key that encrypts the
-// PHI parts and the one that digests are made with.
+// The key-encryption key (KEK) opens the file MIGRATION.keyring, which holds the id key and the root keys. A root wraps
+// a random data key per patient, in the key store. From a data key come the key that encrypts the PHI parts and the one
+// that digests are made with. The newest root wraps new keys and encrypts new files of package stage; older ones open
+// what was made under them. What must stay the same for good follows from the first: ids, tokens, handles.
 type Keyring struct {
 	marker
 	*ring
@@ -52,225 +66,107 @@ type Keyring struct {
 type ring struct {
 	migration string
 	idKey     []byte
-	batch     []byte // what the keys of batch files are derived from
+	roots     []root // oldest first
 	tokens    []byte // the key of method token
 	proofKey  []byte // of the proof of a restore
 	proofPath string
 	name      string
-	store     *keyStore
+	store     keystore.Store
 
-	mu     sync.Mutex
-	recent *lru[*patientKey]
+	mu      sync.Mutex
+	recent  *lru[*patientKey]
+	handles hash.Hash // HMAC under the key of handles
 }
 
-// keyringFile is the form of MIGRATION.keyring.
-type keyringFile struct {
-	Format    int    `json:"format"`
-	Migration string `json:"migration"`
-	Root      string `json:"root"` // wrapped under the KEK, base64
-	ID        string `json:"id"`   // likewise
+// root is what follows from one root key.
+type root struct {
+	wrap  cipher.AEAD // of data keys
+	batch []byte      // what the keys of batch files are derived from
 }
 
-const (
-	wrapDomain = "chartlift wrapped key 1"
-	// maxKeyCache is how many opened patient keys are kept, about 2 KB each.
-	maxKeyCache = 4096
-)
+// maxKeyCache is how many opened patient keys are kept, about 2 KB each.
+const maxKeyCache = 4096
 
-// keyringPaths are the files of a migration beside the KEK.
-func keyringPaths(kek, migration string) (ring, store string, err error) {
-	if migration == "" || len(migration) > 100 || strings.HasPrefix(migration, ".") {
-		return "", "", fmt.Errorf("migration %q: a name of 1 to 100 letters, digits, `-`, `_` and `.` is needed to name its keys", migration)
-	}
-	for i := range len(migration) {
-		if c := migration[i]; !isName(c) && c != '-' && c != '.' {
-			return "", "", fmt.Errorf("migration %q: a name of letters, digits, `-`, `_` and `.` is needed to name its keys", migration)
-		}
-	}
-	base := filepath.Join(filepath.Dir(kek), migration)
-	return base + ".keyring", base + ".keys", nil
-}
-
-// InitKeys makes the keys of a migration: the KEK, if its file is not there, and the keyring beside it with a new root
-// key and id key. What exists is never changed; if all of it does, InitKeys checks that it opens. The KEK must not lie
-// inside one of the forbidden folders ([ErrKeyBesideData]). kekURI is file:PATH, from the working folder.
-func InitKeys(kekURI, migration string, forbidden ...string) error {
-	path, err := kekPath(kekURI)
+// InitKeys makes the keys of a migration: the KEK, if it is a file that is not there, and a keyring with a new root key
+// and id key. What exists is never changed; if all of it does, InitKeys checks that it opens. None of it may lie inside
+// one of the forbidden folders ([ErrKeyBesideData]).
+func InitKeys(ctx context.Context, p KeyPlace, forbidden ...string) error {
+	at, err := p.files()
 	if err != nil {
 		return err
 	}
-	ringPath, storePath, err := keyringPaths(path, migration)
-	if err != nil {
+	if err := errors.Join(p.outside(forbidden)...); err != nil {
 		return err
 	}
-	if err := outside(path, forbidden); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return fmt.Errorf("folder of keys: %w", err)
-	}
-	_, ringErr := os.Stat(ringPath)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if ringErr == nil {
-			return fmt.Errorf("%s is here, but the key-encryption key it was made with is not at %s: restore it; a new one could not open it", ringPath, path)
-		}
-		text := base64.StdEncoding.EncodeToString(newKey()) + "\n"
-		if err := createFile(path, []byte(text)); err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("make the key-encryption key: %w", err)
-		}
-	}
-	kek, err := readKEK(path)
-	if err != nil {
-		return err
-	}
-	crash.At(crash.KeysMade)
-	if errors.Is(ringErr, fs.ErrNotExist) {
-		if _, err := os.Stat(storePath); err == nil {
-			return fmt.Errorf("%s is here without its keyring %s: restore it; a new one could not open it", storePath, ringPath)
-		}
-		err := writeKeyring(ringPath, kek, migration)
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("make the keyring: %w", err)
-		}
-	}
-	_, _, err = readKeyring(ringPath, kek, migration)
-	return err
-}
-
-func writeKeyring(path string, kek []byte, migration string) error {
-	aead, err := newAEAD(kek)
-	if err != nil {
-		return err
-	}
-	wrap := func(purpose string) string {
-		return base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, newKey(), wrapAAD(migration, purpose, nil)))
-	}
-	text, err := json.MarshalIndent(keyringFile{1, migration, wrap("root"), wrap("id")}, "", "  ")
-	if err != nil {
-		return err
-	}
-	return createFile(path, append(text, '\n'))
-}
-
-func wrapAAD(migration, purpose string, id []byte) []byte {
-	b := appendField(nil, wrapDomain)
-	b = appendField(b, migration)
-	b = appendField(b, purpose)
-	return append(b, id...)
-}
-
-func readKeyring(path string, kek []byte, migration string) (root, id []byte, err error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("keyring: %w (`chartlift keys init` makes it)", err)
-	}
-	if err := private(path, info); err != nil {
-		return nil, nil, err
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("keyring: %w", err)
-	}
-	var f keyringFile
-	if err := json.Unmarshal(text, &f); err != nil || f.Format != 1 {
-		return nil, nil, fmt.Errorf("keyring %s: damaged, or of another version", path)
-	}
-	// Byte for byte: JSON would take a changed blank, or a name in other letters, for the same.
-	if again, err := json.MarshalIndent(f, "", "  "); err != nil || string(again)+"\n" != string(text) {
-		return nil, nil, fmt.Errorf("keyring %s: damaged: it is not as it was written", path)
-	}
-	if f.Migration != migration {
-		return nil, nil, fmt.Errorf("keyring %s: made for migration %q, not %q", path, f.Migration, migration)
-	}
-	aead, err := newAEAD(kek)
-	if err != nil {
-		return nil, nil, err
-	}
-	unwrap := func(purpose, text string) ([]byte, error) {
-		wrapped, err := base64.StdEncoding.DecodeString(text)
-		if err != nil {
-			return nil, fmt.Errorf("keyring %s: damaged", path)
-		}
-		key, err := aead.Open(nil, nil, wrapped, wrapAAD(migration, purpose, nil))
-		if err != nil || len(key) != keyBytes {
-			return nil, fmt.Errorf("keyring %s: %w", path, ErrWrongKEK)
-		}
-		return key, nil
-	}
-	if root, err = unwrap("root", f.Root); err != nil {
-		return nil, nil, err
-	}
-	if id, err = unwrap("id", f.ID); err != nil {
-		return nil, nil, err
-	}
-	return root, id, nil
+	return initKeyring(ctx, p, at)
 }
 
 // OpenKeys opens the keys of a migration that [InitKeys] made. The key store is read, and checked, at once; damage in it
-// is named. Close the keyring at the end. An error that wraps fs.ErrNotExist: the keys were not made yet, or are lost.
-func OpenKeys(kekURI, migration string) (*Keyring, error) {
-	path, err := kekPath(kekURI)
+// is named. The KEK is asked here and never again. Close the keyring at the end. An error that wraps fs.ErrNotExist: the
+// keys were not made yet, or are lost.
+func OpenKeys(ctx context.Context, p KeyPlace) (*Keyring, error) {
+	at, err := p.files()
 	if err != nil {
 		return nil, err
 	}
-	ringPath, storePath, err := keyringPaths(path, migration)
+	wrapper, err := kek.Open(ctx, p.KEK)
 	if err != nil {
 		return nil, err
 	}
-	kek, err := readKEK(path)
-	if err != nil {
-		return nil, err
-	}
-	return openRing(ringPath, storePath, kek, migration)
+	return openRing(ctx, at, wrapper, p.Migration)
 }
 
-// openRing opens the keyring and the key store in the two files.
-func openRing(ringPath, storePath string, kek []byte, migration string) (*Keyring, error) {
-	root, id, err := readKeyring(ringPath, kek, migration)
+// openRing opens the keyring and the key store in the files of a place.
+func openRing(ctx context.Context, at keyFiles, wrapper kek.Wrapper, migration string) (*Keyring, error) {
+	secrets, _, err := readKeyring(ctx, at.ring, wrapper, migration)
 	if err != nil {
 		return nil, err
 	}
-	k := &Keyring{ring: &ring{migration: migration, proofPath: strings.TrimSuffix(ringPath, ".keyring") + ".proof",
-		recent: newLRU[*patientKey](maxKeyCache)}}
+	k, mark, err := newRing(secrets, migration)
+	if err != nil {
+		return nil, err
+	}
+	k.proofPath = at.proof
+	store, err := keystore.OpenFile(at.store, [32]byte(mark))
+	if err != nil {
+		return nil, err
+	}
+	k.store = store
+	return k, nil
+}
+
+// newRing derives what a keyring works with from its secrets, and the mark of its store.
+func newRing(secrets *ringSecrets, migration string) (k *Keyring, mark []byte, err error) {
+	k = &Keyring{ring: &ring{migration: migration, recent: newLRU[*patientKey](maxKeyCache)}}
 	derive := func(purpose string, from []byte) (key []byte) {
 		if err == nil {
 			key, err = hkdf.Key(sha256.New, from, nil, "chartlift 1 "+migration+" "+purpose, keyBytes)
 		}
 		return key
 	}
-	k.idKey = derive("id", id)
-	k.batch = derive("batch", root)
-	k.tokens = derive("token", root)
-	k.proofKey = derive("proof", root)
-	name := derive("fingerprint", append(slices.Clone(root), id...))
-	k.name = hex.EncodeToString(name[:min(len(name), 16)])
-	wrap, handle, mark := derive("wrap", root), derive("handle", root), derive("key store", root)
-	if err != nil {
-		return nil, fmt.Errorf("derive keys: %w", err)
+	first := secrets.roots[0]
+	k.idKey = derive("id", secrets.id)
+	k.tokens = derive("token", first)
+	k.proofKey = derive("proof", first)
+	name := derive("fingerprint", append(bytes.Clone(first), secrets.id...))
+	handle, storeKey := derive("handle", first), derive("key store", first)
+	for _, secret := range secrets.roots {
+		wrap, batch := derive("wrap", secret), derive("batch", secret)
+		if err != nil {
+			break
+		}
+		var aead cipher.AEAD
+		aead, err = kek.NewAEAD(wrap)
+		k.roots = append(k.roots, root{aead, batch})
 	}
-	aead, err := newAEAD(wrap)
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("derive keys: %w", err)
 	}
-	k.store, err = openKeyStore(diskStore(storePath), storePath, migration, aead, handle, mark)
-	if err != nil {
-		return nil, err
-	}
-	return k, nil
-}
-
-// newAEAD is AES-256-GCM that makes its own random nonce and puts it before the ciphertext (FIPS 140-3, SP 800-38D).
-// One key may encrypt 2^32 messages; a patient has some thousands, the shared scope some millions.
-func newAEAD(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, fmt.Errorf("cipher: %w", err)
-	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, fmt.Errorf("cipher: %w", err)
-	}
-	return aead, nil
+	k.name = hex.EncodeToString(name[:16])
+	k.handles = hmac.New(sha256.New, handle)
+	mac := hmac.New(sha256.New, storeKey)
+	mac.Write([]byte(migration))
+	return k, mac.Sum(nil), nil
 }
 
 // Migration is the name of the migration that the keys belong to.
@@ -283,32 +179,95 @@ func (k *Keyring) Fingerprint() string { return k.name }
 // IDKey is the key that resource ids are derived with. It must not be changed or shown.
 func (k *Keyring) IDKey() []byte { return k.idKey }
 
-// BatchKey is the cipher of one file of package stage, derived from the root key and the file's name in the ledger. It
-// makes its own nonces; pass nil for them.
+// BatchKey is the cipher of one file of package stage, derived from the newest root key and the file's name in the
+// ledger. It makes its own nonces; pass nil for them. It also opens what was encrypted under an older root key; for that
+// the plaintext must not be written over the ciphertext.
 func (k *Keyring) BatchKey(batchID string) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, k.batch, nil, "chartlift file 1 "+batchID, keyBytes)
-	if err != nil {
-		return nil, fmt.Errorf("derive the key of a file: %w", err)
+	all := make([]cipher.AEAD, 0, len(k.roots))
+	for i := len(k.roots) - 1; i >= 0; i-- {
+		key, err := hkdf.Key(sha256.New, k.roots[i].batch, nil, "chartlift file 1 "+batchID, keyBytes)
+		if err != nil {
+			return nil, fmt.Errorf("derive the key of a file: %w", err)
+		}
+		aead, err := kek.NewAEAD(key)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, aead)
 	}
-	return newAEAD(key)
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	return &fileCipher{AEAD: all[0], all: all}, nil
+}
+
+// fileCipher encrypts under the newest root key and opens what was encrypted under any.
+type fileCipher struct {
+	cipher.AEAD
+	all  []cipher.AEAD // newest first
+	last atomic.Int32  // the one that opened the last piece: all of a file are of one
+}
+
+// Open is that of cipher.AEAD.
+func (c *fileCipher) Open(dst, nonce, ciphertext, aad []byte) ([]byte, error) {
+	last := int(c.last.Load())
+	plain, err := c.all[last].Open(dst, nonce, ciphertext, aad)
+	for i := 0; err != nil && i < len(c.all); i++ {
+		if i == last {
+			continue
+		}
+		var e error
+		if plain, e = c.all[i].Open(dst, nonce, ciphertext, aad); e == nil {
+			c.last.Store(int32(i))
+			return plain, nil
+		}
+	}
+	return plain, err
 }
 
 // Sync makes the patient keys durable that were made since the last call. A batch that uses a new key must not become
 // durable before. An error is final: the store takes no keys any more, since what the disk holds is not known.
-func (k *Keyring) Sync() error { return k.store.sync() }
+func (k *Keyring) Sync() error { return k.store.Sync(unbound()) }
 
 // Torn is how many entries at the end of the key store were unfinished when it was opened: keys that were made and not
 // yet used by any durable batch when a process died. They are discarded.
-func (k *Keyring) Torn() int { return k.store.torn }
+func (k *Keyring) Torn() int { return k.store.Torn() }
 
-// Has tells whether the key store has a key for the patient, and makes none.
-func (k *Keyring) Has(patient string) (bool, error) { return k.store.has(patient) }
+// Has tells whether the key store knows the patient, and makes no key. A patient who was shredded is known.
+func (k *Keyring) Has(patient string) (bool, error) {
+	switch _, err := k.store.Get(unbound(), k.handle(patient)); {
+	case errors.Is(err, ErrNoKey):
+		return false, nil
+	case err != nil && !errors.Is(err, ErrShredded):
+		return false, err
+	}
+	return true, nil
+}
 
-// StorePath is the file of the key store, to name it to people.
-func (k *Keyring) StorePath() string { return k.store.path }
+// Shred destroys the keys of patients, durable on return, and leaves a tombstone for each, so that no new key is ever
+// made: from then on, what is theirs is ErrShredded. It returns how many keys there were. A Sealer that has used such a
+// key may have it in memory still, so nothing may be sealed meanwhile. Backups made before hold the keys: they are to be
+// destroyed, too.
+func (k *Keyring) Shred(ctx context.Context, patients ...string) (destroyed int, err error) {
+	handles := make([]keystore.Handle, 0, len(patients))
+	for _, p := range patients {
+		if p == "" {
+			return 0, errors.New("shred: the scope of no patient is not a patient")
+		}
+		handles = append(handles, k.handle(p))
+	}
+	destroyed, err = k.store.Tombstone(ctx, handles...)
+	k.mu.Lock()
+	k.recent = newLRU[*patientKey](maxKeyCache)
+	k.mu.Unlock()
+	return destroyed, err
+}
+
+// StorePath says where the key store is, to name it to people.
+func (k *Keyring) StorePath() string { return k.store.Name() }
 
 // Close releases the key store. Keys that were not synced may be lost.
-func (k *Keyring) Close() error { return k.store.close() }
+func (k *Keyring) Close() error { return k.store.Close() }
 
 func (k *Keyring) tokenSum(text string) []byte {
 	mac := hmac.New(sha256.New, k.tokens)

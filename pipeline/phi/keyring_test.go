@@ -11,12 +11,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/chartlift/chartlift/pipeline/phi/kek"
 )
 
 func TestInitKeysMakesAndKeeps(t *testing.T) {
 	dir := t.TempDir()
 	uri := "file:" + filepath.Join(dir, "keys", "kek")
-	if err := InitKeys(uri, "north-2026"); err != nil {
+	if err := InitKeys(t.Context(), KeyPlace{KEK: uri, Migration: "north-2026"}); err != nil {
 		t.Fatal(err)
 	}
 	read := func() string {
@@ -39,21 +41,21 @@ func TestInitKeysMakesAndKeeps(t *testing.T) {
 		return all.String()
 	}
 	before := read()
-	if err := InitKeys(uri, "north-2026"); err != nil {
+	if err := InitKeys(t.Context(), KeyPlace{KEK: uri, Migration: "north-2026"}); err != nil {
 		t.Fatal(err)
 	}
 	if read() != before {
 		t.Error("a second init changed the keys")
 	}
-	if err := InitKeys(uri, "south-2026"); err != nil { // one KEK, two migrations
+	if err := InitKeys(t.Context(), KeyPlace{KEK: uri, Migration: "south-2026"}); err != nil { // one KEK, two migrations
 		t.Fatal(err)
 	}
-	north, err := OpenKeys(uri, "north-2026")
+	north, err := OpenKeys(t.Context(), KeyPlace{KEK: uri, Migration: "north-2026"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer north.Close()
-	south, err := OpenKeys(uri, "south-2026")
+	south, err := OpenKeys(t.Context(), KeyPlace{KEK: uri, Migration: "south-2026"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +72,7 @@ func TestInitKeysMakesAndKeeps(t *testing.T) {
 func TestKeysRefused(t *testing.T) {
 	dir := t.TempDir()
 	good := filepath.Join(dir, "keys", "kek")
-	if err := InitKeys("file:"+good, "m"); err != nil {
+	if err := InitKeys(t.Context(), KeyPlace{KEK: "file:" + good, Migration: "m"}); err != nil {
 		t.Fatal(err)
 	}
 	copyKeys := func(name string) string {
@@ -87,14 +89,14 @@ func TestKeysRefused(t *testing.T) {
 	}
 	t.Run("schemes", func(t *testing.T) {
 		for uri, want := range map[string]string{"gcp-kms://projects/x": "file:PATH", "vault:x": "unknown scheme", "kek": "file:PATH", "file:": "without a path", "file://host/kek": "this machine"} {
-			if err := InitKeys(uri, "m"); err == nil || !strings.Contains(err.Error(), want) {
+			if err := InitKeys(t.Context(), KeyPlace{KEK: uri, Migration: "m"}); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %q", uri, err, want)
 			}
 		}
 	})
 	t.Run("names", func(t *testing.T) {
 		for _, name := range []string{"", "a/b", "../m", ".m", "a b", strings.Repeat("x", 101)} {
-			if err := InitKeys("file:"+good, name); err == nil {
+			if err := InitKeys(t.Context(), KeyPlace{KEK: "file:" + good, Migration: name}); err == nil {
 				t.Errorf("%q is taken as a migration's name", name)
 			}
 		}
@@ -109,11 +111,11 @@ func TestKeysRefused(t *testing.T) {
 			t.Skip(err)
 		}
 		for _, at := range []string{filepath.Join(stage, "kek"), filepath.Join(stage, "deep", "er", "kek"), filepath.Join(link, "new", "kek"), filepath.Join(dir, "x", "..", "stage", "kek")} {
-			if err := InitKeys("file:"+at, "m", filepath.Join(dir, "ledger"), stage); !errors.Is(err, ErrKeyBesideData) {
+			if err := InitKeys(t.Context(), KeyPlace{KEK: "file:" + at, Migration: "m"}, filepath.Join(dir, "ledger"), stage); !errors.Is(err, ErrKeyBesideData) {
 				t.Errorf("%s: %v", at, err)
 			}
 		}
-		if err := InitKeys("file:"+filepath.Join(dir, "stage2", "kek"), "m", stage); err != nil {
+		if err := InitKeys(t.Context(), KeyPlace{KEK: "file:" + filepath.Join(dir, "stage2", "kek"), Migration: "m"}, stage); err != nil {
 			t.Error(err)
 		}
 	})
@@ -126,16 +128,16 @@ func TestKeysRefused(t *testing.T) {
 			if err := os.Chmod(filepath.Join(to, f), 0o640); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := OpenKeys("file:"+filepath.Join(to, "kek"), "m"); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+			if _, err := OpenKeys(t.Context(), KeyPlace{KEK: "file:" + filepath.Join(to, "kek"), Migration: "m"}); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 				t.Errorf("%s: %v", f, err)
 			}
 		}
 	})
 	t.Run("absent", func(t *testing.T) {
-		if _, err := OpenKeys("file:"+filepath.Join(dir, "none", "kek"), "m"); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := OpenKeys(t.Context(), KeyPlace{KEK: "file:" + filepath.Join(dir, "none", "kek"), Migration: "m"}); !errors.Is(err, fs.ErrNotExist) {
 			t.Error(err)
 		}
-		if _, err := OpenKeys("file:"+good, "other"); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := OpenKeys(t.Context(), KeyPlace{KEK: "file:" + good, Migration: "other"}); !errors.Is(err, fs.ErrNotExist) {
 			t.Error(err)
 		}
 	})
@@ -144,13 +146,13 @@ func TestKeysRefused(t *testing.T) {
 		if err := os.Remove(filepath.Join(to, "kek")); err != nil {
 			t.Fatal(err)
 		}
-		if err := InitKeys("file:"+filepath.Join(to, "kek"), "m"); err == nil || !strings.Contains(err.Error(), "restore") {
+		if err := InitKeys(t.Context(), KeyPlace{KEK: "file:" + filepath.Join(to, "kek"), Migration: "m"}); err == nil || !strings.Contains(err.Error(), "restore") {
 			t.Error(err)
 		}
 	})
 	t.Run("another KEK", func(t *testing.T) {
 		to := copyKeys("swapped")
-		if err := InitKeys("file:"+filepath.Join(dir, "another", "kek"), "m"); err != nil {
+		if err := InitKeys(t.Context(), KeyPlace{KEK: "file:" + filepath.Join(dir, "another", "kek"), Migration: "m"}); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(filepath.Join(dir, "another", "kek"))
@@ -160,7 +162,7 @@ func TestKeysRefused(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(to, "kek"), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := OpenKeys("file:"+filepath.Join(to, "kek"), "m"); !errors.Is(err, ErrWrongKEK) {
+		if _, err := OpenKeys(t.Context(), KeyPlace{KEK: "file:" + filepath.Join(to, "kek"), Migration: "m"}); !errors.Is(err, ErrWrongKEK) {
 			t.Error(err)
 		}
 	})
@@ -170,7 +172,7 @@ func TestKeysRefused(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(to, "kek"), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := OpenKeys("file:"+filepath.Join(to, "kek"), "m"); !errors.Is(err, errKEKForm) {
+			if _, err := OpenKeys(t.Context(), KeyPlace{KEK: "file:" + filepath.Join(to, "kek"), Migration: "m"}); !errors.Is(err, kek.ErrForm) {
 				t.Error(err)
 			}
 		}
@@ -188,7 +190,7 @@ func TestKeysRefused(t *testing.T) {
 			if err := os.WriteFile(path, bad, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			k, err := OpenKeys("file:"+filepath.Join(to, "kek"), "m")
+			k, err := OpenKeys(t.Context(), KeyPlace{KEK: "file:" + filepath.Join(to, "kek"), Migration: "m"})
 			if err == nil {
 				_ = k.Close()
 				if got := strings.TrimSpace(string(bad)); len(got) < len(strings.TrimSpace(string(whole))) || bad[i] > ' ' {
@@ -321,12 +323,12 @@ func TestDigestsAreKeyedPerPatient(t *testing.T) {
 // TestKeysSurvive seals in one process's life and opens in the next.
 func TestKeysSurvive(t *testing.T) {
 	uri := "file:" + filepath.Join(t.TempDir(), "kek")
-	if err := InitKeys(uri, "test"); err != nil {
+	if err := InitKeys(t.Context(), KeyPlace{KEK: uri, Migration: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	var all []Sealed
 	for life := range 3 {
-		k, err := OpenKeys(uri, "test")
+		k, err := OpenKeys(t.Context(), KeyPlace{KEK: uri, Migration: "test"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -367,11 +369,11 @@ func TestKeysSurvive(t *testing.T) {
 
 func TestOneWriter(t *testing.T) {
 	uri := "file:" + filepath.Join(t.TempDir(), "kek")
-	if err := InitKeys(uri, "test"); err != nil {
+	if err := InitKeys(t.Context(), KeyPlace{KEK: uri, Migration: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	open := func() *Keyring {
-		k, err := OpenKeys(uri, "test")
+		k, err := OpenKeys(t.Context(), KeyPlace{KEK: uri, Migration: "test"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -399,7 +401,7 @@ func TestFIPS(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	cmd := exec.Command(self, "-test.run=TestKeysSurvive|TestOpening|TestInitKeys|TestToken")
+	cmd := exec.Command(self, "-test.run=TestKeysSurvive|TestOpening|TestInitKeys|TestToken|TestKeysOfAnEarlier|TestRotate|TestRewrap|TestShred|TestRows")
 	cmd.Env = append(os.Environ(), "GODEBUG=fips140=only")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -1,16 +1,22 @@
 package phi
 
 import (
+	"context"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
+
+	"github.com/chartlift/chartlift/pipeline/phi/kek"
+	"github.com/chartlift/chartlift/pipeline/phi/keystore"
 )
 
 // keyID names one data key: 16 random bytes, made with it.
-type keyID = [16]byte
+type keyID = keystore.ID
 
 // patientKey is a data key in use. It is safe for concurrent use.
 type patientKey struct {
@@ -25,7 +31,7 @@ func newPatientKey(id keyID, data []byte) (*patientKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive a patient's key: %w", err)
 	}
-	aead, err := newAEAD(both[:keyBytes])
+	aead, err := kek.NewAEAD(both[:keyBytes])
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +51,10 @@ func (k *Keyring) patientKey(patient string) (*patientKey, error) {
 	return k.key(patient, false)
 }
 
+// unbound is the context of what is asked of the key store while a resource is sealed or opened: neither is given one.
+// A store is asked once for each patient, and a kind that lies behind a network sets its own deadline.
+func unbound() context.Context { return context.Background() }
+
 func (k *Keyring) key(patient string, create bool) (*patientKey, error) {
 	k.mu.Lock()
 	key, ok := k.recent.get(patient)
@@ -52,11 +62,19 @@ func (k *Keyring) key(patient string, create bool) (*patientKey, error) {
 	if ok {
 		return key, nil
 	}
-	id, data, err := k.store.data(patient, create)
+	h := k.handle(patient)
+	e, err := k.store.Get(unbound(), h)
+	if errors.Is(err, ErrNoKey) && create {
+		e, err = k.store.PutIfAbsent(unbound(), k.newEntry(h))
+	}
 	if err != nil {
 		return nil, err
 	}
-	if key, err = newPatientKey(id, data); err != nil {
+	data, err := k.unwrap(e)
+	if err != nil {
+		return nil, fmt.Errorf("a key in key store %s: %w", k.store.Name(), err)
+	}
+	if key, err = newPatientKey(e.ID, data); err != nil {
 		return nil, err
 	}
 	clear(data)
@@ -64,6 +82,55 @@ func (k *Keyring) key(patient string, create bool) (*patientKey, error) {
 	k.recent.put(patient, key)
 	k.mu.Unlock()
 	return key, nil
+}
+
+// handle is what a patient is called in the store. The shared scope is no patient.
+func (k *Keyring) handle(patient string) (h keystore.Handle) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.handles.Reset()
+	if patient == "" {
+		k.handles.Write([]byte("shared"))
+	} else {
+		k.handles.Write([]byte("patient "))
+		k.handles.Write([]byte(patient))
+	}
+	copy(h[:], k.handles.Sum(nil))
+	return h
+}
+
+// newEntry is a new data key for a patient, wrapped under the newest root key.
+func (k *Keyring) newEntry(h keystore.Handle) keystore.Entry {
+	e := keystore.Entry{Handle: h}
+	_, _ = rand.Read(e.ID[:])
+	data := newKey()
+	k.wrap(&e, data)
+	clear(data)
+	return e
+}
+
+func (k *Keyring) wrap(e *keystore.Entry, data []byte) {
+	newest := len(k.roots) - 1
+	e.Root = uint32(newest)
+	copy(e.Wrapped[:], k.roots[newest].wrap.Seal(nil, nil, data, k.entryAAD(e)))
+}
+
+// unwrap opens an entry.
+func (k *Keyring) unwrap(e keystore.Entry) ([]byte, error) {
+	if int(e.Root) >= len(k.roots) {
+		return nil, ErrRotated
+	}
+	data, err := k.roots[e.Root].wrap.Open(nil, nil, e.Wrapped[:], k.entryAAD(&e))
+	if err != nil || len(data) != keyBytes {
+		return nil, ErrNotAuthentic
+	}
+	return data, nil
+}
+
+// entryAAD binds a wrapped key to its entry. The handle stands for the patient, so that a restored store can be proven
+// to open, key by key, without a list of who is in it.
+func (k *Keyring) entryAAD(e *keystore.Entry) []byte {
+	return append(wrapAAD(k.migration, "patient", e.Handle[:]), e.ID[:]...)
 }
 
 // keyCache is a Sealer's own: no locks, and a hash per key that is set up once.

@@ -12,10 +12,10 @@ func TestValueDigest(t *testing.T) {
 	uri := "file:" + filepath.Join(t.TempDir(), "kek")
 	digest := func(migration, resource string, value []byte) string {
 		t.Helper()
-		if err := InitKeys(uri, migration); err != nil {
+		if err := InitKeys(t.Context(), KeyPlace{KEK: uri, Migration: migration}); err != nil {
 			t.Fatal(err)
 		}
-		k, err := OpenKeys(uri, migration)
+		k, err := OpenKeys(t.Context(), KeyPlace{KEK: uri, Migration: migration})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -125,7 +125,7 @@ func TestReceiveNamesWhatIsWrong(t *testing.T) {
 	list := doubled.Get("extension")
 	list.Items = append(list.Items, list.Items[len(list.Items)-1])
 	flipped := func(text string) string {
-		b, err := base64.StdEncoding.DecodeString(text)
+		b, err := base64.StdEncoding.Strict().DecodeString(text)
 		if err != nil {
 			t.Fatal(err)
 		}

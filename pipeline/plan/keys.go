@@ -4,11 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/phi"
 )
+
+// KeyPlace says which keys are meant and where they lie.
+func (p *Plan) KeyPlace() phi.KeyPlace {
+	return phi.KeyPlace{KEK: p.PHI.Keys, Store: p.PHI.KeyStore, Migration: p.Migration}
+}
+
+// apart are the folders of data, in which no key may lie.
+func (p *Plan) apart() []string { return []string{p.Stage, p.LedgerDir()} }
 
 // KeyBackup is what became of a backup of the keys.
 type KeyBackup struct {
@@ -24,7 +34,7 @@ func BackupKeys(ctx context.Context, planFile, file string, o Options) (b KeyBac
 		return b, err
 	}
 	b.File = file
-	b.Backup, err = phi.WriteBackup(plan.PHI.Keys, plan.Migration, file, nowOf(o), plan.Stage, plan.LedgerDir())
+	b.Backup, err = phi.WriteBackup(ctx, plan.KeyPlace(), file, nowOf(o), plan.apart()...)
 	if err != nil {
 		return b, Usage(err)
 	}
@@ -60,22 +70,15 @@ func RestoreKeys(ctx context.Context, planFile string, o RestoreOptions) (r KeyR
 	if err != nil {
 		return r, err
 	}
-	kek := o.KEK
-	if kek == "" {
-		kek = plan.PHI.Keys
-	}
-	restored, err := phi.RestoreKeys(phi.RestoreOptions{
-		Migration: plan.Migration, Backup: o.File, KEK: kek, Keys: plan.PHI.Keys, Into: o.Into,
-		Forbidden: []string{plan.Stage, plan.LedgerDir()},
-	})
+	restored, err := phi.RestoreKeys(ctx, phi.RestoreOptions{Place: plan.KeyPlace(), Backup: o.File, KEK: o.KEK, Into: o.Into, Forbidden: plan.apart()})
 	if err != nil {
 		return r, Usage(err)
 	}
 	r = KeyRestore{Backup: restored.Backup, Opened: restored.Proven, Placed: restored.Placed}
-	keys, err := phi.OpenKeys(plan.PHI.Keys, plan.Migration)
+	keys, err := phi.OpenKeys(ctx, plan.KeyPlace())
 	switch {
 	case err == nil:
-		_, err = keys.RecordProof(restored, nowOf(o.Options))
+		_, err = keys.RecordProof(ctx, restored, nowOf(o.Options))
 		if err = errors.Join(err, keys.Close()); err != nil {
 			return r, fmt.Errorf("%s opens, key by key, but is no proof for the keys that are here: %w", o.File, err)
 		}
@@ -90,6 +93,45 @@ func RestoreKeys(ctx context.Context, planFile string, o RestoreOptions) (r KeyR
 		where = "as a rehearsal"
 	}
 	return r, audit(ctx, plan, o.Options, "keys restore", fmt.Sprintf("backup %s of keyring %s, %d patient keys opened, %s", r.ID, r.Fingerprint, r.Opened, where))
+}
+
+// RotateKeys gives the keyring a new root key, or, if kek names another key-encryption key (a file: path is from the
+// working folder), puts it under that.
+func RotateKeys(ctx context.Context, planFile, kek string, o Options) (r KeyRotation, err error) {
+	plan, err := Read(planFile)
+	if err != nil {
+		return r, err
+	}
+	// The audit log first: it is closed to this command while a run holds the ledger, and then so are the keys.
+	l, err := ledger.Open(ctx, plan.Ledger, ledger.Options{Migration: plan.Migration, Operator: o.Operator, Now: o.Now})
+	if err != nil {
+		return r, fmt.Errorf("audit log: %w", err)
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if path, ok := strings.CutPrefix(kek, "file:"); ok && path != "" {
+		if path, err = filepath.Abs(path); err != nil {
+			return r, Usage(err)
+		}
+		kek = "file:" + path
+	}
+	if kek != "" {
+		if err := phi.RewrapKeys(ctx, plan.KeyPlace(), kek, plan.apart()...); err != nil {
+			return r, Usage(err)
+		}
+		return KeyRotation{KEK: kek, Store: plan.KeyPlace().Folder()}, l.Append(ctx, "keys rotate", "keyring put under another key-encryption key")
+	}
+	rotation, err := phi.RotateKeys(ctx, plan.KeyPlace())
+	if err != nil {
+		return r, Usage(err)
+	}
+	return KeyRotation{Rotation: &rotation}, l.Append(ctx, "keys rotate", fmt.Sprintf("keyring %s has root key %d, %d patient keys wrapped under it", rotation.Fingerprint, rotation.Root, rotation.Keys))
+}
+
+// KeyRotation is what became of rotating: one of the two.
+type KeyRotation struct {
+	*phi.Rotation        // a new root key
+	KEK           string `json:"kek,omitempty"`   // another key-encryption key, as the command named it
+	Store         string `json:"store,omitempty"` // where keyring and key store lie then as before
 }
 
 func nowOf(o Options) time.Time {
@@ -109,13 +151,13 @@ func audit(ctx context.Context, plan *Plan, o Options, action, detail string) (e
 	return l.Append(ctx, action, detail)
 }
 
-// InitKeys makes the keys of a plan's migration and answers where they are.
-func InitKeys(planFile string) (string, error) {
+// InitKeys makes the keys of a plan's migration and returns where they are.
+func InitKeys(ctx context.Context, planFile string) (string, error) {
 	plan, err := Read(planFile)
 	if err != nil {
 		return "", err
 	}
-	if err := phi.InitKeys(plan.PHI.Keys, plan.Migration, plan.Stage, plan.LedgerDir()); err != nil {
+	if err := phi.InitKeys(ctx, plan.KeyPlace(), plan.apart()...); err != nil {
 		return "", Usage(err)
 	}
 	return plan.PHI.Keys, nil

@@ -119,7 +119,7 @@ func Open(ctx context.Context, planFile string, o Options) (s *Session, err erro
 		}
 	}()
 	if o.Access&Keys != 0 {
-		if s.Keys, err = phi.OpenKeys(plan.PHI.Keys, plan.Migration); err != nil {
+		if s.Keys, err = phi.OpenKeys(ctx, plan.KeyPlace()); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
 				return s, Usagef("there are no keys at %s yet: `chartlift keys init` makes them (%w)", plan.PHI.Keys, err)
 			}

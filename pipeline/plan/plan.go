@@ -49,7 +49,8 @@ type PHI struct {
 	Policy   string
 	Delivery string
 	AsOf     string // the day on which ages count, YYYY-MM-DD; "" if the plan names none
-	Keys     string // a URI; file: paths are absolute
+	Keys     string // URI of the key-encryption key; file: paths are absolute
+	KeyStore string // where keyring and key store lie, file:FOLDER with an absolute path; "": beside a KEK in a file
 }
 
 // Target is one FHIR API. Token names an environment variable or file that holds a bearer token; the plan never
@@ -342,6 +343,14 @@ func (r *reader) phi(n *yaml.Node) {
 				phi.Keys = "file:" + r.path(path)
 			}
 		},
+		"key-store": func(n *yaml.Node) {
+			path, ok := strings.CutPrefix(r.text(n, "key-store"), "file:")
+			if !ok || path == "" {
+				r.fault(n, "such as file:keys/store", "phi.key-store must be file:FOLDER: the folder in which the keyring and the patients' keys lie")
+				return
+			}
+			phi.KeyStore = "file:" + r.path(path)
+		},
 	})
 	if phi.Policy == "" {
 		phi.Policy = "limited-data-set"
@@ -559,10 +568,4 @@ func (p *Plan) Source(name string) (Source, bool) {
 		}
 	}
 	return Source{}, false
-}
-
-// KeysPath is the folder-independent path of the key file, or "" if the keys do not lie in a file.
-func (p *Plan) KeysPath() string {
-	path, _ := strings.CutPrefix(p.PHI.Keys, "file:")
-	return path
 }

@@ -91,7 +91,7 @@ type world struct {
 func newWorld(t *testing.T, stores ...*fakeStore) *world {
 	t.Helper()
 	w := &world{t: t, uri: "file:" + filepath.Join(t.TempDir(), "kek"), stores: stores}
-	if err := phi.InitKeys(w.uri, "test"); err != nil {
+	if err := phi.InitKeys(t.Context(), phi.KeyPlace{KEK: w.uri, Migration: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	w.open()
@@ -101,7 +101,7 @@ func newWorld(t *testing.T, stores ...*fakeStore) *world {
 // open opens the keys, as each process does.
 func (w *world) open() {
 	w.t.Helper()
-	keys, err := phi.OpenKeys(w.uri, "test")
+	keys, err := phi.OpenKeys(w.t.Context(), phi.KeyPlace{KEK: w.uri, Migration: "test"})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -386,7 +386,7 @@ func TestSealed(t *testing.T) {
 	// What is missing is known by all that it was, the encrypted part included, in whichever sealing.
 	delete(store.held, s.ID())
 	missing := func(text string) string { return w.compare(wrote, w.seal(text)).Discrepancies[0].Sent }
-	if missing(patient) != missing(patient) || missing(patient) == missing(strings.Replace(patient, "Alder", "Elder", 1)) {
+	if first, again := missing(patient), missing(patient); first != again || first == missing(strings.Replace(patient, "Alder", "Elder", 1)) {
 		t.Error("the digest of what is missing is not that of its content")
 	}
 	// A number that the server writes otherwise joins to another digest, and is equal by its rule.

@@ -158,8 +158,8 @@ type discrepancyGroup struct {
 	Left        int64 // how many are only in report.json
 }
 
-// item names one record by its pseudonym and place.
-type item struct{ Resource, Place string }
+// item names one record by its pseudonym and place. Note is what became of it, where that is said one by one.
+type item struct{ Resource, Place, Note string }
 
 // index is a list index in an element's path.
 var index = regexp.MustCompile(`\[\d+\]`)
@@ -189,12 +189,16 @@ func groupDiscrepancies(list iter.Seq2[ledger.Discrepancy, error]) ([]*domainGro
 			domain = byDomain[ledger.Rest]
 		}
 		path := index.ReplaceAllString(d.Path, "")
-		k := key{domain.Domain, d.Kind, d.Code, d.Type, path}
+		code := d.Code
+		if d.Kind == ledger.Rekeyed { // another in each, and shown beside it
+			code = ""
+		}
+		k := key{domain.Domain, d.Kind, code, d.Type, path}
 		group := groups[k]
 		if group == nil {
-			group = &discrepancyGroup{Kind: d.Kind, Type: d.Type, Path: path, Code: d.Code, What: ExplainKind(d.Kind)}
-			if d.Code != "" {
-				e := Explain(d.Code)
+			group = &discrepancyGroup{Kind: d.Kind, Type: d.Type, Path: path, Code: code, What: ExplainKind(d.Kind)}
+			if code != "" {
+				e := ExplainDiscrepancy(d.Kind, code)
 				group.Why = &e
 			}
 			groups[k] = group
@@ -229,6 +233,9 @@ func itemOf(d ledger.Discrepancy) item {
 	var it item
 	if d.ID != "" {
 		it.Resource = d.Type + "/" + d.ID
+	}
+	if d.Kind == ledger.Rekeyed {
+		it.Note = d.Code
 	}
 	if d.Table != "" {
 		it.Place = d.Table

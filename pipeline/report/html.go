@@ -37,6 +37,7 @@ type page struct {
 	Reasons      []reasonRow
 	Types        []typeRow
 	TypesTotal   ledger.ResourceRow
+	Since        []typeRow // types of which something changed, or went away, since an earlier run
 	Target       []targetRow
 	TargetTotal  ledger.VerifiedRow
 	Domains      []*domainGroup
@@ -238,6 +239,9 @@ func (p *page) fillTypes(s *ledger.Summary) {
 		p.Types = append(p.Types, typeRow{name, r, r.Made == r.Accounted(),
 			bar(part{"good", r.Loaded + r.Unchanged}, part{"plain", r.Merged + r.Pending}, part{"note", r.Held + r.InDoubt}, part{"bad", r.Rejected})})
 		p.TypesTotal = addResources(p.TypesTotal, r)
+		if r.NotApplied+r.Vanished+r.Rekeyed > 0 {
+			p.Since = append(p.Since, p.Types[len(p.Types)-1])
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Verified)) {
 		v, r := s.Verified[name], s.Resources[name]
@@ -313,23 +317,25 @@ func (p *page) fillDomains() {
 
 // fillGlossary lists the codes that stand in this report and are in the catalogue.
 func (p *page) fillGlossary() {
-	seen := map[string]bool{}
+	seen := map[string]Explanation{}
 	for _, list := range [][]*ruleGroup{p.Refused, p.Asks, p.Tells} {
 		for _, g := range list {
-			seen[g.Rule] = true
+			seen[g.Rule] = g.Explanation
 		}
 	}
 	for _, r := range p.Reasons {
-		seen[r.Reason] = true
+		seen[r.Reason] = Explain(r.Reason)
 	}
 	for _, d := range p.Domains {
 		for _, g := range d.Groups {
-			seen[g.Code] = true
+			if g.Why != nil {
+				seen[g.Code] = *g.Why
+			}
 		}
 	}
 	for _, code := range slices.Sorted(maps.Keys(seen)) {
-		if Explained(code) {
-			p.Glossary = append(p.Glossary, codeWord{code, Explain(code)})
+		if e := seen[code]; e.Title != code {
+			p.Glossary = append(p.Glossary, codeWord{code, e})
 		}
 	}
 }

@@ -22,24 +22,35 @@ type Verdict struct {
 	Decision Decision `json:"decision"`
 	Why      string   `json:"why"`
 	Next     string   `json:"next"`
+	// Remedies say for each kind of thing that was found what helps; commands and keys of the plan stand in backquotes.
+	Remedies []string `json:"remedies,omitempty"`
 }
 
 // Judge draws the verdict. In this order: sums that do not balance, a failed or unfinished run and a gate that is not
 // met are NO-GO; anything left for a person to look at is REVIEW; else GO. A run without gates, or one that was not
 // read back, is never GO.
 func Judge(s *ledger.Summary) Verdict {
+	var v Verdict
+	v.Decision, v.Why, v.Next = judge(s)
+	if s.State == ledger.Finished && len(s.Gates) > 0 && v.Decision != Go {
+		v.Remedies = remedies(s)
+	}
+	return v
+}
+
+func judge(s *ledger.Summary) (decision Decision, why, next string) {
 	dry := s.Kind == ledger.Dry
 	if faults := ledger.Balance(s); faults != nil {
-		return Verdict{NoGo, fmt.Sprintf("%s of the program's own accounts %s not balance, so none of its figures can be relied on.", count(int64(len(faults)), "sum"), verb(len(faults), "does", "do")),
-			"Do not go live. Keep the ledger and the stage as they are and report this as a fault of the program."}
+		return NoGo, fmt.Sprintf("%s of the program's own accounts %s not balance, so none of its figures can be relied on.", count(int64(len(faults)), "sum"), verb(len(faults), "does", "do")),
+			"Do not go live. Keep the ledger and the stage as they are and report this as a fault of the program."
 	}
 	switch s.State {
 	case ledger.Failed:
-		return Verdict{NoGo, "The run failed" + because(s.Reason) + ".", "Mend the cause, then start a new run."}
+		return NoGo, "The run failed" + because(s.Reason) + ".", "Mend the cause, then `chartlift run`."
 	case ledger.Running:
-		return Verdict{NoGo, "The run has not ended: these figures are a moment of it.", "Wait for it to end. If it was killed, the same command goes on where it stopped."}
+		return NoGo, "The run has not ended: these figures are a moment of it.", "Wait for it to end. If it was killed, the same command goes on where it stopped."
 	case ledger.Interrupted, ledger.Partial:
-		return Verdict{NoGo, "The run stopped before its end" + because(s.Reason) + ".", "Start the same command again: it goes on where it stopped."}
+		return NoGo, "The run stopped before its end" + because(s.Reason) + ".", "Start the same command again: it goes on where it stopped."
 	}
 	var unmet []string
 	for _, g := range s.Gates {
@@ -48,38 +59,68 @@ func Judge(s *ledger.Summary) Verdict {
 		}
 	}
 	if len(unmet) > 0 {
-		next := "Look at the discrepancies and refusals, the gravest first; mend the source or the mapping; run again."
+		next := "Look at the discrepancies and refusals, the gravest first."
 		if len(unmet) == 1 {
-			return Verdict{NoGo, "One gate is not met: " + unmet[0] + ".", next}
+			return NoGo, "One gate is not met: " + unmet[0] + ".", next
 		}
 		const named = 3 // a sentence; the table of gates has them all
 		list := strings.Join(unmet[:min(named, len(unmet))], "; ")
 		if more := len(unmet) - named; more > 0 {
 			list += fmt.Sprintf("; and %d more", more)
 		}
-		return Verdict{NoGo, fmt.Sprintf("%d gates are not met: %s.", len(unmet), list), next}
+		return NoGo, fmt.Sprintf("%d gates are not met: %s.", len(unmet), list), next
 	}
 	if len(s.Gates) == 0 {
-		return Verdict{Review, "No gate was checked, so nothing here says whether the run is good enough.", "Reconcile the run, so that the gates are checked."}
+		return Review, "No gate was checked, so nothing here says whether the run is good enough.", "`chartlift reconcile` checks the gates."
 	}
 	var notCompared int64
 	for _, v := range s.Verified {
 		notCompared += v.NotCompared
 	}
 	if notCompared > 0 && !dry {
-		return Verdict{Review, fmt.Sprintf("%s loaded but not compared with what was sent.", was(notCompared, "resource")), "Reconcile the run: what was not compared is not known to be right."}
+		return Review, fmt.Sprintf("%s loaded but not compared with what was sent.", was(notCompared, "resource")), "`chartlift reconcile`: what was not compared is not known to be right."
 	}
 	if left := open(s); left != "" {
 		why := "Every gate is met, and there is something to look at: " + left + "."
 		if dry {
-			return Verdict{Review, why, "Nothing was sent: this was a rehearsal. Go through the lists of the report before the real run."}
+			return Review, why, "Nothing was sent: this was a rehearsal. Go through the lists of the report before the real run."
 		}
-		return Verdict{Review, why, "Go through the lists of the report and decide about each group."}
+		return Review, why, "Go through the lists of the report and decide about each group."
 	}
 	if dry {
-		return Verdict{Go, "Every gate is met and nothing is left to look at. Nothing was sent: this was a rehearsal.", "Run the migration for real."}
+		return Go, "Every gate is met and nothing is left to look at. Nothing was sent: this was a rehearsal.", "`chartlift run` does it for real."
 	}
-	return Verdict{Go, "Every gate is met, everything that was loaded was read back and matches, and nothing is left to look at.", "Sign the domains; this wave can go live."}
+	return Go, "Every gate is met, everything that was loaded was read back and matches, and nothing is left to look at.", "Sign the domains; this wave can go live."
+}
+
+// remedies name what helps against what a finished run has found.
+func remedies(s *ledger.Summary) []string {
+	found := map[ledger.Kind]int64{}
+	for kind, bySeverity := range s.Discrepancies {
+		for _, n := range bySeverity {
+			found[kind] += n
+		}
+	}
+	var list []string
+	add := func(n int64, what, helps string) {
+		if n > 0 {
+			list = append(list, what+": "+helps)
+		}
+	}
+	of := func(kind ledger.Kind) string { return number(found[kind]) }
+	add(found[ledger.Missing], of(ledger.Missing)+" missing in the target", "`chartlift run --repair` sends again what is missing, also what somebody has deleted there; `chartlift dry-run --repair` counts it first.")
+	add(found[ledger.Different], count(found[ledger.Different], "difference"), "`chartlift run --repair=different` sends again what nobody has changed in the target. What is different again then is altered by the target.")
+	add(found[ledger.Unexpected], of(ledger.Unexpected)+" unexpected", "ask who wrote it; delete in the target what does not belong there, then `chartlift reconcile`.")
+	vanished := found[ledger.Vanished] + found[ledger.Rekeyed]
+	add(vanished, number(vanished)+" vanished from the source", "find out whether it was deleted there, or the export lacks it. If it was deleted, say `vanished: mark` or `vanished: delete` in the plan, then `chartlift run`.")
+	add(found[ledger.EditedSince], of(ledger.EditedSince)+" edited in the target", "look, and decide there. Nothing overwrites an edit.")
+	add(found[ledger.Rejected], of(ledger.Rejected)+" rejected by the target", "mend the cause, then `chartlift run --rejected`.")
+	again := "`chartlift run`."
+	if s.Kind == ledger.Dry {
+		again = "`chartlift dry-run`."
+	}
+	add(s.Refusals, count(s.Refusals, "refused record"), "mend the source or the mapping, then "+again)
+	return list
 }
 
 // open names what is left for a person to look at; empty if nothing is.

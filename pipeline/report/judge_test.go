@@ -11,7 +11,6 @@ import (
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/mapping"
-	"github.com/chartlift/chartlift/pipeline/reconcile"
 )
 
 // Each planted fault alone turns the verdict of a clean run.
@@ -57,6 +56,42 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// What was found names the command, or the key of the plan, that helps; nothing else is advised.
+func TestRemedies(t *testing.T) {
+	for kind, want := range map[ledger.Kind]string{
+		ledger.Missing:     "2 missing in the target: `chartlift run --repair` ",
+		ledger.Different:   "2 differences: `chartlift run --repair=different` ",
+		ledger.Unexpected:  "`chartlift reconcile`",
+		ledger.Vanished:    "If it was deleted, say `vanished: mark` or `vanished: delete` in the plan, then `chartlift run`.",
+		ledger.Rekeyed:     "2 vanished from the source",
+		ledger.EditedSince: "Nothing overwrites an edit.",
+		ledger.Rejected:    "`chartlift run --rejected`",
+	} {
+		for _, met := range []bool{false, true} {
+			s := clean(ledger.Real).Summary
+			s.Discrepancies = map[ledger.Kind]map[ledger.Severity]int64{kind: {ledger.High: 1, ledger.Low: 1}}
+			s.Gates[0].Met = met
+			if v := Judge(s); len(v.Remedies) != 1 || !strings.Contains(v.Remedies[0], want) {
+				t.Errorf("%s, gate met: %t: got %q, want %q", kind, met, v.Remedies, want)
+			}
+		}
+	}
+	for kind, want := range map[ledger.RunKind]string{ledger.Real: "then `chartlift run`.", ledger.Dry: "then `chartlift dry-run`."} {
+		s := clean(kind).Summary
+		s.Refusals = 1
+		if v := Judge(s); len(v.Remedies) != 1 || !strings.HasSuffix(v.Remedies[0], want) {
+			t.Errorf("%s: got %q, want %q", kind, v.Remedies, want)
+		}
+		s.State = ledger.Interrupted
+		if v := Judge(s); v.Remedies != nil {
+			t.Errorf("advice before the end: %q", v.Remedies)
+		}
+	}
+	if v := Judge(clean(ledger.Real).Summary); v.Remedies != nil {
+		t.Errorf("advice where nothing was found: %q", v.Remedies)
+	}
+}
+
 // Every code of the program has its sentences, and a rule's own name falls back to itself.
 func TestExplain(t *testing.T) {
 	codes := []string{
@@ -72,10 +107,12 @@ func TestExplain(t *testing.T) {
 			t.Errorf("no words for %s", code)
 		}
 	}
-	for _, code := range slices.Sorted(maps.Keys(catalogue)) {
-		e := Explain(code)
-		if e.Title == "" || !strings.HasSuffix(e.Meaning, ".") || e.Action != "" && !strings.HasSuffix(e.Action, ".") {
-			t.Errorf("%s is explained as %+v", code, e)
+	for _, list := range []map[string]Explanation{catalogue, noted} {
+		for _, code := range slices.Sorted(maps.Keys(list)) {
+			e := list[code]
+			if e.Title == "" || !strings.HasSuffix(e.Meaning, ".") || e.Action != "" && !strings.HasSuffix(e.Action, ".") {
+				t.Errorf("%s is explained as %+v", code, e)
+			}
 		}
 	}
 	for _, kind := range ledger.Kinds() {
@@ -86,11 +123,6 @@ func TestExplain(t *testing.T) {
 	for _, domain := range ledger.Domains() {
 		if domainTexts[domain].title == "" || domainTexts[domain].why == "" {
 			t.Errorf("no words for %s", domain)
-		}
-	}
-	for _, code := range []string{reconcile.CodeOtherVersion, reconcile.CodeNotApplied, reconcile.Changed + reconcile.ByOther, "ciphertext-lost" + reconcile.ByOther} {
-		if e := Explain(code); e.Title == "" || e.Title == code {
-			t.Errorf("%s is explained as %+v", code, e)
 		}
 	}
 	if e := Explain("stop before start"); e.Title != "stop before start" || e.Meaning == "" {

@@ -61,11 +61,11 @@ func TestGolden(t *testing.T) {
 	var text bytes.Buffer
 	must(t, Text(&text, sample()))
 	golden(t, "report.txt", text.Bytes())
-	for kind, name := range map[ledger.RunKind]string{ledger.Real: "clean", ledger.Dry: "rehearsal"} {
+	for name, d := range map[string]Data{"clean": clean(ledger.Real), "rehearsal": clean(ledger.Dry), "delta": delta()} {
 		var page, text bytes.Buffer
-		must(t, HTML(&page, clean(kind)))
+		must(t, HTML(&page, d))
 		golden(t, name+".html", page.Bytes())
-		must(t, Text(&text, clean(kind)))
+		must(t, Text(&text, d))
 		golden(t, name+".txt", text.Bytes())
 	}
 }

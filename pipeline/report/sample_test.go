@@ -86,19 +86,19 @@ func sample() Data {
 			discrepancies = append(discrepancies, d)
 		}
 	}
-	add(ledger.Missing, "AllergyIntolerance", "", "allergies", 118, "", 2)
+	add(ledger.Missing, "AllergyIntolerance", "", "allergies", 118, "missing", 2)
 	add(ledger.Different, "AllergyIntolerance", "AllergyIntolerance.code.coding[0].code", "allergies", 402, "changed", 1)
 	add(ledger.Refused, "AllergyIntolerance", "", "allergies", 77, "unmapped-code", 3)
 	add(ledger.Different, "MedicationRequest", "MedicationRequest.dosageInstruction[0].doseAndRate[0].doseQuantity.value", "medications", 20017, "changed", 1)
 	add(ledger.Different, "Patient", "Patient.birthDate", "patients", 733, "changed", 1)
 	add(ledger.Refused, "Patient", "", "patients", 55, "bad-date", 1)
 	add(ledger.Rejected, "Condition", "Condition.code", "conditions", 912, "code-invalid", 2)
-	add(ledger.EditedSince, "Condition", "", "conditions", 3001, "", 1)
-	add(ledger.Missing, "Immunization", "", "immunizations", 9, "", 1)
+	add(ledger.EditedSince, "Condition", "", "conditions", 3001, "other-version", 1)
+	add(ledger.Missing, "Immunization", "", "immunizations", 9, "gone", 1)
 	for i := range 12 {
 		add(ledger.Different, "Observation", fmt.Sprintf("Observation.component[%d].valueQuantity.unit", i%3), "observations", int64(100+7*i), "lost", 1)
 	}
-	add(ledger.Unexpected, "Encounter", "", "", 0, "", 1)
+	add(ledger.Unexpected, "Encounter", "", "", 0, "not-in-state", 1)
 
 	refusals := []ledger.Refusal{
 		{Table: "allergies", Line: 77, Column: "CODE", Rule: "unmapped-code", Mapping: "allergy"}, {Table: "allergies", Line: 80, Column: "CODE", Rule: "unmapped-code", Mapping: "allergy"},
@@ -151,4 +151,25 @@ func clean(kind ledger.RunKind) Data {
 		s.Resources["Patient"], s.Verified["Patient"] = ledger.ResourceRow{Made: 59, Pending: 59}, ledger.VerifiedRow{}
 	}
 	return Data{Migration: "riverside-2026", Summary: s}
+}
+
+// delta is a second run: an edit stays, records vanished, and one of them came back under another key.
+func delta() Data {
+	d := clean(ledger.Real)
+	s := d.Summary
+	s.Run = "run-2"
+	s.Resources["Patient"] = ledger.ResourceRow{Made: 59, Loaded: 2, Unchanged: 57, NotApplied: 1}
+	s.Verified["Patient"] = ledger.VerifiedRow{Matched: 58, EditedSince: 1}
+	s.Resources["Encounter"] = ledger.ResourceRow{Made: 59, Loaded: 1, Unchanged: 58, Vanished: 3, Rekeyed: 1}
+	s.Verified["Encounter"] = ledger.VerifiedRow{Matched: 58, Missing: 1}
+	s.Discrepancies = map[ledger.Kind]map[ledger.Severity]int64{
+		ledger.EditedSince: {ledger.High: 1}, ledger.Vanished: {ledger.Low: 2}, ledger.Rekeyed: {ledger.Low: 1}, ledger.Missing: {ledger.Low: 1}}
+	d.Discrepancies = List([]ledger.Discrepancy{
+		{Kind: ledger.EditedSince, Domain: ledger.Identity, Type: "Patient", ID: id(1), Table: "patients", Line: 7, Code: "not-applied"},
+		{Kind: ledger.Missing, Domain: ledger.Rest, Type: "Encounter", ID: id(2), Table: "visits", Line: 21, Code: "gone"},
+		{Kind: ledger.Vanished, Domain: ledger.Rest, Type: "Encounter", ID: id(3), Table: "visits", Line: 3, Code: "not-in-source"},
+		{Kind: ledger.Vanished, Domain: ledger.Rest, Type: "Encounter", ID: id(4), Table: "visits", Line: 12, Code: "unsure"},
+		{Kind: ledger.Rekeyed, Domain: ledger.Rest, Type: "Encounter", ID: id(5), Table: "visits", Line: 30, Code: "now " + id(6)},
+	})
+	return d
 }

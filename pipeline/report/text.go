@@ -37,14 +37,7 @@ func Text(w io.Writer, d Data) error {
 		p.table(append(rows, figures("total", total.Read, total.Mapped, skipped, refused, total.OtherWave)))
 	}
 	if len(s.Resources) > 0 {
-		rows := [][]string{{"Resources", "made", "loaded", "unchanged", "merged", "rejected", "in doubt", "held", "pending"}}
-		var t ledger.ResourceRow
-		for _, name := range slices.Sorted(maps.Keys(s.Resources)) {
-			r := s.Resources[name]
-			rows = append(rows, figures(name, r.Made, r.Loaded, r.Unchanged, r.Merged, r.Rejected, r.InDoubt, r.Held, r.Pending))
-			t = addResources(t, r)
-		}
-		p.table(append(rows, figures("total", t.Made, t.Loaded, t.Unchanged, t.Merged, t.Rejected, t.InDoubt, t.Held, t.Pending)))
+		p.resources(s)
 	}
 	if s.Kind != ledger.Dry && len(s.Verified) > 0 {
 		rows := [][]string{{"In the target", "matched", "different", "missing", "edited since", "not compared", "unexpected"}}
@@ -88,6 +81,9 @@ func Text(w io.Writer, d Data) error {
 	p.line("")
 	p.line("%s: %s", v.Decision, v.Why)
 	p.line("Next: %s", v.Next)
+	for _, remedy := range v.Remedies {
+		p.line("  - %s", remedy)
+	}
 	_, err := io.WriteString(w, p.text.String())
 	return err
 }
@@ -135,6 +131,44 @@ func (p *printer) table(rows [][]string) {
 		}
 		p.line("%s", text.String())
 	}
+}
+
+// resources shows the account of what was made. What stands beside its sums has columns only where there is any: of most
+// runs there is none.
+func (p *printer) resources(s *ledger.Summary) {
+	var total ledger.ResourceRow
+	for _, r := range s.Resources {
+		total = addResources(total, r)
+	}
+	head := []string{"Resources", "made", "loaded", "unchanged", "merged", "rejected", "in doubt", "held", "pending"}
+	var beside []func(ledger.ResourceRow) int64
+	for _, column := range besideSums {
+		if column.count(total) > 0 {
+			head, beside = append(head, column.title), append(beside, column.count)
+		}
+	}
+	row := func(name string, r ledger.ResourceRow) []string {
+		list := []int64{r.Made, r.Loaded, r.Unchanged, r.Merged, r.Rejected, r.InDoubt, r.Held, r.Pending}
+		for _, count := range beside {
+			list = append(list, count(r))
+		}
+		return figures(name, list...)
+	}
+	rows := [][]string{head}
+	for _, name := range slices.Sorted(maps.Keys(s.Resources)) {
+		rows = append(rows, row(name, s.Resources[name]))
+	}
+	p.table(append(rows, row("total", total)))
+}
+
+// besideSums are the counts of resources that stand beside the sum of what was made.
+var besideSums = []struct {
+	title string
+	count func(ledger.ResourceRow) int64
+}{
+	{"not applied", func(r ledger.ResourceRow) int64 { return r.NotApplied }},
+	{"vanished", func(r ledger.ResourceRow) int64 { return r.Vanished }},
+	{"rekeyed", func(r ledger.ResourceRow) int64 { return r.Rekeyed }},
 }
 
 // reasons lists how many records each reason took, over all tables, the most frequent first.

@@ -35,10 +35,10 @@ func TestExamplesThroughTheSandbox(t *testing.T) {
 			web := httptest.NewServer(server)
 			defer func() { web.Close(); _ = server.Close() }()
 			uri := "file:" + filepath.Join(t.TempDir(), "kek")
-			if err := phi.InitKeys(uri, "test"); err != nil {
+			if err := phi.InitKeys(t.Context(), phi.KeyPlace{KEK: uri, Migration: "test"}); err != nil {
 				t.Fatal(err)
 			}
-			keys, err := phi.OpenKeys(uri, "test")
+			keys, err := phi.OpenKeys(t.Context(), phi.KeyPlace{KEK: uri, Migration: "test"})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -131,7 +131,7 @@ func (g *groupMaker) gather(ctx context.Context, w *Table, m *mapping.Mapping, s
 			case mapping.Refused:
 				count.Refused[res.Rule]++
 				g.maker.refuse(ledger.Refusal{Table: w.Name, Line: rec.Line, Column: placeOf(res), Rule: res.Rule, Mapping: m.Name})
-				if err := g.maker.keep(ctx, rec, res.Rule); err != nil {
+				if err := g.maker.keep(ctx, rec, res); err != nil {
 					return err
 				}
 			default:
@@ -169,7 +169,7 @@ func (g *groupMaker) oneGroup(ctx context.Context, w *Table, m *mapping.Mapping,
 		for _, row := range rows {
 			g.maker.refuse(ledger.Refusal{Table: w.Name, Line: row.Place.Line, Column: placeOf(res), Rule: res.Rule, Mapping: m.Name})
 			g.maker.row = appendRow(g.maker.row[:0], w.Table.Columns, row.Cells)
-			if err := g.maker.refused.Add(ctx, row.Place, res.Rule, g.maker.row); err != nil {
+			if err := g.maker.refused.Add(ctx, row.Place, patientOf(res), res.Rule, g.maker.row); err != nil {
 				return err
 			}
 		}

@@ -20,7 +20,7 @@ const findBackupStale = "backup-stale"
 
 // checkBackup refuses to send what only our keys can open to anything but a sandbox, until somebody has proven that the
 // keys can be restored: who loses them then loses the patients' data, and notices when it is too late.
-func checkBackup(p *plan.Plan, keys *phi.Keyring) error {
+func checkBackup(ctx context.Context, p *plan.Plan, keys *phi.Keyring) error {
 	if !p.Separates() {
 		return nil
 	}
@@ -31,7 +31,7 @@ func checkBackup(p *plan.Plan, keys *phi.Keyring) error {
 	if !real {
 		return nil
 	}
-	if _, _, err := keys.Proof(); errors.Is(err, phi.ErrNoProof) {
+	if _, _, err := keys.Proof(ctx); errors.Is(err, phi.ErrNoProof) {
 		return plan.Usagef("delivery %s: %w; `chartlift keys backup -o FILE`, then `chartlift keys restore FILE` proves it (a sandbox needs no proof)", p.PHI.Delivery, err)
 	} else if err != nil {
 		return err
@@ -53,7 +53,7 @@ func (b *backups) do(ctx context.Context) error {
 	if !b.separates {
 		return nil
 	}
-	_, since, err := b.keys.Proof()
+	_, since, err := b.keys.Proof(ctx)
 	if errors.Is(err, phi.ErrNoProof) {
 		return nil // a sandbox; a real target was refused
 	}

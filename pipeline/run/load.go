@@ -29,7 +29,6 @@ type batches interface {
 	batchList
 	claims
 	StartBatch(ctx context.Context, batch string) error
-	Record(ctx context.Context, run string, report ledger.Report) error
 	Reopen(ctx context.Context, run string) error
 }
 
@@ -177,7 +176,7 @@ func (l *loading) reopen(ctx context.Context, open []ledger.Batch, filter ledger
 	return l.ledger.Batches(ctx, l.run.ID, filter)
 }
 
-// failedBefore lists what an earlier process of this run saw rejected, in doubt or held.
+// failedBefore lists what an earlier process of this run saw rejected, in doubt, held or deleted.
 func (l *loading) failedBefore(ctx context.Context, out Exclusions) (map[stage.ID]bool, error) {
 	failed := map[stage.ID]bool{}
 	batches, err := l.ledger.Batches(ctx, l.run.ID, ledger.BatchFilter{State: ledger.Loaded})
@@ -186,7 +185,8 @@ func (l *loading) failedBefore(ctx context.Context, out Exclusions) (map[stage.I
 	}
 	for _, b := range batches {
 		// A batch that is tried again answers for itself, before what refers to it is sent.
-		if b.Outcome.Rejected+b.Outcome.InDoubt+b.Outcome.Held == 0 || l.retries(b) {
+		// What somebody has deleted counts among the changes that were not applied.
+		if b.Outcome.Rejected+b.Outcome.InDoubt+b.Outcome.Held+b.Outcome.NotApplied == 0 || l.retries(b) {
 			continue
 		}
 		info := infoOf(l.run.ID, b)

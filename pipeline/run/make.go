@@ -172,7 +172,7 @@ func (x *maker) record(ctx context.Context, w *Table, rec *extract.Record, table
 				refuseRule = res.Rule
 			}
 			x.refuse(ledger.Refusal{Table: w.Name, Line: rec.Line, Column: placeOf(res), Rule: res.Rule, Mapping: m.Name})
-			if err := x.keep(ctx, rec, res.Rule); err != nil {
+			if err := x.keep(ctx, rec, res); err != nil {
 				return err
 			}
 		case x.elsewhere > 0 && x.here == 0:
@@ -231,9 +231,17 @@ func (x *maker) find(table string, line int64, m string, findings []mapping.Find
 }
 
 // keep puts a refused row into the quarantine, sealed, so that it can be looked at and tried again.
-func (x *maker) keep(ctx context.Context, rec *extract.Record, rule string) error {
+func (x *maker) keep(ctx context.Context, rec *extract.Record, res mapping.Result) error {
 	x.row = appendRow(x.row[:0], rec.Table.Columns, rec.Cells)
-	return x.refused.Add(ctx, rec.Place(), rule, x.row)
+	return x.refused.Add(ctx, rec.Place(), patientOf(res), res.Rule, x.row)
+}
+
+// patientOf is the id of the patient whose a refused record is; "" if nobody knows.
+func patientOf(res mapping.Result) string {
+	if res.PatientID.IsZero() {
+		return ""
+	}
+	return res.PatientID.String()
 }
 
 // appendRow writes a record as a JSON object in the order of its columns.

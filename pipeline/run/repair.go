@@ -49,7 +49,8 @@ func Repair(ctx context.Context, s *plan.Session, kinds []ledger.Kind, dry bool)
 	if err != nil {
 		return nil, nil, err
 	}
-	if !e.run.State.Ended() {
+	// A partial run that has read everything back may wait for nothing but what is lost.
+	if !e.run.State.Ended() && !(e.run.State == ledger.Partial && e.run.Reconciled) {
 		return nil, nil, errors.Join(plan.Usagef("%s has not ended: `chartlift run` goes on with it", e.run.ID), e.state.Close())
 	}
 	r := &repairing{ledger: s.Ledger, run: e.run, staged: e.staged, stores: e.target.Stores, placed: e, kinds: kinds, dry: dry, progress: s.Progress,
@@ -88,7 +89,9 @@ func total(counts map[string]int64) (n int64) {
 
 // repairs is what repairing needs of the ledger.
 type repairs interface {
-	batches
+	batchList
+	StartBatch(ctx context.Context, batch string) error
+	Record(ctx context.Context, run string, report ledger.Report) error
 	Discrepancies(ctx context.Context, run string) iter.Seq2[ledger.Discrepancy, error]
 }
 

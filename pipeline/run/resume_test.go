@@ -45,7 +45,7 @@ func riverside(t *testing.T) string {
 	if err := os.WriteFile(file, []byte(strings.Replace(string(text), "http://127.0.0.1:8410/fhir", web.URL+"/fhir", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := plan.InitKeys(file); err != nil {
+	if _, err := plan.InitKeys(t.Context(), file); err != nil {
 		t.Fatal(err)
 	}
 	return file

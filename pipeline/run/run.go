@@ -69,7 +69,7 @@ func Run(ctx context.Context, s *plan.Session, o Options) (*ledger.Summary, erro
 	defer tuneMemory(besides)()
 	identity := ""
 	if !o.Dry {
-		if err := checkBackup(s.Plan, s.Keys); err != nil {
+		if err := checkBackup(ctx, s.Plan, s.Keys); err != nil {
 			return nil, err
 		}
 		target, err := s.OpenTarget(ctx, e.resolver.of)
@@ -318,7 +318,7 @@ func (e *execution) merging(run ledger.Run) *merging {
 func (e *execution) vanishing(once *once) *vanishing {
 	s := e.session
 	return &vanishing{once: once, ledger: s.Ledger, run: e.run, staged: s.Staged, program: s.Program, reading: e.reading, stores: e.target.Stores,
-		state: e.state, merging: e.merging(e.run), changed: e.setState, policy: s.Plan.Vanished, progress: s.Progress}
+		state: e.state, merging: e.merging(e.run), changed: e.setState, policy: s.Plan.Vanished, limits: s.Plan.Gates, progress: s.Progress}
 }
 
 // setState keeps the newest state of the target.

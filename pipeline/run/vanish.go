@@ -39,6 +39,7 @@ type vanishing struct {
 	merging  *merging
 	changed  func(*state.State) // is told of the state after something was taken back
 	policy   string             // one of plan's Vanished constants
+	limits   []plan.Limit       // the plan's gates
 	progress plan.Progress
 }
 
@@ -48,6 +49,7 @@ const (
 	codeNotTaken = "not-taken-back" // the target would not have it
 	codeEdited   = "edited-since"   // somebody has changed it there, so it was left
 	codeUnsure   = "unsure"         // records of its table were refused whose key nobody could read: it may be one of them
+	codeTooMany  = "too-many"       // so much vanished that nothing is taken back without a person
 )
 
 // vanished is one resource, with all its placements.
@@ -68,12 +70,18 @@ func (s *vanishing) do(ctx context.Context) error {
 			return ledger.Report{}, err
 		}
 		left := map[stage.ID]string{} // what could not be taken back, with the code that says why
-		if s.policy != plan.VanishedReport {
+		acts := s.policy != plan.VanishedReport
+		if acts {
+			if acts, err = s.few(refused); err != nil {
+				return ledger.Report{}, err
+			}
+		}
+		if acts {
 			if left, err = s.takeBack(ctx, refused); err != nil {
 				return ledger.Report{}, err
 			}
 		}
-		return s.name(ctx, refused, again, left)
+		return s.name(ctx, refused, again, left, acts)
 	})
 }
 
@@ -108,13 +116,55 @@ func (s *vanishing) all(refused *refusedKeys) iter.Seq2[vanished, error] {
 	}
 }
 
+// An export that was cut short looks like one from which much was deleted. So nothing is taken back where more vanished of
+// a type than this share of what is there of it, and more than a few, unless the plan's own gate allows as many.
+const (
+	mostShare = 0.1
+	aFew      = 10
+)
+
+// few tells whether so little vanished that it may be taken back without a person.
+func (s *vanishing) few(refused *refusedKeys) (bool, error) {
+	gone, there := map[string]int64{}, map[string]int64{}
+	all := int64(0)
+	for v, err := range s.all(refused) {
+		if err != nil {
+			return false, err
+		}
+		gone[v.placements[0].Type]++
+		all++
+	}
+	if all == 0 {
+		return true, nil
+	}
+	for p, err := range s.state.All("") {
+		if err != nil {
+			return false, err
+		}
+		if p.Status.There() && p.Store == s.stores[0].Name() && s.inScope(p) {
+			there[p.Type]++
+		}
+	}
+	for _, l := range s.limits {
+		if l.Name == "vanished" && !l.Share {
+			return float64(all) <= l.Value, nil
+		}
+	}
+	for typ, n := range gone {
+		if n > aFew && float64(n) > mostShare*float64(there[typ]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // inScope tells whether this run would have had a record for a placement, if the source still had one.
 func (s *vanishing) inScope(p state.Placement) bool {
 	return s.reading.Waves.Reads(mapping.ID(p.Patient))
 }
 
 // name lists what vanished. What looks like another resource of the same patient under a new key is named as that.
-func (s *vanishing) name(ctx context.Context, refused *refusedKeys, again map[stage.ID]stage.ID, left map[stage.ID]string) (ledger.Report, error) {
+func (s *vanishing) name(ctx context.Context, refused *refusedKeys, again map[stage.ID]stage.ID, left map[stage.ID]string, acted bool) (ledger.Report, error) {
 	var report ledger.Report
 	counts := map[string]*ledger.ResourceCount{}
 	taken := int64(0)
@@ -126,7 +176,9 @@ func (s *vanishing) name(ctx context.Context, refused *refusedKeys, again map[st
 			return report, err
 		}
 		p := v.placements[0]
-		if s.policy != plan.VanishedReport && v.code != codeUnsure {
+		if s.policy != plan.VanishedReport && !acted {
+			v.code = codeTooMany
+		} else if acted && v.code != codeUnsure {
 			code, ok := left[p.ID]
 			if !ok {
 				taken++
@@ -166,21 +218,20 @@ type refusedKeys struct {
 // refused reads the quarantined rows of the run.
 func (s *vanishing) refused(ctx context.Context) (*refusedKeys, error) {
 	out := &refusedKeys{ids: map[stage.ID]bool{}, unknown: map[string]bool{}}
-	refusals := map[string]int{}
 	lines := map[string]map[int64]bool{}
 	for r, err := range s.ledger.Refusals(ctx, s.run.ID) {
 		if err != nil {
 			return nil, err
 		}
+		if byCheck(r.Rule) {
+			continue // it has an id, and so it was seen
+		}
 		if lines[r.Table] == nil {
 			lines[r.Table] = map[int64]bool{}
 		}
-		if !lines[r.Table][r.Line] {
-			lines[r.Table][r.Line] = true
-			refusals[r.Table]++
-		}
+		lines[r.Table][r.Line] = true
 	}
-	if len(refusals) == 0 {
+	if len(lines) == 0 {
 		return out, nil
 	}
 	at := s.staged(s.run.ID)
@@ -198,37 +249,28 @@ func (s *vanishing) refused(ctx context.Context) (*refusedKeys, error) {
 			if err != nil {
 				return nil, err
 			}
-			if s.keysOf(worker, row, out.ids) {
-				delete(lines[row.Place.Table], row.Place.Line)
+			if !s.keysOf(worker, row, out.ids) {
+				out.unknown[row.Place.Table] = true
 			}
-		}
-	}
-	// What the check over all ids took out has its id in the index, and was seen.
-	exclusions, err := ReadExclusions(ctx, s.ledger, at)
-	if err != nil {
-		return nil, err
-	}
-	infos, err := Infos(ctx, s.ledger, s.run.ID, ledger.BatchFilter{})
-	if err != nil {
-		return nil, err
-	}
-	for _, info := range infos {
-		if len(exclusions[info.ID]) == 0 {
-			continue
-		}
-		for e, err := range stage.IndexOf(ctx, at.Place, at.Keys, info) {
-			if err != nil {
-				return nil, err
-			}
-			if reason, ok := exclusions[info.ID][e.Position]; ok && excludedRule(reason) != "" {
-				delete(lines[info.Table], e.Line)
-			}
+			delete(lines[row.Place.Table], row.Place.Line)
 		}
 	}
 	for table, left := range lines {
-		out.unknown[table] = len(left) > 0
+		if len(left) > 0 {
+			out.unknown[table] = true
+		}
 	}
 	return out, nil
+}
+
+// byCheck tells whether a refusal is one of the check over all ids: it took out a resource that was made.
+func byCheck(rule string) bool {
+	for _, reason := range []uint8{ExcludedDuplicate, ExcludedConflict, ExcludedMissing} {
+		if rule == string(excludedRule(reason)) {
+			return true
+		}
+	}
+	return false
 }
 
 // keysOf adds the ids that the mappings of its table would give to what a refused row makes; false if that cannot be told.

@@ -12,33 +12,74 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhir"
 )
 
+// actor does the interactions on single resources, over one store, or what the faults make of them.
+type actor struct {
+	store     *store
+	faults    *faults
+	finder    *finder
+	integrity bool // references must point at something
+	now       func() time.Time
+}
+
+// alone does one operation and makes it durable.
+func (a *actor) alone(o *operation) *answer {
+	at := a.now()
+	if !o.writes() {
+		a.store.mu.RLock()
+		defer a.store.mu.RUnlock()
+		return a.act(o, at)
+	}
+	a.store.mu.Lock()
+	defer a.store.mu.Unlock()
+	done := a.act(o, at)
+	if refused := settle(a.store); refused != nil {
+		return refused
+	}
+	if done.body == nil && done.version != nil && done.status < 300 && !done.version.deleted {
+		body, err := a.store.body(nil, done.version)
+		if err != nil {
+			return broken()
+		}
+		done.body = body
+	}
+	return done
+}
+
+// settle makes the change under way durable. Nil: it is.
+func settle(st *store) *answer {
+	if err := st.commit(); err != nil {
+		return refuse(http.StatusInsufficientStorage, r4.IssueTypeNoStore, "the sandbox's file cannot be written")
+	}
+	return nil
+}
+
 // act does one operation that was prepared. The store is locked by the caller: for reading, or for writing if the
 // operation writes. What is written belongs to the change under way.
-func (s *Server) act(o *operation, at time.Time) *answer {
-	if f := s.faults.entry(o.method, o.name); f != nil {
-		return s.struck(f)
+func (a *actor) act(o *operation, at time.Time) *answer {
+	if f := a.faults.entry(o.method, o.name); f != nil {
+		return struck(f)
 	}
 	switch o.interaction {
 	case read:
-		return s.read(o)
+		return a.read(o)
 	case vread:
-		return s.vread(o)
+		return a.vread(o)
 	case history:
-		return s.history(o)
+		return a.history(o)
 	case search:
-		return s.search(o)
+		return a.finder.search(o)
 	case create:
-		return s.create(o, at)
+		return a.create(o, at)
 	case update:
-		return s.update(o, at)
+		return a.update(o, at)
 	case remove:
-		return s.remove(o, at)
+		return a.remove(o, at)
 	}
 	return refuse(http.StatusMethodNotAllowed, r4.IssueTypeNotSupported, "the sandbox does not do this")
 }
 
 // struck is the answer of a fault with a status.
-func (s *Server) struck(f *fault) *answer {
+func struck(f *fault) *answer {
 	code := r4.IssueTypeTransient
 	switch {
 	case f.status == http.StatusTooManyRequests:
@@ -49,22 +90,22 @@ func (s *Server) struck(f *fault) *answer {
 	return refuse(f.status, code, "a fault that was asked for")
 }
 
-func (s *Server) broken() *answer {
+func broken() *answer {
 	return refuse(http.StatusInternalServerError, r4.IssueTypeException, "the sandbox cannot read its own memory")
 }
 
 // show is the answer with a version of a resource, status 200 unless another is given.
-func (s *Server) show(r *resource, v *version, status int) *answer {
-	body, err := s.store.body(nil, v)
+func (a *actor) show(r *resource, v *version, status int) *answer {
+	body, err := a.store.body(nil, v)
 	if err != nil {
-		return s.broken()
+		return broken()
 	}
 	shown := *v
 	return &answer{status: status, name: r.name, version: &shown, body: body}
 }
 
-func (s *Server) read(o *operation) *answer {
-	r := s.store.find(o.name)
+func (a *actor) read(o *operation) *answer {
+	r := a.store.find(o.name)
 	switch {
 	case r == nil:
 		return refuse(http.StatusNotFound, r4.IssueTypeNotFound, "there is no such resource")
@@ -77,12 +118,12 @@ func (s *Server) read(o *operation) *answer {
 		v := r.now
 		return &answer{status: http.StatusNotModified, name: r.name, version: &v}
 	}
-	return s.show(r, &r.now, http.StatusOK)
+	return a.show(r, &r.now, http.StatusOK)
 }
 
-func (s *Server) vread(o *operation) *answer {
+func (a *actor) vread(o *operation) *answer {
 	number, err := strconv.ParseUint(o.version, 10, 32)
-	r := s.store.find(o.name)
+	r := a.store.find(o.name)
 	if err != nil || r == nil || r.at(uint32(number)) == nil {
 		return refuse(http.StatusNotFound, r4.IssueTypeNotFound, "there is no such version")
 	}
@@ -90,11 +131,11 @@ func (s *Server) vread(o *operation) *answer {
 	if v.deleted {
 		return refuse(http.StatusGone, r4.IssueTypeDeleted, "the version is a deletion")
 	}
-	return s.show(r, v, http.StatusOK)
+	return a.show(r, v, http.StatusOK)
 }
 
-func (s *Server) history(o *operation) *answer {
-	r := s.store.find(o.name)
+func (a *actor) history(o *operation) *answer {
+	r := a.store.find(o.name)
 	if r == nil {
 		return refuse(http.StatusNotFound, r4.IssueTypeNotFound, "there is no such resource")
 	}
@@ -118,50 +159,58 @@ func (s *Server) history(o *operation) *answer {
 		}
 		if !v.deleted {
 			var err error
-			if body, err = s.store.body(nil, v); err != nil {
-				return s.broken()
+			if body, err = a.store.body(nil, v); err != nil {
+				return broken()
 			}
 		}
 		w.Version(o.base+"/"+r.name.String(), body, request, fhir.Response{Status: status, ETag: v.etag(), LastModified: v.instant()})
 	}
 	bundle, err := w.Close()
 	if err != nil {
-		return s.broken()
+		return broken()
 	}
 	return &answer{status: http.StatusOK, body: bundle}
 }
 
-func (s *Server) create(o *operation, at time.Time) *answer {
+func (a *actor) create(o *operation, at time.Time) *answer {
 	if o.ifNoneExist != "" {
-		query, err := url.ParseQuery(o.ifNoneExist)
-		if err != nil {
-			return refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "If-None-Exist cannot be read")
-		}
-		found, refused := s.matches(o.typ, query)
-		switch {
-		case refused != nil:
-			return refused
-		case len(found) > 1:
-			return several()
-		case len(found) == 1:
-			return s.show(found[0], &found[0].now, http.StatusOK)
+		if there := a.existing(o); there != nil {
+			return there
 		}
 	}
 	called := o.name
 	if called.id == "" { // a transaction has chosen it already
-		called.id = s.store.newID(o.typ)
+		called.id = a.store.newID(o.typ)
 	}
-	return s.write(o, called, at)
+	return a.write(o, called, at)
+}
+
+// existing settles the condition of a create: the answer with what exists, or nil.
+func (a *actor) existing(o *operation) *answer {
+	query, err := url.ParseQuery(o.ifNoneExist)
+	if err != nil {
+		return refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "If-None-Exist cannot be read")
+	}
+	found, refused := a.finder.matches(o.typ, query)
+	switch {
+	case refused != nil:
+		return refused
+	case len(found) > 1:
+		return several()
+	case len(found) == 1:
+		return a.show(found[0], &found[0].now, http.StatusOK)
+	}
+	return nil
 }
 
 func several() *answer {
 	return refuse(http.StatusPreconditionFailed, r4.IssueTypeMultipleMatches, "the condition matches several resources")
 }
 
-func (s *Server) update(o *operation, at time.Time) *answer {
+func (a *actor) update(o *operation, at time.Time) *answer {
 	called := o.name
 	if called.id == "" {
-		found, refused := s.matches(o.typ, o.query)
+		found, refused := a.finder.matches(o.typ, o.query)
 		given := o.body.ID()
 		switch {
 		case refused != nil:
@@ -173,50 +222,50 @@ func (s *Server) update(o *operation, at time.Time) *answer {
 		case len(found) == 1:
 			called = found[0].name
 		case given == "":
-			called.id, o.chosen = s.store.newID(o.typ), true
-		case s.store.find(name{o.typ, given}) != nil:
+			called.id, o.chosen = a.store.newID(o.typ), true
+		case a.store.find(name{o.typ, given}) != nil:
 			return refuse(http.StatusConflict, r4.IssueTypeConflict, "the id belongs to a resource that the condition does not match", o.typ+".id")
 		default:
 			called.id = given
 		}
 	}
-	r := s.store.find(called)
+	r := a.store.find(called)
 	exists := r != nil && r.exists()
 	switch {
-	case r == nil && s.store.serverIDs && !o.chosen: // http.html#upsert, before any condition (RFC 9110 13.2.1)
+	case r == nil && a.store.serverIDs && !o.chosen: // http.html#upsert, before any condition (RFC 9110 13.2.1)
 		return refuse(http.StatusMethodNotAllowed, r4.IssueTypeNotSupported, "there is no such resource, and only the server gives ids")
 	case o.ifMatch != "" && (!exists || !matchesETag(o.ifMatch, &r.now)):
 		return refuse(http.StatusPreconditionFailed, r4.IssueTypeConflict, "the current version is another one")
 	case o.ifNoneMatch == "*" && exists:
 		return refuse(http.StatusPreconditionFailed, r4.IssueTypeDuplicate, "the resource exists already")
 	}
-	return s.write(o, called, at)
+	return a.write(o, called, at)
 }
 
 // write stores the body under the name, or what the faults make of it.
-func (s *Server) write(o *operation, called name, at time.Time) *answer {
+func (a *actor) write(o *operation, called name, at time.Time) *answer {
 	d := o.drafted
 	if d == nil || d.name != called {
 		d = newDraft(o.body, called)
 	}
-	if s.integrity && !o.among {
-		if refused := s.dangling(o.body, called); refused != nil {
+	if !o.among {
+		if refused := a.dangling(o.body, called); refused != nil {
 			return refused
 		}
 	}
-	if len(s.faults.list) > 0 {
+	if len(a.faults.list) > 0 {
 		fate := o.fate(called)
-		if f := s.faults.write("reject", fate); f != nil {
+		if f := a.faults.write("reject", fate); f != nil {
 			return refuse(f.status, r4.IssueTypeBusinessRule, "a fault that was asked for", called.typ)
 		}
-		if s.faults.write("lose", fate) != nil {
+		if a.faults.write("lose", fate) != nil {
 			v := version{number: 1, updated: at.UnixMilli(), created: true}
 			return &answer{status: http.StatusCreated, name: called, version: &v, body: d.text}
 		}
-		d = s.spoil(d, fate)
+		d = a.spoil(d, fate)
 	}
 	d.posted = o.interaction == create
-	r := s.store.put(d, at)
+	r := a.store.put(d, at)
 	status := http.StatusOK
 	if r.now.created {
 		status = http.StatusCreated
@@ -226,16 +275,16 @@ func (s *Server) write(o *operation, called name, at time.Time) *answer {
 }
 
 // spoil applies the faults that change what is stored.
-func (s *Server) spoil(d *draft, fate name) *draft {
+func (a *actor) spoil(d *draft, fate name) *draft {
 	node, called := d.node, d.name
-	if f := s.faults.write("cut-string", fate); f != nil {
+	if f := a.faults.write("cut-string", fate); f != nil {
 		node = cutStrings(node, f.length)
 	}
-	if s.faults.write("drop-extension", fate) != nil {
+	if a.faults.write("drop-extension", fate) != nil {
 		node = without(node, "extension")
 	}
-	if s.faults.write("wrong-id", fate) != nil {
-		called.id = s.store.newID(called.typ)
+	if a.faults.write("wrong-id", fate) != nil {
+		called.id = a.store.newID(called.typ)
 	}
 	if node == d.node && called == d.name {
 		return d
@@ -243,13 +292,16 @@ func (s *Server) spoil(d *draft, fate name) *draft {
 	return newDraft(node, called)
 }
 
-// dangling refuses a resource that refers to one which does not exist.
-func (s *Server) dangling(n *fhir.Node, itself name) *answer {
+// dangling refuses a resource that refers to one which does not exist, if references must point at something.
+func (a *actor) dangling(n *fhir.Node, itself name) *answer {
+	if !a.integrity {
+		return nil
+	}
 	var missing bool
 	rewrite(n, func(member, text string) string {
 		if member == "reference" && !strings.Contains(text, ":") && !strings.HasPrefix(text, "#") && !strings.Contains(text, "?") {
 			typ, id, _ := fhir.SplitLocation(text)
-			r := s.store.find(name{typ, id})
+			r := a.store.find(name{typ, id})
 			missing = missing || (name{typ, id}) != itself && (r == nil || !r.exists())
 		}
 		return text
@@ -260,8 +312,8 @@ func (s *Server) dangling(n *fhir.Node, itself name) *answer {
 	return nil
 }
 
-func (s *Server) remove(o *operation, at time.Time) *answer {
-	r := s.store.find(o.name)
+func (a *actor) remove(o *operation, at time.Time) *answer {
+	r := a.store.find(o.name)
 	if r == nil || !r.exists() {
 		if o.ifMatch != "" {
 			return refuse(http.StatusPreconditionFailed, r4.IssueTypeConflict, "there is no such resource")
@@ -271,7 +323,7 @@ func (s *Server) remove(o *operation, at time.Time) *answer {
 	if o.ifMatch != "" && !matchesETag(o.ifMatch, &r.now) {
 		return refuse(http.StatusPreconditionFailed, r4.IssueTypeConflict, "the current version is another one")
 	}
-	s.store.remove(r, at)
+	a.store.remove(r, at)
 	v := r.now
 	return &answer{status: http.StatusNoContent, name: r.name, version: &v}
 }

@@ -14,8 +14,16 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhir"
 )
 
+// bundler does batches and transactions over one store.
+type bundler struct {
+	store  *store
+	faults *faults
+	finder *finder
+	actor  *actor
+}
+
 // bundle does a batch or transaction (http.html#transaction). full: the answer holds what was written.
-func (s *Server) bundle(body []byte, base string, full, lenient bool, struck map[string]*fault) *answer {
+func (b *bundler) bundle(body []byte, base string, full, lenient bool, struck map[string]*fault) *answer {
 	in, err := fhir.ReadBundle(body)
 	if err != nil {
 		if _, refused := parse(body); refused != nil {
@@ -36,20 +44,20 @@ func (s *Server) bundle(body []byte, base string, full, lenient bool, struck map
 	answers := make([]*answer, len(in.Entries))
 	for i := range in.Entries {
 		operations[i], answers[i] = parseEntry(&in.Entries[i], base, lenient)
-		if o := operations[i]; o != nil && s.faults.poisoned(o) {
+		if o := operations[i]; o != nil && b.faults.poisoned(o) {
 			return refuse(http.StatusInternalServerError, r4.IssueTypeException, "a fault that was asked for")
 		}
 	}
 	var refused *answer
 	if typ == r4.BundleTypeBatchResponse {
-		refused = s.batch(operations, answers)
+		refused = b.batch(operations, answers)
 	} else {
-		refused = s.transaction(operations, answers)
+		refused = b.transaction(operations, answers)
 	}
 	if refused != nil {
 		return refused
 	}
-	return s.bundleAnswer(typ, base, operations, answers, full, struck)
+	return b.bundleAnswer(typ, base, operations, answers, full, struck)
 }
 
 // poisoned tells whether the fault poison befalls what the operation writes.
@@ -79,7 +87,7 @@ func parseEntry(entry *fhir.Entry, base string, lenient bool) (*operation, *answ
 }
 
 // batch does each entry for itself, in order. What they wrote is made durable at the end, all at once.
-func (s *Server) batch(operations []*operation, answers []*answer) *answer {
+func (b *bundler) batch(operations []*operation, answers []*answer) *answer {
 	writes := false
 	for i, o := range operations {
 		if o == nil {
@@ -89,29 +97,21 @@ func (s *Server) batch(operations []*operation, answers []*answer) *answer {
 			writes = true
 		}
 	}
-	at := s.now()
+	at := b.actor.now()
 	if !writes {
-		s.store.mu.RLock()
-		defer s.store.mu.RUnlock()
+		b.store.mu.RLock()
+		defer b.store.mu.RUnlock()
 	} else {
-		s.store.mu.Lock()
-		defer s.store.mu.Unlock()
+		b.store.mu.Lock()
+		defer b.store.mu.Unlock()
 	}
 	for i, o := range operations {
 		if answers[i] == nil {
-			answers[i] = s.act(o, at)
+			answers[i] = b.actor.act(o, at)
 		}
 	}
 	if writes {
-		return s.settle()
-	}
-	return nil
-}
-
-// settle makes the change under way durable. Nil: it is.
-func (s *Server) settle() *answer {
-	if err := s.store.commit(); err != nil {
-		return refuse(http.StatusInsufficientStorage, r4.IssueTypeNoStore, "the sandbox's file cannot be written")
+		return settle(b.store)
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func order(o *operation) int {
 }
 
 // transaction does all entries or none. The answer to the first entry that fails is the answer to all.
-func (s *Server) transaction(operations []*operation, answers []*answer) *answer {
+func (b *bundler) transaction(operations []*operation, answers []*answer) *answer {
 	byOrder := make([]int, len(operations))
 	for i := range byOrder {
 		byOrder[i] = i
@@ -139,11 +139,11 @@ func (s *Server) transaction(operations []*operation, answers []*answer) *answer
 		}
 	}
 	slices.SortStableFunc(byOrder, func(a, b int) int { return order(operations[a]) - order(operations[b]) })
-	at := s.now()
-	s.store.mu.Lock()
-	defer s.store.mu.Unlock()
-	if refused := s.resolve(operations, answers); refused != nil {
-		s.store.rollback()
+	at := b.actor.now()
+	b.store.mu.Lock()
+	defer b.store.mu.Unlock()
+	if refused := b.resolve(operations, answers); refused != nil {
+		b.store.rollback()
 		return refused
 	}
 	touched := map[name]bool{}
@@ -151,37 +151,37 @@ func (s *Server) transaction(operations []*operation, answers []*answer) *answer
 		o := operations[i]
 		o.among = true
 		if answers[i] == nil {
-			answers[i] = s.transact(o, at)
+			answers[i] = b.transact(o, at)
 		}
 		a := answers[i]
 		if a.status >= 400 && o.writes() {
-			s.store.rollback()
+			b.store.rollback()
 			return within(i, a)
 		}
 		if o.writes() && a.name.typ != "" && a.version != nil {
 			if touched[a.name] {
-				s.store.rollback()
+				b.store.rollback()
 				return within(i, refuse(http.StatusBadRequest, r4.IssueTypeBusinessRule, "two entries change one resource"))
 			}
 			touched[a.name] = true
 		}
 	}
 	for i, o := range operations {
-		if stored := touched[answers[i].name] && answers[i].body == nil; s.integrity && stored && o.body != nil {
-			if refused := s.dangling(o.body, answers[i].name); refused != nil {
-				s.store.rollback()
+		if stored := touched[answers[i].name] && answers[i].body == nil; stored && o.body != nil {
+			if refused := b.actor.dangling(o.body, answers[i].name); refused != nil {
+				b.store.rollback()
 				return within(i, refused)
 			}
 		}
 	}
-	return s.settle()
+	return settle(b.store)
 }
 
-func (s *Server) transact(o *operation, at time.Time) *answer {
+func (b *bundler) transact(o *operation, at time.Time) *answer {
 	if refused := o.prepare(); refused != nil {
 		return refused
 	}
-	return s.act(o, at)
+	return b.actor.act(o, at)
 }
 
 // within says to which entry of the Bundle an answer belongs.
@@ -194,23 +194,23 @@ func within(i int, a *answer) *answer {
 
 // resolve gives the resources that are to be made their ids, settles the conditions, and replaces the references within
 // the transaction (to a fullUrl) and those by condition (Patient?identifier=…).
-func (s *Server) resolve(operations []*operation, answers []*answer) *answer {
+func (b *bundler) resolve(operations []*operation, answers []*answer) *answer {
 	urls := map[string]string{}
 	for i, o := range operations {
 		switch {
 		case o.interaction == create && o.ifNoneExist == "":
-			o.id = s.store.newID(o.typ)
+			o.id = b.store.newID(o.typ)
 		case o.interaction == create:
 			// Settled now, before the entry before it can have changed what the condition matches.
-			if answers[i] = s.existing(o); answers[i] == nil {
-				o.id, o.ifNoneExist = s.store.newID(o.typ), ""
+			if answers[i] = b.actor.existing(o); answers[i] == nil {
+				o.id, o.ifNoneExist = b.store.newID(o.typ), ""
 			} else if answers[i].status >= 400 {
 				return within(i, answers[i])
 			} else {
 				o.name = answers[i].name
 			}
 		case o.interaction == update && o.id == "" && o.body != nil:
-			found, refused := s.matches(o.typ, o.query)
+			found, refused := b.finder.matches(o.typ, o.query)
 			if refused != nil {
 				return within(i, refused)
 			}
@@ -220,12 +220,12 @@ func (s *Server) resolve(operations []*operation, answers []*answer) *answer {
 				return within(i, several())
 			case len(found) == 1:
 				o.id = found[0].id
-			case given != "" && s.store.find(name{o.typ, given}) != nil:
+			case given != "" && b.store.find(name{o.typ, given}) != nil:
 				return within(i, refuse(http.StatusConflict, r4.IssueTypeConflict, "the id belongs to a resource that the condition does not match"))
 			case given != "":
 				o.id = given
 			default:
-				o.id, o.chosen = s.store.newID(o.typ), true
+				o.id, o.chosen = b.store.newID(o.typ), true
 			}
 			if given == "" {
 				o.body = fhir.NewObject(slices.Clone(o.body.Members)...).Set("id", fhir.NewString(o.id))
@@ -261,7 +261,7 @@ func (s *Server) resolve(operations []*operation, answers []*answer) *answer {
 			if !reference || refused != nil {
 				return text
 			}
-			to, problem := s.conditional(text)
+			to, problem := b.conditional(text)
 			refused = problem
 			return to
 		})
@@ -295,26 +295,8 @@ func relink(div string, urls map[string]string) string {
 	})
 }
 
-// existing settles a conditional create: the answer with what exists, or nil.
-func (s *Server) existing(o *operation) *answer {
-	query, err := url.ParseQuery(o.ifNoneExist)
-	if err != nil {
-		return refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "ifNoneExist cannot be read")
-	}
-	found, refused := s.matches(o.typ, query)
-	switch {
-	case refused != nil:
-		return refused
-	case len(found) > 1:
-		return several()
-	case len(found) == 1:
-		return s.show(found[0], &found[0].now, http.StatusOK)
-	}
-	return nil
-}
-
 // conditional resolves a reference by condition, which must match one resource.
-func (s *Server) conditional(text string) (string, *answer) {
+func (b *bundler) conditional(text string) (string, *answer) {
 	typ, query, found := strings.Cut(text, "?")
 	if t := fhir.Lookup(typ); !found || t == nil || t.Kind != fhir.KindResource {
 		return text, nil
@@ -323,7 +305,7 @@ func (s *Server) conditional(text string) (string, *answer) {
 	if err != nil {
 		return text, refuse(http.StatusBadRequest, r4.IssueTypeInvalid, "a reference by condition cannot be read")
 	}
-	matched, refused := s.matches(typ, values)
+	matched, refused := b.finder.matches(typ, values)
 	if refused != nil {
 		return text, refused
 	}
@@ -334,7 +316,7 @@ func (s *Server) conditional(text string) (string, *answer) {
 }
 
 // bundleAnswer writes the answer to a Bundle.
-func (s *Server) bundleAnswer(typ r4.BundleType, base string, operations []*operation, answers []*answer, full bool, struck map[string]*fault) *answer {
+func (b *bundler) bundleAnswer(typ r4.BundleType, base string, operations []*operation, answers []*answer, full bool, struck map[string]*fault) *answer {
 	if struck["entry-missing"] != nil && len(answers) > 0 {
 		answers = answers[:len(answers)-1]
 	}
@@ -365,11 +347,11 @@ func (s *Server) bundleAnswer(typ r4.BundleType, base string, operations []*oper
 		case wrote && !full, a.status >= 300:
 			resource = nil
 		case wrote && resource == nil && a.version != nil && !a.version.deleted:
-			s.store.mu.RLock()
-			body, err := s.store.body(nil, a.version)
-			s.store.mu.RUnlock()
+			b.store.mu.RLock()
+			body, err := b.store.body(nil, a.version)
+			b.store.mu.RUnlock()
 			if err != nil {
-				return s.broken()
+				return broken()
 			}
 			resource = body
 		}
@@ -377,7 +359,7 @@ func (s *Server) bundleAnswer(typ r4.BundleType, base string, operations []*oper
 	}
 	text, err := w.Close()
 	if err != nil {
-		return s.broken()
+		return broken()
 	}
 	return &answer{status: http.StatusOK, body: text}
 }

@@ -18,7 +18,7 @@ import (
 
 // exchange is one request and its answer.
 type exchange struct {
-	*Server
+	server *Server
 	w      http.ResponseWriter
 	r      *http.Request
 	struck map[string]*fault
@@ -59,7 +59,7 @@ func (x *exchange) serve() {
 		return
 	}
 	body, refused := x.body()
-	if x.struck = x.faults.request(x.r.Method); x.struck != nil && x.interrupted() {
+	if x.struck = x.server.faults.request(x.r.Method); x.struck != nil && x.interrupted() {
 		return
 	}
 	if refused != nil {
@@ -71,7 +71,7 @@ func (x *exchange) serve() {
 			x.write(refuse(http.StatusMethodNotAllowed, r4.IssueTypeNotSupported, "only Bundles are posted to the base"))
 			return
 		}
-		x.write(x.bundle(body, x.base(), x.prefers("return=representation"), x.prefers("handling=lenient"), x.struck))
+		x.write(x.server.bundler.bundle(body, x.base(), x.prefers("return=representation"), x.prefers("handling=lenient"), x.struck))
 		return
 	}
 	x.single(path, body)
@@ -85,14 +85,14 @@ func (x *exchange) interrupted() bool {
 		select {
 		case <-timer.C:
 		case <-x.r.Context().Done():
-		case <-x.closed:
+		case <-x.server.closed:
 		}
 	}
 	switch {
 	case x.struck["hang"] != nil:
 		select {
 		case <-x.r.Context().Done():
-		case <-x.closed:
+		case <-x.server.closed:
 		}
 		breakOff(x.w)
 		return true
@@ -107,7 +107,7 @@ func (x *exchange) interrupted() bool {
 	if f.retryAfter != "" {
 		x.w.Header().Set("Retry-After", f.retryAfter)
 	}
-	x.write(x.Server.struck(f))
+	x.write(struck(f))
 	return true
 }
 
@@ -203,31 +203,7 @@ func (x *exchange) single(path string, body []byte) {
 		x.write(refused)
 		return
 	}
-	x.write(x.alone(o))
-}
-
-// alone does one operation and makes it durable.
-func (s *Server) alone(o *operation) *answer {
-	at := s.now()
-	if !o.writes() {
-		s.store.mu.RLock()
-		defer s.store.mu.RUnlock()
-		return s.act(o, at)
-	}
-	s.store.mu.Lock()
-	defer s.store.mu.Unlock()
-	a := s.act(o, at)
-	if err := s.store.commit(); err != nil {
-		return refuse(http.StatusInsufficientStorage, r4.IssueTypeNoStore, "the sandbox's file cannot be written")
-	}
-	if a.body == nil && a.version != nil && a.status < 300 && !a.version.deleted {
-		body, err := s.store.body(nil, a.version)
-		if err != nil {
-			return s.broken()
-		}
-		a.body = body
-	}
-	return a
+	x.write(x.server.actor.alone(o))
 }
 
 // isJSON tells whether a content type is one of those for FHIR's JSON. None at all counts as one.

@@ -32,10 +32,10 @@ type loader struct {
 func newLoader(t testing.TB) *loader {
 	t.Helper()
 	uri := "file:" + filepath.Join(t.TempDir(), "kek")
-	if err := phi.InitKeys(uri, "test"); err != nil {
+	if err := phi.InitKeys(t.Context(), phi.KeyPlace{KEK: uri, Migration: "test"}); err != nil {
 		t.Fatal(err)
 	}
-	ring, err := phi.OpenKeys(uri, "test")
+	ring, err := phi.OpenKeys(t.Context(), phi.KeyPlace{KEK: uri, Migration: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,9 +260,11 @@ func TestListAgainstFaults(t *testing.T) {
 			putAll(t, s, strings.Replace(patientText(i), `"identifier"`, `"meta":{"tag":[{"system":"`+fhir.TagSystem+`","code":"test"}]},"identifier"`, 1))
 		}
 		putAll(t, s, patientText(9999))
-		if s.faults, err = parseFaults(test.faults); err != nil {
+		faults, err := parseFaults(test.faults)
+		if err != nil {
 			t.Fatal(err)
 		}
+		s.faults.list = faults.list
 		ids := map[string]bool{}
 		var failed error
 		for listed, err := range l.target(t, server.URL, nil).List(t.Context(), "Patient", "test") {

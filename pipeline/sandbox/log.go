@@ -73,8 +73,8 @@ func appendBytes[T string | []byte](dst []byte, b T) []byte {
 // change is one version as the file tells it.
 type change struct {
 	name
-	version
-	text []byte // nil: a deletion
+	version version
+	text    []byte // nil: a deletion
 }
 
 var errRecord = errors.New("a record does not hold what it should")
@@ -115,7 +115,7 @@ func readChanges(payload []byte, f func(change) error) error {
 			if !ok1 || !ok2 || mark >= uint64(len(body)) {
 				return errRecord
 			}
-			c.mark, c.text = uint32(mark), body
+			c.version.mark, c.text = uint32(mark), body
 		}
 		if err := f(c); err != nil {
 			return err

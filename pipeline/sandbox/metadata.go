@@ -12,17 +12,17 @@ import (
 )
 
 // capabilities is the CapabilityStatement. Its software.name is what tells a sandbox from a server that holds patients.
-func (s *Server) capabilities(base string, since time.Time) ([]byte, error) {
+func capabilities(st *store, base string, since time.Time) ([]byte, error) {
 	c := fhir.Capabilities{Software: load.SandboxName, Date: since.UTC().Format(instantForm),
 		Description: "A FHIR server for rehearsals and tests. It protects nothing.", URL: base,
 		Formats: []string{fhir.ContentType, "json"}, Batch: true, Transaction: true}
-	chosen := !s.store.serverIDs
+	chosen := !st.serverIDs
 	for _, typ := range fhir.Resources() {
 		r := fhir.ResourceCapability{Type: typ, Versioning: "versioned", UpdateCreate: &chosen, ConditionalCreate: true, ConditionalUpdate: true,
 			ReadHistory:  true,
 			Interactions: []string{"read", "vread", "update", "delete", "history-instance", "create", "search-type"},
 			Search:       []fhir.SearchParameter{{Name: "_id", Type: "token"}, {Name: "_lastUpdated", Type: "date"}, {Name: "_tag", Type: "token"}}}
-		params := s.params[typ]
+		params := st.params[typ]
 		for _, p := range []struct {
 			offered   bool
 			name, typ string
@@ -42,7 +42,7 @@ func (s *Server) capabilities(base string, since time.Time) ([]byte, error) {
 }
 
 func (x *exchange) metadata() {
-	text, err := x.statement(x.base())
+	text, err := capabilities(x.server.store, x.base(), x.server.started)
 	if err != nil {
 		x.write(refuse(http.StatusInternalServerError, r4.IssueTypeException, "the sandbox cannot describe itself"))
 		return

@@ -37,13 +37,13 @@ type Options struct {
 
 // Server is the sandbox. It is an [http.Handler] and may be used concurrently.
 type Server struct {
-	store     *store
-	faults    *faults
-	params    map[string]*searchable
-	integrity bool
-	now       func() time.Time
-	log       *zap.Logger
-	statement func(base string) ([]byte, error)
+	store   *store
+	faults  *faults
+	actor   *actor
+	bundler *bundler
+	now     func() time.Time
+	log     *zap.Logger
+	started time.Time
 
 	closed   chan struct{}
 	closing  sync.Once
@@ -70,10 +70,10 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{store: st, faults: faults, params: st.params, integrity: o.Integrity, now: o.Now, log: o.Logger,
-		closed: make(chan struct{})}
-	started := o.Now()
-	s.statement = func(base string) ([]byte, error) { return s.capabilities(base, started) }
+	finder := &finder{st, faults}
+	actor := &actor{st, faults, finder, o.Integrity, o.Now}
+	s := &Server{store: st, faults: faults, actor: actor, bundler: &bundler{st, faults, finder, actor}, now: o.Now, log: o.Logger,
+		started: o.Now(), closed: make(chan struct{})}
 	if o.Store == "" {
 		return s, nil
 	}
@@ -114,7 +114,7 @@ func (s *Server) Writes() int64 {
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := s.now()
-	out := &exchange{Server: s, w: w, r: r}
+	out := &exchange{server: s, w: w, r: r}
 	out.serve()
 	s.log.Debug("request", zap.String("method", r.Method), zap.Int("status", out.status), zap.Int("bytes", out.bytes),
 		zap.Duration("took", s.now().Sub(started)))

@@ -50,9 +50,8 @@ type criteria struct {
 const cursor = "_after"
 
 // parseCriteria reads the parameters of a search. Unknown ones are refused unless the client is lenient.
-func (s *Server) parseCriteria(typ string, query url.Values, lenient bool) (*criteria, *answer) {
+func parseCriteria(params *searchable, typ string, query url.Values, lenient bool) (*criteria, *answer) {
 	c := &criteria{typ: typ, count: usualCount}
-	params := s.params[typ]
 	for _, key := range slices.Sorted(maps.Keys(query)) {
 		for _, value := range query[key] {
 			known, ok := c.add(params, key, value)
@@ -202,32 +201,39 @@ func dateTests(value string) ([]dateTest, bool) {
 	return list, true
 }
 
+// finder searches a store, or does what the faults make of a search. The store is locked by the caller, for reading at
+// least.
+type finder struct {
+	store  *store
+	faults *faults
+}
+
 // candidates is the shortest list at hand that holds everything the search can match. It only ever grows at its end, so
 // that a number of entries is a place in it that lasts, whatever is written between two pages.
-func (s *Server) candidates(c *criteria) []*resource {
+func (f *finder) candidates(c *criteria) []*resource {
 	switch {
 	case len(c.ids) > 0:
 		var list []*resource
 		for _, id := range c.ids[0] {
-			if r := s.store.find(name{c.typ, id}); r != nil && !slices.Contains(list, r) {
+			if r := f.store.find(name{c.typ, id}); r != nil && !slices.Contains(list, r) {
 				list = append(list, r)
 			}
 		}
 		return list
 	case len(c.tokens) > 0 && len(c.tokens[0]) == 1 && !c.tokens[0][0].anyValue:
-		return s.store.byToken[s.store.tokenKey(c.typ, c.tokens[0][0])]
+		return f.store.byToken[f.store.tokenKey(c.typ, c.tokens[0][0])]
 	case len(c.patients) > 0 && len(c.patients[0]) == 1:
-		return s.store.byWhom[s.store.hash(c.typ, c.patients[0][0])]
+		return f.store.byWhom[f.store.hash(c.typ, c.patients[0][0])]
 	case len(c.subjects) > 0 && len(c.subjects[0]) == 1:
-		return s.store.byWhom[s.store.hash(c.typ, c.subjects[0][0])]
+		return f.store.byWhom[f.store.hash(c.typ, c.subjects[0][0])]
 	case len(c.tags) > 0 && len(c.tags[0]) == 1 && !c.tags[0][0].anyValue:
-		return s.store.byTag[s.store.tokenKey(c.typ, c.tags[0][0])]
+		return f.store.byTag[f.store.tokenKey(c.typ, c.tags[0][0])]
 	}
-	return s.store.byType[c.typ]
+	return f.store.byType[c.typ]
 }
 
 // meets tells whether the resource exists and meets the conditions. knownTags remembers what was found of sets of tags.
-func (s *Server) meets(r *resource, c *criteria, knownTags map[uint32]bool) (bool, error) {
+func (f *finder) meets(r *resource, c *criteria, knownTags map[uint32]bool) (bool, error) {
 	if !r.exists() {
 		return false, nil
 	}
@@ -245,7 +251,7 @@ func (s *Server) meets(r *resource, c *criteria, knownTags map[uint32]bool) (boo
 	if len(c.tags) > 0 {
 		met, known := knownTags[r.tags]
 		if !known {
-			met = tagsMeet(s.store.tagSets[r.tags], c.tags)
+			met = tagsMeet(f.store.tagSets[r.tags], c.tags)
 			knownTags[r.tags] = met
 		}
 		if !met {
@@ -255,11 +261,11 @@ func (s *Server) meets(r *resource, c *criteria, knownTags map[uint32]bool) (boo
 	if len(c.tokens) == 0 && len(c.patients) == 0 && len(c.subjects) == 0 && len(c.dates) == 0 {
 		return true, nil
 	}
-	n, err := s.store.tree(&r.now)
+	n, err := f.store.tree(&r.now)
 	if err != nil {
 		return false, err
 	}
-	params := s.params[c.typ]
+	params := f.store.params[c.typ]
 	for _, list := range c.tokens {
 		met := false
 		forIdentifiers(n, func(system, value string) {
@@ -323,8 +329,8 @@ func dated(n *fhir.Node, element string, conditions [][]dateTest) bool {
 }
 
 // matches are the resources that meet the conditions of a query, for conditional interactions, at most two.
-func (s *Server) matches(typ string, query url.Values) ([]*resource, *answer) {
-	c, refused := s.parseCriteria(typ, query, false)
+func (f *finder) matches(typ string, query url.Values) ([]*resource, *answer) {
+	c, refused := parseCriteria(f.store.params[typ], typ, query, false)
 	if refused != nil {
 		return nil, refused
 	}
@@ -333,10 +339,10 @@ func (s *Server) matches(typ string, query url.Values) ([]*resource, *answer) {
 	}
 	var found []*resource
 	knownTags := map[uint32]bool{}
-	for _, r := range s.candidates(c) {
-		met, err := s.meets(r, c, knownTags)
+	for _, r := range f.candidates(c) {
+		met, err := f.meets(r, c, knownTags)
 		if err != nil {
-			return nil, s.broken()
+			return nil, broken()
 		}
 		if met {
 			if found = append(found, r); len(found) == 2 {
@@ -348,30 +354,30 @@ func (s *Server) matches(typ string, query url.Values) ([]*resource, *answer) {
 }
 
 // search returns one page of a search.
-func (s *Server) search(o *operation) *answer {
-	c, refused := s.parseCriteria(o.typ, o.query, o.lenient)
+func (f *finder) search(o *operation) *answer {
+	c, refused := parseCriteria(f.store.params[o.typ], o.typ, o.query, o.lenient)
 	if refused != nil {
 		return refused
 	}
 	lag := int64(0)
-	if f := s.faults.search("search-lag", o.typ); f != nil {
-		lag = int64(max(f.length, 1))
+	if one := f.faults.search("search-lag", o.typ); one != nil {
+		lag = int64(max(one.length, 1))
 	}
 	var page []*resource
 	total, next := 0, -1
 	knownTags := map[uint32]bool{}
-	candidates := s.candidates(c)
+	candidates := f.candidates(c)
 	first := c.after == 0
 	for i, r := range candidates {
 		if i < c.after {
 			continue
 		}
-		if lag > 0 && r.shown > s.store.writes-lag {
+		if lag > 0 && r.shown > f.store.writes-lag {
 			continue
 		}
-		met, err := s.meets(r, c, knownTags)
+		met, err := f.meets(r, c, knownTags)
 		if err != nil {
-			return s.broken()
+			return broken()
 		}
 		if !met {
 			continue
@@ -390,11 +396,11 @@ func (s *Server) search(o *operation) *answer {
 			break // the total stands on the first page
 		}
 	}
-	return s.searchset(o, c, page, total, next)
+	return f.searchset(o, c, page, total, next)
 }
 
 // searchset writes one page. next is where the next one begins, -1 if there is none.
-func (s *Server) searchset(o *operation, c *criteria, page []*resource, total, next int) *answer {
+func (f *finder) searchset(o *operation, c *criteria, page []*resource, total, next int) *answer {
 	link := func(after int) string {
 		query := maps.Clone(o.query)
 		delete(query, cursor)
@@ -409,15 +415,15 @@ func (s *Server) searchset(o *operation, c *criteria, page []*resource, total, n
 	}
 	head := fhir.BundleHead{Links: []fhir.Link{{Relation: "self", URL: link(c.after)}}}
 	switch {
-	case next >= 0 && s.faults.search("page-loop", o.typ) != nil:
+	case next >= 0 && f.faults.search("page-loop", o.typ) != nil:
 		head.Links = append(head.Links, fhir.Link{Relation: "next", URL: link(0)})
-	case next >= 0 && s.faults.search("page-repeat", o.typ) != nil:
+	case next >= 0 && f.faults.search("page-repeat", o.typ) != nil:
 		head.Links = append(head.Links, fhir.Link{Relation: "next", URL: link(c.after)})
 	case next >= 0:
 		head.Links = append(head.Links, fhir.Link{Relation: "next", URL: link(next)})
 	}
-	if c.after == 0 && s.faults.search("total-absent", o.typ) == nil {
-		if s.faults.search("total-wrong", o.typ) != nil {
+	if c.after == 0 && f.faults.search("total-absent", o.typ) == nil {
+		if f.faults.search("total-wrong", o.typ) != nil {
 			total = total*2 + 1
 		}
 		head.Total = &total
@@ -426,17 +432,17 @@ func (s *Server) searchset(o *operation, c *criteria, page []*resource, total, n
 	var body []byte
 	for _, r := range page {
 		var err error
-		if body, err = s.store.body(body[:0], &r.now); err == nil && len(c.elements) > 0 {
+		if body, err = f.store.body(body[:0], &r.now); err == nil && len(c.elements) > 0 {
 			body, err = onlyElements(body, c.elements)
 		}
 		if err != nil {
-			return s.broken()
+			return broken()
 		}
 		w.Found(o.base+"/"+r.name.String(), body, r4.SearchEntryModeMatch)
 	}
 	text, err := w.Close()
 	if err != nil {
-		return s.broken()
+		return broken()
 	}
 	return &answer{status: http.StatusOK, body: text}
 }

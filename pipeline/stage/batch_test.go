@@ -179,7 +179,7 @@ func TestWriterRefuses(t *testing.T) {
 		for _, err := range []error{
 			second(collect(Read(t.Context(), NewDisk(dir), k, info), sealedText)), second(collect(IndexOf(t.Context(), NewDisk(dir), s, info), entryText)),
 			second(collect(Segments(t.Context(), NewDisk(dir), k, id), bytesText)), AppendSegment(t.Context(), NewDisk(dir), k, id, nil), WriteExclusions(t.Context(), NewDisk(dir), k, id, nil),
-			NewQuarantine(NewDisk(dir), k, id).Add(t.Context(), extract.Place{}, "rule", nil),
+			NewQuarantine(NewDisk(dir), k, id).Add(t.Context(), extract.Place{}, "", "rule", nil),
 		} {
 			if err == nil || isDamage(err) {
 				t.Errorf("name %q: %v", id, err)

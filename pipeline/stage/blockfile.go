@@ -6,12 +6,17 @@ import (
 	"io"
 
 	"github.com/chartlift/chartlift/pipeline/internal/blockfile"
+	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
 // Keys is what this package needs of [phi.Keyring].
 type Keys interface {
 	// BatchKey is the cipher of the file with this name. It draws its own nonces.
 	BatchKey(file string) (cipher.AEAD, error)
+	// SealRow appends a row, encrypted under the key of a patient ("": of the shared scope), which is made if there is none.
+	SealRow(dst []byte, patient string, aad, row []byte) ([]byte, error)
+	// OpenRow opens what SealRow made, or returns phi.ErrShredded.
+	OpenRow(patient string, aad, sealed []byte) (phi.Secret, error)
 	// Sync makes durable the keys of patients that were made.
 	Sync() error
 }

@@ -66,7 +66,7 @@ func kinds(s *sealing) []kind {
 		{"quarantine", func(t testing.TB, d durable.FS, dir string) error {
 			q := NewQuarantine(NewDiskOn(d, dir), s, "q")
 			for i := range 5 {
-				if err := q.Add(ctx, extract.Place{Table: "t", File: "t.csv", Line: int64(i)}, "ragged-row", fmt.Append(nil, canary, i)); err != nil {
+				if err := q.Add(ctx, extract.Place{Table: "t", File: "t.csv", Line: int64(i)}, "p1", "ragged-row", fmt.Append(nil, canary, i)); err != nil {
 					_ = q.Abort()
 					return err
 				}

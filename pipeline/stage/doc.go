@@ -10,7 +10,7 @@
 //	ID.batch        sealed resources in order of Add, compressed and encrypted in chunks       [Writer], [Read]
 //	ID.index        their ids, patients, digests, places and references, sorted by id          [Index], [IndexOf]
 //	ID.out.0001 …   what became of them, in numbered segments                                  [AppendSegment], [Segments]
-//	ID.quarantine   refused rows, encrypted                                                    [Quarantine], [ReadQuarantine]
+//	ID.quarantine   refused rows, encrypted, each under its patient's key too                  [Quarantine], [ReadQuarantine]
 //	RUN.excluded    resources that a check over all batches took out again                     [WriteExclusions]
 //	*.tmp           on a disk: left behind by a process that died, and free to be deleted
 //

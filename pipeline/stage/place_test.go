@@ -34,10 +34,10 @@ func TestDiskIsAPlace(t *testing.T) {
 // Every file of the stage comes back from a place that is not a disk, and is the same there.
 func TestFilesLieInAnyKindOfPlace(t *testing.T) {
 	kek := "file:" + filepath.Join(t.TempDir(), "kek")
-	if err := phi.InitKeys(kek, "test"); err != nil {
+	if err := phi.InitKeys(t.Context(), phi.KeyPlace{KEK: kek, Migration: "test"}); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := phi.OpenKeys(kek, "test")
+	keys, err := phi.OpenKeys(t.Context(), phi.KeyPlace{KEK: kek, Migration: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func everything(t *testing.T, p stage.Place, keys *phi.Keyring, sealed []phi.Sea
 	errs = append(errs, stage.CompactSegments(ctx, p, keys, "b"), stage.AppendSegment(ctx, p, keys, "b", [][]byte{[]byte("more")}),
 		stage.WriteExclusions(ctx, p, keys, "run-1", []stage.Exclusion{{Batch: "b", Position: 1, Reason: 2}}))
 	q := stage.NewQuarantine(p, keys, "q")
-	errs = append(errs, q.Add(ctx, extract.Place{Table: "t", Line: 7}, "rule", []byte("row")), q.Close(ctx))
+	errs = append(errs, q.Add(ctx, extract.Place{Table: "t", Line: 7}, "p1", "rule", []byte("row")), q.Close(ctx))
 	var b strings.Builder
 	for s, err := range stage.Read(ctx, p, keys, info) {
 		errs = append(errs, err)

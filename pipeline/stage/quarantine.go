@@ -1,10 +1,10 @@
 package stage
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -15,12 +15,13 @@ import (
 )
 
 const (
-	quarantineMagic  = "CLQUARN2"
+	quarantineMagic  = "CLQUARN3"
 	quarantineSuffix = ".quarantine"
 )
 
-// Quarantine keeps rows that were refused, encrypted as a whole: nobody has decided yet what in them is PHI. It is not
-// for concurrent use. Its first error stays.
+// Quarantine keeps rows that were refused, encrypted as a whole: nobody has decided yet what in them is PHI. Each lies
+// under the key of its patient too, so that shredding reaches it, or under that of the shared scope if nobody knows whose
+// it is. It is not for concurrent use. Its first error stays.
 type Quarantine struct {
 	place Place
 	id    string
@@ -32,13 +33,16 @@ type Quarantine struct {
 	held  int
 	raw   []byte
 	loose []byte
+	row   []byte
 }
 
 // QuarantinedRow is a refused row.
 type QuarantinedRow struct {
-	Place extract.Place
-	Rule  string     // why it was refused
-	Row   phi.Secret // as given to Add
+	Place    extract.Place
+	Patient  string     // id of the patient whose it is; "" if nobody knows
+	Rule     string     // why it was refused
+	Row      phi.Secret // as given to Add; empty if Shredded
+	Shredded bool       // the key of the patient was destroyed
 }
 
 // quarantineMeta is the head of a quarantine file.
@@ -71,9 +75,9 @@ func (q *Quarantine) open(ctx context.Context) error {
 	return err
 }
 
-// Add keeps a row, with its place and the reason code of its refusal. It is copied. The context of the first Add bounds
-// the writing of the file.
-func (q *Quarantine) Add(ctx context.Context, place extract.Place, rule string, row []byte) error {
+// Add keeps a row, with its place, the id of its patient ("" if nobody knows it) and the reason code of its refusal. It is
+// copied. The context of the first Add bounds the writing of the file.
+func (q *Quarantine) Add(ctx context.Context, place extract.Place, patient, rule string, row []byte) error {
 	if q.err != nil {
 		return q.err
 	}
@@ -89,7 +93,12 @@ func (q *Quarantine) Add(ctx context.Context, place extract.Place, rule string, 
 			return q.err
 		}
 	}
-	if q.held > 0 && len(q.raw)+len(row) > chunkBytes {
+	var err error
+	if q.row, err = q.keys.SealRow(q.row[:0], patient, rowData(q.id, place), row); err != nil {
+		q.err = fmt.Errorf("quarantine %s: %w", q.id, err)
+		return q.err
+	}
+	if q.held > 0 && len(q.raw)+len(q.row) > chunkBytes {
 		if err := q.flush(false); err != nil {
 			return err
 		}
@@ -97,11 +106,20 @@ func (q *Quarantine) Add(ctx context.Context, place extract.Place, rule string, 
 	q.raw = blockfile.AppendText(q.raw, place.Table)
 	q.raw = blockfile.AppendText(q.raw, place.File)
 	q.raw = binary.AppendVarint(q.raw, place.Line)
+	q.raw = blockfile.AppendText(q.raw, patient)
 	q.raw = blockfile.AppendText(q.raw, rule)
-	q.raw = binary.AppendUvarint(q.raw, uint64(len(row)))
-	q.raw = append(q.raw, row...)
+	q.raw = binary.AppendUvarint(q.raw, uint64(len(q.row)))
+	q.raw = append(q.raw, q.row...)
 	q.held++
 	return nil
+}
+
+// rowData is what a row is bound to beside its patient: the file and its place in the source.
+func rowData(id string, place extract.Place) []byte {
+	data := blockfile.AppendText(nil, id)
+	data = blockfile.AppendText(data, place.Table)
+	data = blockfile.AppendText(data, place.File)
+	return binary.AppendVarint(data, place.Line)
 }
 
 func (q *Quarantine) flush(last bool) error {
@@ -128,7 +146,12 @@ func (q *Quarantine) Close(ctx context.Context) error {
 	if err := q.flush(true); err != nil {
 		return err
 	}
-	q.raw, q.loose = nil, nil
+	q.raw, q.loose, q.row = nil, nil, nil
+	if err := q.keys.Sync(); err != nil { // before a durable file relies on them
+		q.err = fmt.Errorf("quarantine %s: make the keys durable: %w", q.id, err)
+		q.out.draft.Discard()
+		return q.err
+	}
 	if err := q.place.Publish(ctx, q.out.draft); err != nil {
 		q.err = fmt.Errorf("quarantine %s: %w", q.id, err)
 	}
@@ -174,10 +197,16 @@ func ReadQuarantine(ctx context.Context, p Place, k Keys, id string) iter.Seq2[Q
 			for range records {
 				row := QuarantinedRow{Place: extract.Place{Table: string(c.Text()), File: string(c.Text())}}
 				row.Place.Line = c.Varint()
+				row.Patient = string(c.Text())
 				row.Rule = string(c.Text())
-				row.Row = phi.NewSecret(bytes.Clone(c.Text()))
+				sealed := c.Text()
 				if c.Bad {
 					break
+				}
+				row.Row, err = k.OpenRow(row.Patient, rowData(id, row.Place), sealed)
+				if row.Shredded = errors.Is(err, phi.ErrShredded); err != nil && !row.Shredded {
+					yield(QuarantinedRow{}, fmt.Errorf("quarantine %s: row of %s: %w", id, row.Place, err))
+					return
 				}
 				if !yield(row, nil) {
 					return

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
+	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
 func TestSegments(t *testing.T) {
@@ -146,6 +147,54 @@ func TestExclusions(t *testing.T) {
 	}
 }
 
+// TestQuarantineUnderThePatientsKey shreds a patient: what was refused of that patient is gone with the key, in a file of
+// which the rest stays readable, and a row that is moved to another patient or place opens under no key.
+func TestQuarantineUnderThePatientsKey(t *testing.T) {
+	keys := filepath.Join(t.TempDir(), "keys")
+	k := openTestKeys(t, keys)
+	dir, ctx := t.TempDir(), t.Context()
+	q := NewQuarantine(NewDisk(dir), k, "q")
+	for i, patient := range []string{"p1", "p2", "", "p1"} {
+		if err := q.Add(ctx, extract.Place{Table: "t", Line: int64(i)}, patient, "rule", fmt.Append(nil, "row ", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := q.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	list := func(k Keys) string {
+		t.Helper()
+		text, err := collect(ReadQuarantine(ctx, NewDisk(dir), k, "q"), func(r QuarantinedRow) string {
+			return fmt.Sprintf("%q %s %t", r.Patient, r.Row.Reveal(), r.Shredded)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	want := "\"p1\" row 0 false\n\"p2\" row 1 false\n\"\" row 2 false\n\"p1\" row 3 false\n"
+	if got := list(k); got != want {
+		t.Errorf("%s", got)
+	}
+	again := openTestKeys(t, keys)
+	if got := list(again); got != want {
+		t.Errorf("the keys were not durable with the file: %s", got)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := k.Shred(ctx, "p1"); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	if got := list(k); got != "\"p1\"  true\n\"p2\" row 1 false\n\"\" row 2 false\n\"p1\"  true\n" {
+		t.Errorf("%s", got)
+	}
+	q = NewQuarantine(NewDisk(dir), k, "late")
+	if err := q.Add(ctx, extract.Place{}, "p1", "rule", []byte("x")); !errors.Is(err, phi.ErrShredded) {
+		t.Errorf("a row of a patient who was shredded was kept: %v", err)
+	}
+}
+
 func TestQuarantine(t *testing.T) {
 	k := testKeys(t)
 	dir := filepath.Join(t.TempDir(), "new")
@@ -162,7 +211,7 @@ func TestQuarantine(t *testing.T) {
 	for i := range 5000 { // several chunks
 		row = fmt.Appendf(row[:0], "%s;%d;%0300d", canary, i, i)
 		place := extract.Place{Table: fmt.Sprint("t", i%3), File: "f.csv", Line: int64(i) - 5}
-		if err := q.Add(t.Context(), place, "ragged-row", row); err != nil {
+		if err := q.Add(t.Context(), place, []string{"", "p1", "p2"}[i%3], "ragged-row", row); err != nil {
 			t.Fatal(err)
 		}
 		want += fmt.Sprintf("%s ragged-row %s\n", place, row)
@@ -183,11 +232,11 @@ func TestQuarantine(t *testing.T) {
 		}
 		break
 	}
-	if err := q.Add(t.Context(), extract.Place{}, "rule", nil); err == nil {
+	if err := q.Add(t.Context(), extract.Place{}, "", "rule", nil); err == nil {
 		t.Error("a closed one takes more")
 	}
 	q = NewQuarantine(NewDisk(dir), k, "aborted")
-	if err := q.Add(t.Context(), extract.Place{}, "rule", []byte("x")); err != nil {
+	if err := q.Add(t.Context(), extract.Place{}, "", "rule", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if err := q.Abort(); err != nil || len(listing(t, dir)) != 1 {

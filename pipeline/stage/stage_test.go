@@ -29,10 +29,10 @@ func testKeys(t testing.TB) *phi.Keyring {
 func openTestKeys(t testing.TB, dir string) *phi.Keyring {
 	t.Helper()
 	kek := "file:" + filepath.Join(dir, "kek")
-	if err := phi.InitKeys(kek, "test"); err != nil {
+	if err := phi.InitKeys(t.Context(), phi.KeyPlace{KEK: kek, Migration: "test"}); err != nil {
 		t.Fatal(err)
 	}
-	k, err := phi.OpenKeys(kek, "test")
+	k, err := phi.OpenKeys(t.Context(), phi.KeyPlace{KEK: kek, Migration: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

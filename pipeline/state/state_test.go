@@ -29,10 +29,10 @@ var testKeys = sync.OnceValues(func() (*phi.Keyring, error) {
 		return nil, err
 	}
 	kek := "file:" + filepath.Join(dir, "kek")
-	if err := phi.InitKeys(kek, "test"); err != nil {
+	if err := phi.InitKeys(context.Background(), phi.KeyPlace{KEK: kek, Migration: "test"}); err != nil {
 		return nil, err
 	}
-	k, err := phi.OpenKeys(kek, "test")
+	k, err := phi.OpenKeys(context.Background(), phi.KeyPlace{KEK: kek, Migration: "test"})
 	return k, errors.Join(err, os.RemoveAll(dir)) // the keys are in memory
 })
 

@@ -171,7 +171,7 @@ resource:
 	write("export/visits.csv", visits.String())
 	write("export/facts.csv", facts.String())
 	file := filepath.Join(dir, "migration.yaml")
-	if _, err := plan.InitKeys(file); err != nil {
+	if _, err := plan.InitKeys(t.Context(), file); err != nil {
 		t.Fatal(err)
 	}
 	return file

@@ -28,7 +28,7 @@ func engineWith(ctx context.Context, w workload, workers int, started func()) (m
 		return asBinary(ctx, w, started)
 	}
 	file := filepath.Join(w.Dir, "migration.yaml")
-	if _, err := plan.InitKeys(file); err != nil {
+	if _, err := plan.InitKeys(ctx, file); err != nil {
 		return 0, err
 	}
 	s, err := plan.Open(ctx, file, plan.Options{Access: plan.Tables | plan.Keys | plan.Write, Operator: "bench"})

@@ -27,26 +27,30 @@ type Point string
 
 // The points of the run itself, between two durable steps of which either has points of its own.
 const (
-	RunOutcomes  Point = "run: outcomes known, no segment yet"
-	RunSegment   Point = "run: segment written"
-	RunBatch     Point = "run: batch recorded"
-	RunState     Point = "run: state merged"
-	RunAccount   Point = "run: account closed"
-	KeysWritten  Point = "keys: records written"
-	KeysSynced   Point = "keys: records synced"
-	KeysCommit   Point = "keys: commit written"
-	KeysDone     Point = "keys: commit synced"
-	KeysMade     Point = "keys: key-encryption key made, no keyring yet"
-	StateWritten Point = "state: written, not switched to"
-	StateSwitch  Point = "state: switched to, the old one still there"
-	ExportFiles  Point = "export: files written, none in its place"
-	ExportRename Point = "export: one file in its place"
-	ReportFile   Point = "report: written, not in its place"
-	ReportRename Point = "report: in its place"
+	RunOutcomes   Point = "run: outcomes known, no segment yet"
+	RunSegment    Point = "run: segment written"
+	RunBatch      Point = "run: batch recorded"
+	RunState      Point = "run: state merged"
+	RunAccount    Point = "run: account closed"
+	KeysWritten   Point = "keys: records written"
+	KeysSynced    Point = "keys: records synced"
+	KeysCommit    Point = "keys: commit written"
+	KeysDone      Point = "keys: commit synced"
+	KeysMade      Point = "keys: key-encryption key made, no keyring yet"
+	KeysRoot      Point = "keys: new root key in the keyring, no key under it"
+	KeysRewritten Point = "keys: store written anew, not in its place"
+	KeysReplaced  Point = "keys: store written anew, in its place"
+	StateWritten  Point = "state: written, not switched to"
+	StateSwitch   Point = "state: switched to, the old one still there"
+	ExportFiles   Point = "export: files written, none in its place"
+	ExportRename  Point = "export: one file in its place"
+	ReportFile    Point = "report: written, not in its place"
+	ReportRename  Point = "report: in its place"
 )
 
 var single = []Point{
 	RunOutcomes, RunSegment, RunBatch, RunState, RunAccount, KeysWritten, KeysSynced, KeysCommit, KeysDone, KeysMade,
+	KeysRoot, KeysRewritten, KeysReplaced,
 	StateWritten, StateSwitch, ExportFiles, ExportRename, ReportFile, ReportRename,
 }
 
@@ -89,7 +93,7 @@ var commits = []string{
 }
 
 // requests are what is asked of a target, as load names it.
-var requests = []string{"metadata", "read marker", "write marker", "send bundle", "read", "list"}
+var requests = []string{"metadata", "read marker", "write marker", "send bundle", "read", "list", "delete", "mark"}
 
 // Points lists every point there is.
 func Points() []Point {

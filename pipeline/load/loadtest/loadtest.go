@@ -62,10 +62,10 @@ type bench struct {
 func newKeys(t *testing.T) (*phi.Keyring, *phi.Sealer) {
 	t.Helper()
 	uri := "file:" + filepath.Join(t.TempDir(), "kek")
-	if err := phi.InitKeys(uri, Migration); err != nil {
+	if err := phi.InitKeys(t.Context(), phi.KeyPlace{KEK: uri, Migration: Migration}); err != nil {
 		t.Fatal(err)
 	}
-	ring, err := phi.OpenKeys(uri, Migration)
+	ring, err := phi.OpenKeys(t.Context(), phi.KeyPlace{KEK: uri, Migration: Migration})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -311,10 +311,10 @@ func TestIDsAreOursUnlessSaid(t *testing.T) {
 		said  *bool
 		given bool
 	}{{nil, false}, {&yes, false}, {&no, true}} {
-		b.target.ways.Store(waysOf(&load.Capabilities{Capabilities: fhir.Capabilities{
+		b.target.forms.ways.Store(waysOf(&load.Capabilities{Capabilities: fhir.Capabilities{
 			Resources: []fhir.ResourceCapability{{Type: "Patient", UpdateCreate: c.said}}}}))
-		if b.target.givesIDs("Patient") != c.given || b.target.rewrites() != c.given {
-			t.Errorf("updateCreate %v: ids are the server's: %t", c.said, b.target.givesIDs("Patient"))
+		if b.target.forms.givesIDs("Patient") != c.given || b.target.forms.rewrites() != c.given {
+			t.Errorf("updateCreate %v: ids are the server's: %t", c.said, b.target.forms.givesIDs("Patient"))
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sourcegraph/conc/pool"
 	"go.uber.org/zap"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
@@ -33,6 +34,8 @@ type connection struct {
 	pace        *load.Pace
 	timeout     time.Duration
 	most        int64 // bytes of an answer
+	parallel    int   // most requests at once
+	attempts    int   // how often a request that failed is made, at most
 	now         func() time.Time
 	log         *zap.Logger
 }
@@ -43,7 +46,7 @@ func newConnection(o Options) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if (o.TokenEnv != "" || o.TokenFile != "") && base.Scheme != "https" && !loopback(base.Hostname()) {
+	if (o.TokenEnv != "" || o.TokenFile != "") && plain(base) {
 		return nil, errors.New("target: a token is sent over https only (or to this machine itself)")
 	}
 	client := http.Client{Transport: transport(o)}
@@ -54,7 +57,7 @@ func newConnection(o Options) (*connection, error) {
 	client.Jar = nil
 	pace := load.NewPace(load.PaceOptions{Parallel: o.Parallel, Patience: o.Patience, MaxWait: o.MaxWait, Now: o.Now, Wait: o.Wait, Random: o.Random})
 	return &connection{base: base, http: &client, credentials: &credentials{env: o.TokenEnv, file: o.TokenFile}, pace: pace,
-		timeout: o.Timeout, most: o.ResponseBytes, now: o.Now, log: o.Logger}, nil
+		timeout: o.Timeout, most: o.ResponseBytes, parallel: o.Parallel, attempts: o.Attempts, now: o.Now, log: o.Logger}, nil
 }
 
 // baseURL puts a base URL into the one form in which it is compared: scheme and host in lower case, no default port, no
@@ -81,6 +84,18 @@ func baseURL(text string) (*url.URL, error) {
 	}
 	return &url.URL{Scheme: u.Scheme, Host: host, Path: strings.TrimRight(u.Path, "/"), RawPath: strings.TrimRight(u.RawPath, "/")}, nil
 }
+
+// address is the base URL with a path below it. Types and ids are checked by their callers to need no escaping.
+func (c *connection) address(elem ...string) string {
+	text := c.base.String()
+	for _, e := range elem {
+		text += "/" + e
+	}
+	return text
+}
+
+// plain tells whether what is sent to the URL travels unencrypted through a network.
+func plain(u *url.URL) bool { return u.Scheme != "https" && !loopback(u.Hostname()) }
 
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
@@ -219,6 +234,51 @@ func (c *connection) ask(ctx context.Context, op, method, target string, body []
 		}
 		return r, nil
 	}
+}
+
+// insist asks until there is a whole answer, within the bounds that the other requests have. It is for requests that may
+// be repeated without harm.
+func (c *connection) insist(ctx context.Context, op, method, address string, body []byte, header http.Header) (*reply, error) {
+	c.pace.Again()
+	var r *reply
+	for attempt, throttles := 1, 0; attempt <= c.attempts && throttles <= mostThrottles; attempt++ {
+		var err error
+		if r, err = c.ask(ctx, op, method, address, body, header); err != nil {
+			return nil, err
+		}
+		switch {
+		case r.unsent, r.throttled():
+			attempt--
+			throttles++
+		case !r.whole(), r.status >= 500, r.status == http.StatusRequestTimeout:
+		case method == http.MethodGet && r.status == http.StatusOK && r.tree() == nil:
+			// A page of something that stands before the server says nothing about what the server holds.
+			r.code = load.CodeUnread
+		default:
+			return r, nil
+		}
+	}
+	return nil, &load.Error{Op: op, Status: r.status, Code: r.code, Err: load.ErrUnavailable}
+}
+
+// parts calls f for each part of n things, of so many at most, some parts at a time. The first error ends all.
+func (c *connection) parts(ctx context.Context, n, size int, f func(ctx context.Context, from, to int) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p := pool.New().WithMaxGoroutines(c.parallel).WithErrors().WithFirstError()
+	for from := 0; from < n && ctx.Err() == nil; from += size {
+		p.Go(func() error {
+			err := f(ctx, from, min(from+size, n))
+			if err != nil {
+				cancel()
+			}
+			return err
+		})
+	}
+	if err := p.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // health is what the reply says to the pace.

@@ -2,13 +2,23 @@ package rest
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/load"
 	"github.com/chartlift/chartlift/pipeline/phi"
 )
 
-// ways is what Preflight found out about types of resources.
+// forms are those in which one server is sent resources, under its ids. Safe for concurrent use.
+type forms struct {
+	delivery  string
+	opener    load.Opener
+	resolve   load.Resolve
+	serverIDs bool                 // of every type, whatever the server says
+	ways      atomic.Pointer[ways] // what a preflight found; nil before
+}
+
+// ways is what a preflight found out about types of resources.
 type ways struct {
 	given       map[string]bool // new ones get ids of the server's own
 	any         bool            // some type's do
@@ -28,25 +38,25 @@ func waysOf(c *load.Capabilities) *ways {
 }
 
 // givesIDs tells whether the server gives new resources of the type ids of its own.
-func (t *Store) givesIDs(typ string) bool {
+func (t *forms) givesIDs(typ string) bool {
 	w := t.ways.Load()
 	return t.serverIDs || t.resolve != nil && w != nil && w.given[typ]
 }
 
 // rewrites tells whether resources of any type have ids of the server's own, so that references are to be rewritten.
-func (t *Store) rewrites() bool {
+func (t *forms) rewrites() bool {
 	w := t.ways.Load()
 	return t.serverIDs || t.resolve != nil && w != nil && w.any
 }
 
 // conditional tells whether the server creates under a condition.
-func (t *Store) conditional(typ string) bool {
+func (t *forms) conditional(typ string) bool {
 	w := t.ways.Load()
 	return w != nil && w.conditional[typ]
 }
 
 // creates tells whether an item is still to be given an id by the server.
-func (t *Store) creates(it load.Item) bool {
+func (t *forms) creates(it load.Item) bool {
 	return it.ID == "" && it.Version == "" && t.givesIDs(it.Sealed.Type())
 }
 
@@ -59,11 +69,8 @@ func (u *unresolved) Error() string { return load.ErrUnresolved.Error() }
 // Is makes it an ErrUnresolved.
 func (u *unresolved) Is(err error) bool { return err == load.ErrUnresolved }
 
-// Form appends what this server is sent of a resource; see [load.Store].
-func (t *Store) Form(it load.Item, dst []byte) ([]byte, error) { return t.form(it, nil, dst) }
-
-// form is Form of the resource as an edit leaves it; nil: whole.
-func (t *Store) form(it load.Item, edit load.Edit, dst []byte) ([]byte, error) {
+// append appends what the server is sent of a resource as an edit leaves it; nil: whole.
+func (t *forms) append(it load.Item, edit load.Edit, dst []byte) ([]byte, error) {
 	start := len(dst)
 	dst, err := t.delivered(it.Sealed, dst)
 	if err != nil {
@@ -92,7 +99,7 @@ func (t *Store) form(it load.Item, edit load.Edit, dst []byte) ([]byte, error) {
 }
 
 // delivered appends the parts of a resource that the delivery lets out, by our ids.
-func (t *Store) delivered(s phi.Sealed, dst []byte) ([]byte, error) {
+func (t *forms) delivered(s phi.Sealed, dst []byte) ([]byte, error) {
 	switch t.delivery {
 	case load.DeliverySealed:
 		return phi.AppendWire(dst, s)
@@ -102,9 +109,9 @@ func (t *Store) delivered(s phi.Sealed, dst []byte) ([]byte, error) {
 	return t.opener.Whole(s, dst)
 }
 
-// Ours turns what the server holds back to our ids; see [load.Store]. A reference to something that the resource as sent
-// does not refer to stays as it is.
-func (t *Store) Ours(it load.Item, got *fhir.Node) (*fhir.Node, error) {
+// ours turns what the server holds back to our ids. A reference to something that the resource as sent does not refer to
+// stays as it is.
+func (t *forms) ours(it load.Item, got *fhir.Node) (*fhir.Node, error) {
 	if !t.rewrites() {
 		return got, nil
 	}

@@ -28,16 +28,22 @@ func digestOf(text string) (d digest16) {
 	return d
 }
 
-// List yields what carries our tag; see [load.Lister].
-func (t *Store) List(ctx context.Context, typ, tag string) iter.Seq2[load.Listed, error] {
+// lister finds what carries our tag.
+type lister struct {
+	conn  *connection
+	forms *forms
+}
+
+// list yields what carries the tag; see [load.Lister].
+func (t *lister) list(ctx context.Context, typ, tag string) iter.Seq2[load.Listed, error] {
 	return func(yield func(load.Listed, error) bool) {
 		if !addressable(typ, "x") {
 			yield(load.Listed{}, fmt.Errorf("list: no type of R4"))
 			return
 		}
-		t.pace.Again()
+		t.conn.pace.Again()
 		query := url.Values{"_tag": {fhir.TagSystem + "|" + tag}, "_elements": {"id,meta"}, "_count": {fmt.Sprint(pageSize)}}
-		page := t.address(typ) + "?" + query.Encode()
+		page := t.conn.address(typ) + "?" + query.Encode()
 		pages, ids := map[digest16]struct{}{}, map[digest16]struct{}{}
 		stale := 0
 		for page != "" {
@@ -74,7 +80,7 @@ func (t *Store) List(ctx context.Context, typ, tag string) iter.Seq2[load.Listed
 				// The ids alone are kept, not the page they are part of.
 				listed := load.Listed{ID: strings.Clone(resource.ID())}
 				listed.Ours = listed.ID
-				if t.givesIDs(typ) {
+				if t.forms.givesIDs(typ) {
 					listed.Ours = strings.Clone(load.OurID(resource))
 				}
 				if !yield(listed, nil) {
@@ -84,7 +90,7 @@ func (t *Store) List(ctx context.Context, typ, tag string) iter.Seq2[load.Listed
 			if stale++; fresh > 0 {
 				stale = 0
 			}
-			if page, err = t.nextPage(page, bundle); err != nil {
+			if page, err = nextPage(page, bundle); err != nil {
 				yield(load.Listed{}, err)
 				return
 			}
@@ -116,10 +122,10 @@ func tagged(resource *fhir.Node, tag string) bool {
 }
 
 // page reads one page of a search.
-func (t *Store) page(ctx context.Context, address string) (*fhir.Bundle, error) {
+func (t *lister) page(ctx context.Context, address string) (*fhir.Bundle, error) {
 	last := &load.Error{Op: "list", Err: load.ErrPaging}
-	for attempt, throttles := 1, 0; attempt <= t.attempts && throttles <= mostThrottles; attempt++ {
-		r, err := t.ask(ctx, "list", http.MethodGet, address, nil, nil)
+	for attempt, throttles := 1, 0; attempt <= t.conn.attempts && throttles <= mostThrottles; attempt++ {
+		r, err := t.conn.ask(ctx, "list", http.MethodGet, address, nil, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -144,7 +150,7 @@ func (t *Store) page(ctx context.Context, address string) (*fhir.Bundle, error) 
 
 // nextPage is the address of the next page, "" at the end. It must lie on the same host, because the credentials go
 // with the request.
-func (t *Store) nextPage(current string, bundle *fhir.Bundle) (string, error) {
+func nextPage(current string, bundle *fhir.Bundle) (string, error) {
 	link := bundle.Link("next")
 	if link == "" {
 		return "", nil

@@ -24,12 +24,12 @@ type sighting struct {
 }
 
 // lookFor looks what the server holds of the items. An error means that the run cannot go on.
-func (t *Store) lookFor(ctx context.Context, items []*item) ([]sighting, error) {
+func (t *sender) lookFor(ctx context.Context, items []*item) ([]sighting, error) {
 	questions := make([]question, len(items))
 	for i, it := range items {
 		questions[i] = question{key: it.at, ours: it.Sealed.ID()}
 	}
-	seen, err := t.fetch(ctx, questions)
+	seen, err := t.reader.fetch(ctx, questions)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (t *Store) lookFor(ctx context.Context, items []*item) ([]sighting, error) 
 			whole.ID = ""
 		}
 		is := func(edit load.Edit) (same bool, err error) {
-			if b.whole, err = t.form(whole, edit, b.whole[:0]); err != nil {
+			if b.whole, err = t.forms.append(whole, edit, b.whole[:0]); err != nil {
 				return false, err
 			}
 			sent, err := fhir.Parse(b.whole)

@@ -28,10 +28,10 @@ import (
 func newKeys(t testing.TB) (*phi.Keyring, *phi.Sealer) {
 	t.Helper()
 	uri := "file:" + filepath.Join(t.TempDir(), "kek")
-	if err := phi.InitKeys(uri, "test"); err != nil {
+	if err := phi.InitKeys(t.Context(), phi.KeyPlace{KEK: uri, Migration: "test"}); err != nil {
 		t.Fatal(err)
 	}
-	ring, err := phi.OpenKeys(uri, "test")
+	ring, err := phi.OpenKeys(t.Context(), phi.KeyPlace{KEK: uri, Migration: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

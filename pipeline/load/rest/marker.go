@@ -16,15 +16,23 @@ func markerQuery(migration string) string {
 	return "identifier=" + url.QueryEscape(fhir.TagSystem+"|"+migration)
 }
 
-// Marker reads the marker of Options.Migration; see [load.Store].
-func (t *Store) Marker(ctx context.Context) (load.Marker, bool, error) {
+// marker keeps the marker of a migration at its server.
+type marker struct {
+	conn      *connection
+	forms     *forms
+	preflight *preflight
+	migration string
+}
+
+// read reads the marker; see [load.Store].
+func (t *marker) read(ctx context.Context) (load.Marker, bool, error) {
 	const op = "read marker"
-	address := t.address(load.MarkerType, load.MarkerID(t.migration))
-	given := t.givesIDs(load.MarkerType)
+	address := t.conn.address(load.MarkerType, load.MarkerID(t.migration))
+	given := t.forms.givesIDs(load.MarkerType)
 	if given {
-		address = t.address(load.MarkerType) + "?" + markerQuery(t.migration)
+		address = t.conn.address(load.MarkerType) + "?" + markerQuery(t.migration)
 	}
-	r, err := t.insist(ctx, op, http.MethodGet, address, nil, nil)
+	r, err := t.conn.insist(ctx, op, http.MethodGet, address, nil, nil)
 	if err != nil {
 		return load.Marker{}, false, err
 	}
@@ -57,19 +65,19 @@ func (t *Store) Marker(ctx context.Context) (load.Marker, bool, error) {
 	return found, found.Ledger != "", nil
 }
 
-// SetMarker writes the marker; see [load.Store].
-func (t *Store) SetMarker(ctx context.Context, m load.Marker) error {
+// write writes a marker; see [load.Store].
+func (t *marker) write(ctx context.Context, m load.Marker) error {
 	const op = "write marker"
-	if err := t.confirm(ctx); err != nil {
+	if err := t.preflight.confirm(ctx); err != nil {
 		return err
 	}
 	id := load.MarkerID(m.Migration)
-	method, address, header := http.MethodPut, t.address(load.MarkerType, id), http.Header(nil)
-	if t.givesIDs(load.MarkerType) {
+	method, address, header := http.MethodPut, t.conn.address(load.MarkerType, id), http.Header(nil)
+	if t.forms.givesIDs(load.MarkerType) {
 		id = ""
-		method, address, header = http.MethodPost, t.address(load.MarkerType), http.Header{"If-None-Exist": {markerQuery(m.Migration)}}
+		method, address, header = http.MethodPost, t.conn.address(load.MarkerType), http.Header{"If-None-Exist": {markerQuery(m.Migration)}}
 	}
-	r, err := t.insist(ctx, op, method, address, m.Resource(id), header)
+	r, err := t.conn.insist(ctx, op, method, address, m.Resource(id), header)
 	if err != nil {
 		return err
 	}
@@ -82,29 +90,4 @@ func (t *Store) SetMarker(ctx context.Context, m load.Marker) error {
 		return &load.Error{Op: op, Status: r.status, Code: code, Err: why}
 	}
 	return nil
-}
-
-// insist asks until there is a whole answer, within the bounds that the other requests have. It is for requests that may
-// be repeated without harm.
-func (t *Store) insist(ctx context.Context, op, method, address string, body []byte, header http.Header) (*reply, error) {
-	t.pace.Again()
-	var r *reply
-	for attempt, throttles := 1, 0; attempt <= t.attempts && throttles <= mostThrottles; attempt++ {
-		var err error
-		if r, err = t.ask(ctx, op, method, address, body, header); err != nil {
-			return nil, err
-		}
-		switch {
-		case r.unsent, r.throttled():
-			attempt--
-			throttles++
-		case !r.whole(), r.status >= 500, r.status == http.StatusRequestTimeout:
-		case method == http.MethodGet && r.status == http.StatusOK && r.tree() == nil:
-			// A page of something that stands before the server says nothing about what the server holds.
-			r.code = load.CodeUnread
-		default:
-			return r, nil
-		}
-	}
-	return nil, &load.Error{Op: op, Status: r.status, Code: r.code, Err: load.ErrUnavailable}
 }

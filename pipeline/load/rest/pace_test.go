@@ -72,7 +72,7 @@ func TestCircuit(t *testing.T) {
 				failing++
 			}
 			if fail == nil { // nobody listens where the requests go
-				client := b.target.http
+				client := b.target.conn.http
 				usual := client.Transport
 				client.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
 					if b.now().Before(heals) {

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	r4 "github.com/samply/golang-fhir-models/fhir-models/fhir"
-	"github.com/sourcegraph/conc/pool"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/load"
@@ -24,6 +24,12 @@ type seen struct {
 	resource *fhir.Node
 }
 
+// reader reads from one server. Safe for concurrent use.
+type reader struct {
+	conn    *connection
+	singles atomic.Bool // the server does not read in batches
+}
+
 // question is what is asked of the server: a resource by where it lies, or, without an id, by the tag that names ours.
 type question struct {
 	key
@@ -37,8 +43,8 @@ func (q question) path() string {
 	return q.typ + "/" + q.id
 }
 
-// Read reads resources by id; see [load.Reader].
-func (t *Store) Read(ctx context.Context, typ string, ids []string) ([]load.Found, error) {
+// read reads resources by id; see [load.Reader].
+func (t *reader) read(ctx context.Context, typ string, ids []string) ([]load.Found, error) {
 	questions := make([]question, len(ids))
 	for i, id := range ids {
 		if !addressable(typ, id) {
@@ -46,29 +52,19 @@ func (t *Store) Read(ctx context.Context, typ string, ids []string) ([]load.Foun
 		}
 		questions[i].key = key{typ, id}
 	}
-	t.pace.Again()
+	t.conn.pace.Again()
 	found := make([]load.Found, len(ids))
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	p := pool.New().WithMaxGoroutines(t.parallel).WithErrors().WithFirstError()
-	for from := 0; from < len(questions) && ctx.Err() == nil; from += readSize {
-		to := min(from+readSize, len(questions))
-		p.Go(func() error {
-			all, err := t.fetch(ctx, questions[from:to])
-			if err != nil {
-				cancel()
-				return err
-			}
-			for i, s := range all {
-				found[from+i] = s.found(ids[from+i])
-			}
-			return nil
-		})
-	}
-	if err := p.Wait(); err != nil {
+	err := t.conn.parts(ctx, len(questions), readSize, func(ctx context.Context, from, to int) error {
+		all, err := t.fetch(ctx, questions[from:to])
+		for i, s := range all {
+			found[from+i] = s.found(ids[from+i])
+		}
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	return found, ctx.Err()
+	return found, nil
 }
 
 func (s *seen) found(id string) load.Found {
@@ -79,12 +75,12 @@ func (s *seen) found(id string) load.Found {
 	return f
 }
 
-// Version reads one version; see [load.History].
-func (t *Store) Version(ctx context.Context, typ, id, version string) (load.Found, error) {
+// version reads one version; see [load.History].
+func (t *reader) version(ctx context.Context, typ, id, version string) (load.Found, error) {
 	if !addressable(typ, id) || !fhir.ValidID(version) {
 		return load.Found{}, fmt.Errorf("read a version: neither type, id nor version of R4")
 	}
-	s, err := t.fetchOne(ctx, question{key: key{typ, id}}, t.address(typ, id, "_history", version))
+	s, err := t.fetchOne(ctx, question{key: key{typ, id}}, t.conn.address(typ, id, "_history", version))
 	if err != nil {
 		return load.Found{}, err
 	}
@@ -96,7 +92,7 @@ func (t *Store) Version(ctx context.Context, typ, id, version string) (load.Foun
 
 // fetch reads the resources in batches, and singly where the target does not read in batches or a batch keeps failing.
 // An error means that the run cannot go on.
-func (t *Store) fetch(ctx context.Context, all []question) ([]seen, error) {
+func (t *reader) fetch(ctx context.Context, all []question) ([]seen, error) {
 	found := make([]seen, len(all))
 	for from := 0; from < len(all); from += readSize {
 		to := min(from+readSize, len(all))
@@ -108,12 +104,12 @@ func (t *Store) fetch(ctx context.Context, all []question) ([]seen, error) {
 }
 
 // fetchBatch fills all. What a batch does not answer is asked for again, and in the end one by one.
-func (t *Store) fetchBatch(ctx context.Context, questions []question, all []seen) error {
+func (t *reader) fetchBatch(ctx context.Context, questions []question, all []seen) error {
 	open := make([]int, len(questions)) // what is still to be read
 	for i := range open {
 		open[i] = i
 	}
-	for attempt := 1; attempt <= t.attempts && len(open) > 1 && !t.singles.Load(); attempt++ {
+	for attempt := 1; attempt <= t.conn.attempts && len(open) > 1 && !t.singles.Load(); attempt++ {
 		asked := make([]question, len(open))
 		for i, at := range open {
 			asked[i] = questions[at]
@@ -122,7 +118,7 @@ func (t *Store) fetchBatch(ctx context.Context, questions []question, all []seen
 		if err != nil {
 			return err
 		}
-		r, err := t.ask(ctx, "read", http.MethodPost, t.base.String(), body, nil)
+		r, err := t.conn.ask(ctx, "read", http.MethodPost, t.conn.base.String(), body, nil)
 		if err != nil {
 			return err
 		}
@@ -151,12 +147,12 @@ func (t *Store) fetchBatch(ctx context.Context, questions []question, all []seen
 			throttled = throttled || a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable
 		}
 		if throttled {
-			t.pace.EntriesThrottled(r.started, load.RetryAfter(r.header, t.now()))
+			t.conn.pace.EntriesThrottled(r.started, load.RetryAfter(r.header, t.conn.now()))
 		}
 		open = rest
 	}
 	for _, at := range open {
-		s, err := t.fetchOne(ctx, questions[at], t.address(questions[at].path()))
+		s, err := t.fetchOne(ctx, questions[at], t.conn.address(questions[at].path()))
 		if err != nil {
 			return err
 		}
@@ -233,10 +229,10 @@ func versionOf(resource *fhir.Node) string {
 }
 
 // fetchOne reads one resource from the given address.
-func (t *Store) fetchOne(ctx context.Context, asked question, address string) (seen, error) {
+func (t *reader) fetchOne(ctx context.Context, asked question, address string) (seen, error) {
 	last := seen{code: load.CodeUnread}
-	for attempt, throttles := 1, 0; attempt <= t.attempts && throttles <= mostThrottles; attempt++ {
-		r, err := t.ask(ctx, "read", http.MethodGet, address, nil, nil)
+	for attempt, throttles := 1, 0; attempt <= t.conn.attempts && throttles <= mostThrottles; attempt++ {
+		r, err := t.conn.ask(ctx, "read", http.MethodGet, address, nil, nil)
 		if err != nil {
 			return seen{}, err
 		}

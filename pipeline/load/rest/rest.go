@@ -5,18 +5,18 @@
 // names our id, and from then on by PUT to the id that the server gave. Whatever is written over something carries
 // If-Match. Reading goes by GET in batches, listing by a search for the migration's tag.
 //
-// The request and its deadlines are in exchange.go, the bundle and the judging of its answer in bundle.go, the delivery
-// of a batch with all its repetitions in send.go, what a look at the server means in look.go, reading back in read.go and
-// list.go, taking back in undo.go.
+// A [Store] is made of types of one subject each: the connection, with requests and their deadlines, in exchange.go; the
+// forms of resources in form.go; the sender in send.go, with the judging of answers in bundle.go and what a look at the
+// server means in look.go; the reader in read.go, the lister in list.go, the undoer in undo.go, the marker in marker.go.
 package rest
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -63,23 +63,14 @@ type Options struct {
 // Store is one server. It is a [load.Store], [load.Sender], [load.Reader], [load.History], [load.Lister] and
 // [load.Undoer].
 type Store struct {
-	*connection
-	opener      load.Opener
-	resolve     load.Resolve
-	delivery    string
-	bundleSize  int
-	bundleBytes int
-	parallel    int
-	attempts    int
-	migration   string
-	bodies      sync.Pool // *body
-
-	sandbox   bool        // its metadata must say that it is one
-	confirmed atomic.Bool // it did
-	singles   atomic.Bool // the server does not read in batches
-
-	serverIDs bool                 // of every type, whatever the server says
-	ways      atomic.Pointer[ways] // what Preflight found; nil before
+	conn      *connection
+	forms     *forms
+	preflight *preflight
+	marker    *marker
+	sender    *sender
+	reader    *reader
+	lister    *lister
+	undoer    *undoer
 }
 
 var _ interface {
@@ -113,13 +104,17 @@ func New(o Options) (*Store, error) {
 		return nil, errors.New("target: ids are the server's, and nothing tells which they are")
 	}
 	o = withDefaults(o)
-	connection, err := newConnection(o)
+	conn, err := newConnection(o)
 	if err != nil {
 		return nil, err
 	}
-	return &Store{connection: connection, opener: o.Opener, resolve: o.Resolve, delivery: o.Delivery, bundleSize: o.BundleSize,
-		bundleBytes: o.BundleBytes, parallel: o.Parallel, attempts: o.Attempts, migration: o.Migration,
-		sandbox: o.Kind == load.KindSandbox, serverIDs: o.ServerIDs, bodies: sync.Pool{New: func() any { return new(body) }}}, nil
+	forms := &forms{delivery: o.Delivery, opener: o.Opener, resolve: o.Resolve, serverIDs: o.ServerIDs}
+	preflight := &preflight{conn: conn, forms: forms, sandbox: o.Kind == load.KindSandbox}
+	reader := &reader{conn: conn}
+	return &Store{conn: conn, forms: forms, preflight: preflight, reader: reader,
+		marker: &marker{conn, forms, preflight, o.Migration}, lister: &lister{conn, forms}, undoer: &undoer{conn, preflight, reader},
+		sender: &sender{conn: conn, forms: forms, preflight: preflight, reader: reader, bundleSize: o.BundleSize,
+			bundleBytes: o.BundleBytes, bodies: sync.Pool{New: func() any { return new(body) }}}}, nil
 }
 
 func withDefaults(o Options) Options {
@@ -146,11 +141,11 @@ func set[T int | int64 | time.Duration](setting *T, usual T) {
 }
 
 // Identity is the base URL in normal form.
-func (t *Store) Identity() string { return t.base.String() }
+func (t *Store) Identity() string { return t.conn.base.String() }
 
 // Name tells the two stores of delivery `split` apart.
 func (t *Store) Name() string {
-	switch t.delivery {
+	switch t.forms.delivery {
 	case load.DeliveryClinical:
 		return load.StoreClinical
 	case load.DeliveryIdentity:
@@ -160,18 +155,68 @@ func (t *Store) Name() string {
 }
 
 // Delivery is the form in which this server gets resources.
-func (t *Store) Delivery() string { return t.delivery }
+func (t *Store) Delivery() string { return t.forms.delivery }
 
 // Holds tells whether this server gets the resource at all.
-func (t *Store) Holds(s phi.Sealed) bool { return t.delivery != load.DeliveryIdentity || s.Marked() }
+func (t *Store) Holds(s phi.Sealed) bool {
+	return t.forms.delivery != load.DeliveryIdentity || s.Marked()
+}
 
-// address is the base URL with a path below it. Types and ids are checked by their callers to need no escaping.
-func (t *Store) address(elem ...string) string {
-	text := t.base.String()
-	for _, e := range elem {
-		text += "/" + e
-	}
-	return text
+// Form appends what this server is sent of a resource; see [load.Store].
+func (t *Store) Form(it load.Item, dst []byte) ([]byte, error) { return t.forms.append(it, nil, dst) }
+
+// Ours turns what the server holds back to our ids; see [load.Store].
+func (t *Store) Ours(it load.Item, got *fhir.Node) (*fhir.Node, error) { return t.forms.ours(it, got) }
+
+// Preflight reads the CapabilityStatement; see [load.Store].
+func (t *Store) Preflight(ctx context.Context) (load.Capabilities, error) {
+	return t.preflight.ask(ctx)
+}
+
+// Marker reads the marker of Options.Migration; see [load.Store].
+func (t *Store) Marker(ctx context.Context) (load.Marker, bool, error) { return t.marker.read(ctx) }
+
+// SetMarker writes the marker; see [load.Store].
+func (t *Store) SetMarker(ctx context.Context, m load.Marker) error { return t.marker.write(ctx, m) }
+
+// Send delivers the resources; see [load.Sender].
+func (t *Store) Send(ctx context.Context, items []load.Item) ([]load.Outcome, error) {
+	return t.sender.send(ctx, items, false, false)
+}
+
+// Resume delivers resources that may be there already; see [load.Sender].
+func (t *Store) Resume(ctx context.Context, items []load.Item) ([]load.Outcome, error) {
+	return t.sender.send(ctx, items, true, false)
+}
+
+// Introduce sends a first form of what is missing; see [load.Sender].
+func (t *Store) Introduce(ctx context.Context, items []load.Item) ([]load.Outcome, error) {
+	return t.sender.send(ctx, items, true, true)
+}
+
+// Read reads resources by id; see [load.Reader].
+func (t *Store) Read(ctx context.Context, typ string, ids []string) ([]load.Found, error) {
+	return t.reader.read(ctx, typ, ids)
+}
+
+// Version reads one version; see [load.History].
+func (t *Store) Version(ctx context.Context, typ, id, version string) (load.Found, error) {
+	return t.reader.version(ctx, typ, id, version)
+}
+
+// List yields what carries our tag; see [load.Lister].
+func (t *Store) List(ctx context.Context, typ, tag string) iter.Seq2[load.Listed, error] {
+	return t.lister.list(ctx, typ, tag)
+}
+
+// Delete deletes what nobody has changed; see [load.Undoer].
+func (t *Store) Delete(ctx context.Context, list []load.Existing) ([]load.Outcome, error) {
+	return t.undoer.delete(ctx, list)
+}
+
+// Mark marks as vanished what nobody has changed; see [load.Undoer].
+func (t *Store) Mark(ctx context.Context, list []load.Existing) ([]load.Outcome, error) {
+	return t.undoer.mark(ctx, list)
 }
 
 // addressable tells whether type and id can stand in a URL as they are.

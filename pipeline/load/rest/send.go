@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
 
 	r4 "github.com/samply/golang-fhir-models/fhir-models/fhir"
 	"github.com/sourcegraph/conc/pool"
@@ -49,22 +50,19 @@ func (it *item) settle(looked load.FoundStatus) {
 	}
 }
 
-// Send delivers the resources; see [load.Sender].
-func (t *Store) Send(ctx context.Context, items []load.Item) ([]load.Outcome, error) {
-	return t.send(ctx, items, false, false)
+// sender delivers resources to one server. Safe for concurrent use.
+type sender struct {
+	conn        *connection
+	forms       *forms
+	preflight   *preflight
+	reader      *reader
+	bundleSize  int       // entries
+	bundleBytes int       // unless one resource alone has more
+	bodies      sync.Pool // *body
 }
 
-// Resume delivers resources that may be there already; see [load.Sender].
-func (t *Store) Resume(ctx context.Context, items []load.Item) ([]load.Outcome, error) {
-	return t.send(ctx, items, true, false)
-}
-
-// Introduce sends a first form of what is missing; see [load.Sender].
-func (t *Store) Introduce(ctx context.Context, items []load.Item) ([]load.Outcome, error) {
-	return t.send(ctx, items, true, true)
-}
-
-func (t *Store) send(ctx context.Context, items []load.Item, resume, introducing bool) ([]load.Outcome, error) {
+// send delivers the items; see [load.Sender]. resume: they may be there already. introducing: in their first forms.
+func (t *sender) send(ctx context.Context, items []load.Item, resume, introducing bool) ([]load.Outcome, error) {
 	outcomes := make([]load.Outcome, len(items))
 	all := make([]*item, len(items))
 	for i, it := range items {
@@ -86,15 +84,15 @@ func (t *Store) send(ctx context.Context, items []load.Item, resume, introducing
 	if len(items) == 0 {
 		return outcomes, nil
 	}
-	t.pace.Again()
-	if err := t.confirm(ctx); err != nil {
+	t.conn.pace.Again()
+	if err := t.preflight.confirm(ctx); err != nil {
 		return outcomes, err
 	}
 	for i, it := range items {
 		all[i] = &item{Item: it, base: it.Version, introducing: introducing}
-		if t.creates(it) {
+		if t.forms.creates(it) {
 			outcomes[i].ID = ""
-			all[i].condition = t.conditional(outcomes[i].Type)
+			all[i].condition = t.forms.conditional(outcomes[i].Type)
 		}
 		all[i].at, all[i].outcome = key{outcomes[i].Type, outcomes[i].ID}, outcomes[i]
 	}
@@ -107,10 +105,10 @@ func (t *Store) send(ctx context.Context, items []load.Item, resume, introducing
 
 // sendBundles cuts the items into bundles and delivers some at a time. Each item belongs to one goroutine until the
 // pool has come to its end. The pool blocks when it is full, so no more plaintext is in memory than is being sent.
-func (t *Store) sendBundles(ctx context.Context, all []*item, resume bool) error {
+func (t *sender) sendBundles(ctx context.Context, all []*item, resume bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p := pool.New().WithMaxGoroutines(t.parallel).WithErrors().WithFirstError()
+	p := pool.New().WithMaxGoroutines(t.conn.parallel).WithErrors().WithFirstError()
 	hand := func(items []*item, b *body) {
 		p.Go(func() error {
 			err := t.deliver(ctx, items, b, resume)
@@ -153,7 +151,7 @@ const entryOverhead = 400
 
 // fill writes a bundle of the first of the items that have room in so many bytes, at least one, and returns those that
 // are in it and how many it has gone through. What cannot be sent is settled and left out.
-func (t *Store) fill(b *body, items []*item, most int) (group []*item, n int, err error) {
+func (t *sender) fill(b *body, items []*item, most int) (group []*item, n int, err error) {
 	w := fhir.NewBundle(b.bundle[:0], r4.BundleTypeBatch, fhir.BundleHead{})
 	for ; n < len(items) && w.Entries() < t.bundleSize; n++ {
 		it := items[n]
@@ -161,7 +159,7 @@ func (t *Store) fill(b *body, items []*item, most int) (group []*item, n int, er
 		if it.introducing {
 			edit = it.First
 		}
-		b.whole, err = t.form(it.Item, edit, b.whole[:0])
+		b.whole, err = t.forms.append(it.Item, edit, b.whole[:0])
 		var dangling *unresolved
 		switch {
 		case errors.As(err, &dangling):
@@ -204,7 +202,7 @@ func tagQuery(ours string) string { return "_tag=" + url.QueryEscape(fhir.IDTagS
 // The queue holds groups still to be sent. A group that fails as a whole is sent again a few times and then halved, the
 // halves going to the end of the queue: so a poisoned entry is found in a number of requests that grows with the
 // logarithm of the bundle's size, and its neighbours get through meanwhile.
-func (t *Store) deliver(ctx context.Context, items []*item, b *body, resume bool) error {
+func (t *sender) deliver(ctx context.Context, items []*item, b *body, resume bool) error {
 	defer t.bodies.Put(b)
 	queue := [][]*item{items}
 	built := true // b holds the first group
@@ -274,13 +272,13 @@ var (
 )
 
 // sendGroup sends one bundle and deals with the answer. It returns the groups that are to be sent next.
-func (t *Store) sendGroup(ctx context.Context, group []*item, body []byte, refreshed *bool) ([][]*item, error) {
+func (t *sender) sendGroup(ctx context.Context, group []*item, body []byte, refreshed *bool) ([][]*item, error) {
 	const op = "send bundle"
 	prefer := minimal
 	if slices.ContainsFunc(group, func(it *item) bool { return it.at.id == "" }) {
 		prefer = representation
 	}
-	r, err := t.ask(ctx, op, http.MethodPost, t.base.String(), body, prefer)
+	r, err := t.conn.ask(ctx, op, http.MethodPost, t.conn.base.String(), body, prefer)
 	if err != nil {
 		if r != nil && r.doubtful() {
 			for _, it := range group {
@@ -293,7 +291,7 @@ func (t *Store) sendGroup(ctx context.Context, group []*item, body []byte, refre
 	case r.unsent:
 		return [][]*item{group}, nil // the pace has made it wait, and gives up in time
 	case r.throttled():
-		return t.postpone(group, r.status), nil
+		return postpone(group, r.status), nil
 	case r.doubtful():
 		for _, it := range group {
 			it.outcome.Status, it.outcome.Code = r.status, r.code
@@ -331,7 +329,7 @@ func (t *Store) sendGroup(ctx context.Context, group []*item, body []byte, refre
 }
 
 // sort deals with the entries of an answer, each by itself.
-func (t *Store) sort(ctx context.Context, group []*item, answers []entryAnswer, r *reply, refreshed *bool) ([][]*item, error) {
+func (t *sender) sort(ctx context.Context, group []*item, answers []entryAnswer, r *reply, refreshed *bool) ([][]*item, error) {
 	var wait, unsure, unauthorized []*item
 	forbidden := 0
 	for i, v := range judge(answers, group) {
@@ -360,11 +358,11 @@ func (t *Store) sort(ctx context.Context, group []*item, answers []entryAnswer, 
 	var next [][]*item
 	if len(unauthorized) > 0 {
 		*refreshed = true
-		_, reading, err := t.credentials.get()
+		_, reading, err := t.conn.credentials.get()
 		if err != nil {
 			return nil, err
 		}
-		if ok, err := t.credentials.refresh(reading); err != nil {
+		if ok, err := t.conn.credentials.refresh(reading); err != nil {
 			return nil, err
 		} else if !ok {
 			return nil, &load.Error{Op: "send bundle", Status: http.StatusUnauthorized, Err: load.ErrUnauthorized}
@@ -372,8 +370,8 @@ func (t *Store) sort(ctx context.Context, group []*item, answers []entryAnswer, 
 		next = append(next, unauthorized)
 	}
 	if len(wait) > 0 {
-		t.pace.EntriesThrottled(r.started, load.RetryAfter(r.header, t.now()))
-		next = append(next, t.postpone(wait, 0)...)
+		t.conn.pace.EntriesThrottled(r.started, load.RetryAfter(r.header, t.conn.now()))
+		next = append(next, postpone(wait, 0)...)
 	}
 	if len(unsure) > 0 {
 		more, err := t.doubtful(ctx, unsure)
@@ -387,7 +385,7 @@ func (t *Store) sort(ctx context.Context, group []*item, answers []entryAnswer, 
 
 // postpone keeps what was told to wait for another attempt, unless it was told too often. status is that of the whole
 // request, 0 if the entries have their own.
-func (t *Store) postpone(group []*item, status int) [][]*item {
+func postpone(group []*item, status int) [][]*item {
 	var rest []*item
 	for _, it := range group {
 		if status != 0 {
@@ -403,7 +401,7 @@ func (t *Store) postpone(group []*item, status int) [][]*item {
 }
 
 // doubtful looks for what may have arrived, and says how to go on with what has not.
-func (t *Store) doubtful(ctx context.Context, group []*item) ([][]*item, error) {
+func (t *sender) doubtful(ctx context.Context, group []*item) ([][]*item, error) {
 	for _, it := range group {
 		it.failures++
 	}
@@ -420,7 +418,7 @@ func (t *Store) doubtful(ctx context.Context, group []*item) ([][]*item, error) 
 		case !it.elsewhere && it.decide(found[i]), it.elsewhere && found[i].same && it.decide(found[i]):
 		case it.elsewhere, it.definite && it.refused():
 			it.settle(found[i].status)
-		case it.failures < t.attempts:
+		case it.failures < t.conn.attempts:
 			rest = append(rest, it)
 		case len(group) == 1, it.definite:
 			it.settle(found[i].status)
@@ -428,10 +426,10 @@ func (t *Store) doubtful(ctx context.Context, group []*item) ([][]*item, error) 
 			tired = append(tired, it)
 		}
 	}
-	t.log.Debug("answers in doubt", zap.Int("resources", len(group)), zap.Int("again", len(rest)), zap.Int("halved", len(tired)))
+	t.conn.log.Debug("answers in doubt", zap.Int("resources", len(group)), zap.Int("again", len(rest)), zap.Int("halved", len(tired)))
 	var next [][]*item
 	if len(rest) > 0 {
-		if err := t.pace.Pause(ctx, rest[0].failures); err != nil {
+		if err := t.conn.pace.Pause(ctx, rest[0].failures); err != nil {
 			for _, it := range append(rest, tired...) {
 				it.outcome.Kind = load.InDoubt
 			}
@@ -461,7 +459,7 @@ func halves(group []*item) [][]*item {
 }
 
 // look settles what is there already, before anything is sent, and returns the rest.
-func (t *Store) look(ctx context.Context, items []*item) ([]*item, error) {
+func (t *sender) look(ctx context.Context, items []*item) ([]*item, error) {
 	for _, it := range items {
 		it.outcome.Kind = load.InDoubt
 	}

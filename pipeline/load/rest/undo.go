@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	r4 "github.com/samply/golang-fhir-models/fhir-models/fhir"
-	"github.com/sourcegraph/conc/pool"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/load"
@@ -15,8 +14,15 @@ import (
 // undoSize is how many resources one batch takes back. Each is read before.
 const undoSize = 100
 
-// Delete deletes what nobody has changed; see [load.Undoer].
-func (t *Store) Delete(ctx context.Context, list []load.Existing) ([]load.Outcome, error) {
+// undoer takes back what lies at one server.
+type undoer struct {
+	conn      *connection
+	preflight *preflight
+	reader    *reader
+}
+
+// delete deletes what nobody has changed; see [load.Undoer].
+func (t *undoer) delete(ctx context.Context, list []load.Existing) ([]load.Outcome, error) {
 	return t.undo(ctx, "delete", list, func(u *undoing, s *seen) (fhir.Request, []byte) {
 		if s.status != load.Present {
 			u.settle(load.Deleted, "", "")
@@ -25,8 +31,8 @@ func (t *Store) Delete(ctx context.Context, list []load.Existing) ([]load.Outcom
 	})
 }
 
-// Mark marks as vanished what nobody has changed; see [load.Undoer].
-func (t *Store) Mark(ctx context.Context, list []load.Existing) ([]load.Outcome, error) {
+// mark marks as vanished what nobody has changed; see [load.Undoer].
+func (t *undoer) mark(ctx context.Context, list []load.Existing) ([]load.Outcome, error) {
 	return t.undo(ctx, "mark", list, func(u *undoing, s *seen) (fhir.Request, []byte) {
 		if s.status != load.Present {
 			u.settle(load.Edited, "", load.CodeDeleted)
@@ -67,7 +73,7 @@ func (u *undoing) settle(kind load.Kind, version, code string) {
 
 // undo takes the resources back, some at a time. plan says, of a resource that a look has found in our version, or not at
 // all, what to ask for, or settles it.
-func (t *Store) undo(ctx context.Context, op string, list []load.Existing, plan func(*undoing, *seen) (fhir.Request, []byte)) ([]load.Outcome, error) {
+func (t *undoer) undo(ctx context.Context, op string, list []load.Existing, plan func(*undoing, *seen) (fhir.Request, []byte)) ([]load.Outcome, error) {
 	outcomes := make([]load.Outcome, len(list))
 	all := make([]*undoing, len(list))
 	for i, e := range list {
@@ -80,27 +86,13 @@ func (t *Store) undo(ctx context.Context, op string, list []load.Existing, plan 
 			all[i].settle(load.Rejected, "", load.CodeVersion)
 		}
 	}
-	t.pace.Again()
-	if err := t.confirm(ctx); err != nil {
+	t.conn.pace.Again()
+	if err := t.preflight.confirm(ctx); err != nil {
 		return outcomes, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	p := pool.New().WithMaxGoroutines(t.parallel).WithErrors().WithFirstError()
-	for from := 0; from < len(all) && ctx.Err() == nil; from += undoSize {
-		part := all[from:min(from+undoSize, len(all))]
-		p.Go(func() error {
-			err := t.undoPart(ctx, op, part, plan)
-			if err != nil {
-				cancel()
-			}
-			return err
-		})
-	}
-	err := p.Wait()
-	if err == nil {
-		err = ctx.Err()
-	}
+	err := t.conn.parts(ctx, len(all), undoSize, func(ctx context.Context, from, to int) error {
+		return t.undoPart(ctx, op, all[from:to], plan)
+	})
 	for i, u := range all {
 		outcomes[i] = u.outcome
 	}
@@ -109,17 +101,17 @@ func (t *Store) undo(ctx context.Context, op string, list []load.Existing, plan 
 
 // undoPart goes on until each has its outcome. It looks before each attempt, and after the last: what is done shows by
 // what is there, whatever was answered.
-func (t *Store) undoPart(ctx context.Context, op string, part []*undoing, plan func(*undoing, *seen) (fhir.Request, []byte)) error {
+func (t *undoer) undoPart(ctx context.Context, op string, part []*undoing, plan func(*undoing, *seen) (fhir.Request, []byte)) error {
 	failed := false
 	for attempt, throttles := 0, 0; ; attempt++ {
 		open, body, err := t.undoRequests(ctx, part, plan)
 		switch {
 		case err != nil || len(open) == 0:
 			return err
-		case attempt >= t.attempts || throttles > mostThrottles:
+		case attempt >= t.conn.attempts || throttles > mostThrottles:
 			return nil // in doubt
 		case failed:
-			if err := t.pace.Pause(ctx, attempt); err != nil {
+			if err := t.conn.pace.Pause(ctx, attempt); err != nil {
 				return err
 			}
 		}
@@ -127,7 +119,7 @@ func (t *Store) undoPart(ctx context.Context, op string, part []*undoing, plan f
 		for _, u := range open {
 			u.outcome.Kind, u.asked, u.refused = load.InDoubt, true, false
 		}
-		r, err := t.ask(ctx, op, http.MethodPost, t.base.String(), body, minimal)
+		r, err := t.conn.ask(ctx, op, http.MethodPost, t.conn.base.String(), body, minimal)
 		if err != nil {
 			return err
 		}
@@ -161,7 +153,7 @@ func (t *Store) undoPart(ctx context.Context, op string, part []*undoing, plan f
 			}
 		}
 		if throttled {
-			t.pace.EntriesThrottled(r.started, load.RetryAfter(r.header, t.now()))
+			t.conn.pace.EntriesThrottled(r.started, load.RetryAfter(r.header, t.conn.now()))
 			attempt--
 			throttles++
 		}
@@ -169,7 +161,7 @@ func (t *Store) undoPart(ctx context.Context, op string, part []*undoing, plan f
 }
 
 // undoRequests looks at what is there, settles what needs no request, and writes the requests of the rest.
-func (t *Store) undoRequests(ctx context.Context, part []*undoing, plan func(*undoing, *seen) (fhir.Request, []byte)) (open []*undoing, body []byte, err error) {
+func (t *undoer) undoRequests(ctx context.Context, part []*undoing, plan func(*undoing, *seen) (fhir.Request, []byte)) (open []*undoing, body []byte, err error) {
 	var questions []question
 	var asked []*undoing
 	for _, u := range part {
@@ -180,7 +172,7 @@ func (t *Store) undoRequests(ctx context.Context, part []*undoing, plan func(*un
 	if len(asked) == 0 {
 		return nil, nil, nil
 	}
-	found, err := t.fetch(ctx, questions)
+	found, err := t.reader.fetch(ctx, questions)
 	if err != nil {
 		return nil, nil, err
 	}

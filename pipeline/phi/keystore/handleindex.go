@@ -1,4 +1,4 @@
-package phi
+package keystore
 
 import (
 	"encoding/binary"
@@ -6,7 +6,7 @@ import (
 )
 
 // handleIndex finds the slot of a record by its handle, in 8 bytes per record and a table at most three quarters full.
-// It keeps 32 bits of each handle; what it answers must be compared with the record.
+// It keeps 32 bits of each handle; what it returns must be compared with the record.
 type handleIndex struct {
 	table []uint64 // high half: bits of the handle; low half: slot + 1; 0 is free
 	used  int
