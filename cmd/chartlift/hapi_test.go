@@ -167,8 +167,8 @@ func (h *hapi) run(want map[string]tally, args ...string) {
 		got[typ] = tally{r.Loaded, r.Unchanged, r.Vanished, r.NotApplied, v.Matched, v.Missing, v.EditedSince,
 			r.Made - r.Loaded - r.Unchanged + v.Different + v.Unexpected + v.NotCompared}
 	}
-	for typ := range got {
-		if _, ok := want[typ]; !ok && got[typ].loaded+got[typ].vanished+got[typ].notApplied+got[typ].missing+got[typ].editedSince+got[typ].others == 0 {
+	for typ, g := range got {
+		if _, ok := want[typ]; !ok && g == (tally{unchanged: g.unchanged, matched: g.unchanged}) {
 			delete(got, typ) // nothing happened to it
 		}
 	}
