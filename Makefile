@@ -19,9 +19,10 @@ test-race: ## the same, without the long ones, under the race detector
 test-sweeps: ## every kill point, every damaged byte, every step that can fail
 	CHARTLIFT_SWEEPS=1 go test -json -timeout 60m $$(grep -rlE --include='*_test.go' 'sharedtest\.(Drawn|Sweeps)' . | xargs -n1 dirname | sort -u) | $(REPORT)
 
-test-services: ## what needs real PostgreSQL, MariaDB and HL7's Java validator (Debian; installs them, and steps down from root)
+test-services: ## what needs real PostgreSQL, MariaDB, HAPI FHIR and HL7's Java validator (Debian; installs them, and steps down from root)
 	scripts/services/with go test -json -timeout 30m ./pipeline/extract/sqldb ./pipeline/ledger | $(REPORT)
 	scripts/services/with go test -json -timeout 30m ./cmd/chartlift -run 'Live|EveryDialectAndEngine|Ledger' | $(REPORT)
+	scripts/services/hapi/with go test -json -timeout 30m ./cmd/chartlift -run HAPI | $(REPORT)
 	scripts/services/validator/with go test -json -timeout 30m ./cmd/chartlift -run SecondOpinion | $(REPORT)
 
 FUZZ ?= 60s

@@ -315,7 +315,7 @@ type account struct {
 		Skipped, Refused        map[string]int64
 	}
 	Resources map[string]struct {
-		Made, Loaded, Unchanged, Merged, Rejected, InDoubt, Held, Pending int64
+		Made, Loaded, Unchanged, Merged, Rejected, InDoubt, Held, Pending, Vanished, NotApplied int64
 	}
 	Verified map[string]struct {
 		Matched, Different, Missing, Unexpected, EditedSince, NotCompared int64

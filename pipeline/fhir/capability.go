@@ -31,7 +31,7 @@ type ResourceCapability struct {
 	Type              string
 	Interactions      []string // read, vread, update, patch, delete, history-instance, history-type, create, search-type
 	Versioning        string   // no-version, versioned, versioned-update; "" if not said
-	UpdateCreate      bool     // PUT to a new id makes a resource
+	UpdateCreate      *bool    // PUT to a new id makes a resource; nil: not said, which HAPI never does
 	ConditionalCreate bool
 	ConditionalUpdate bool
 	ReadHistory       bool
@@ -104,7 +104,7 @@ func readResourceCapability(n *Node) ResourceCapability {
 	r := ResourceCapability{
 		Type:              n.Get("type").Str(),
 		Versioning:        n.Get("versioning").Str(),
-		UpdateCreate:      isTrue(n.Get("updateCreate")),
+		UpdateCreate:      said(n.Get("updateCreate")),
 		ConditionalCreate: isTrue(n.Get("conditionalCreate")),
 		ConditionalUpdate: isTrue(n.Get("conditionalUpdate")),
 		ReadHistory:       isTrue(n.Get("readHistory")),
@@ -126,6 +126,15 @@ func items(n *Node) []*Node {
 }
 
 func isTrue(n *Node) bool { return n != nil && n.Kind == Boolean && n.Text == "true" }
+
+// said is a boolean that may be missing.
+func said(n *Node) *bool {
+	if n == nil || n.Kind != Boolean {
+		return nil
+	}
+	yes := isTrue(n)
+	return &yes
+}
 
 // NewCapabilities makes the CapabilityStatement of a server that is running (kind instance, status active) and speaks
 // R4; c.FHIRVersion is not looked at. Software, Date, Description and at least one format are required. A type or code
@@ -173,7 +182,7 @@ func NewCapabilities(c *Capabilities) (r4.CapabilityStatement, error) {
 
 func newResourceCapability(r *ResourceCapability) (r4.CapabilityStatementRestResource, error) {
 	out := r4.CapabilityStatementRestResource{
-		UpdateCreate: &r.UpdateCreate, ConditionalCreate: &r.ConditionalCreate,
+		UpdateCreate: r.UpdateCreate, ConditionalCreate: &r.ConditionalCreate,
 		ConditionalUpdate: &r.ConditionalUpdate, ReadHistory: &r.ReadHistory,
 	}
 	if err := fromCode(r.Type, &out.Type); err != nil {

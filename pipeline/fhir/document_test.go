@@ -265,13 +265,14 @@ func TestLocations(t *testing.T) {
 }
 
 func TestCapabilities(t *testing.T) {
+	yes, no := true, false
 	in := &Capabilities{
 		FHIRVersion: "4.0.1", Software: "a server", Version: "1.2", Date: "2026-01-02", Description: "for tests", URL: "http://localhost/fhir",
 		Formats: []string{"application/fhir+json"}, Batch: true, History: true,
 		Resources: []ResourceCapability{{
-			Type: "Patient", Interactions: []string{"read", "update"}, Versioning: "versioned", UpdateCreate: true,
+			Type: "Patient", Interactions: []string{"read", "update"}, Versioning: "versioned", UpdateCreate: &yes,
 			Search: []SearchParameter{{"identifier", "token"}},
-		}, {Type: "Account"}},
+		}, {Type: "Account"}, {Type: "Group", UpdateCreate: &no}},
 	}
 	statement, err := NewCapabilities(in)
 	if err != nil {

@@ -3,7 +3,7 @@ package load
 import "github.com/chartlift/chartlift/pipeline/fhir"
 
 // Capabilities is what a server's CapabilityStatement says, as far as loading needs it. Servers differ, and so do their
-// statements: what is not mentioned is not offered.
+// statements: what is not mentioned is not offered, but for update as create, of which many say nothing.
 type Capabilities struct {
 	fhir.Capabilities
 
@@ -34,7 +34,7 @@ func (c *Capabilities) Lacking(typ string) []string {
 			lacking = append(lacking, need[1])
 		}
 	}
-	if !r.UpdateCreate && !c.ServerIDs(typ) {
+	if r.UpdateCreate != nil && !*r.UpdateCreate && !c.ServerIDs(typ) {
 		lacking = append(lacking, "update as create, without which our ids cannot be kept")
 	}
 	return lacking

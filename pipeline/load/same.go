@@ -10,6 +10,9 @@ import (
 // the resource changes" (resource.html#Meta), and servers such as HAPI fill in source.
 var serverMeta = []string{"versionId", "lastUpdated", "source"}
 
+// metaSets are the members of meta whose order means nothing (resource.html#Meta: they are sets). HAPI sorts tags.
+var metaSets = []string{"profile", "security", "tag"}
+
 // SameAsSent tells whether what a target holds is exactly what was sent, apart from what a server adds to meta itself.
 // Members may stand in any order; numbers are compared as written, so that a server which rewrites 0.70 as 0.7 holds
 // something else. It errs on the side of difference: reconciling, which knows named normalisations, decides what a
@@ -40,7 +43,7 @@ func sameMeta(sent, got *fhir.Node) bool {
 			if m.Name == "versionId" || m.Name == "lastUpdated" {
 				continue // a server replaces these whatever is sent
 			}
-			if other := got.Get(m.Name); other == nil || !m.Value.Equal(other) {
+			if other := got.Get(m.Name); other == nil || !m.Value.Equal(other) && !SameMetaSet(m.Name, m.Value, other) {
 				return false
 			}
 		}
@@ -53,4 +56,12 @@ func sameMeta(sent, got *fhir.Node) bool {
 		}
 	}
 	return true
+}
+
+// SameMetaSet tells whether a member of meta is one of its sets, and two values of it hold the same in any order.
+func SameMetaSet(name string, a, b *fhir.Node) bool {
+	holds := func(list, all *fhir.Node) bool {
+		return !slices.ContainsFunc(all.Items, func(x *fhir.Node) bool { return !slices.ContainsFunc(list.Items, x.Equal) })
+	}
+	return slices.Contains(metaSets, name) && a.Kind == fhir.Array && b.Kind == fhir.Array && len(a.Items) == len(b.Items) && holds(a, b) && holds(b, a)
 }

@@ -60,8 +60,9 @@ type Target struct {
 	URL       string
 	TokenEnv  string
 	TokenFile string
-	Bundle    int // entries in a Bundle; 0: the kind's own default
-	Parallel  int // requests at once; 0: the kind's own default
+	Bundle    int  // entries in a Bundle; 0: the kind's own default
+	Parallel  int  // requests at once; 0: the kind's own default
+	ServerIDs bool // resources get ids of the server's own, whatever it says of itself
 }
 
 // Wave is a set of patients cut over together: by a formula over the rows of the Patient mapping, by a file of keys,
@@ -373,7 +374,12 @@ func (r *reader) targets(n *yaml.Node) {
 						"bearer-file": func(n *yaml.Node) { t.TokenFile = r.path(r.text(n, "bearer-file")) },
 					})
 				},
-				"bundle":   func(n *yaml.Node) { t.Bundle = r.count(n, "bundle", 10_000) },
+				"bundle": func(n *yaml.Node) { t.Bundle = r.count(n, "bundle", 10_000) },
+				"ids": func(n *yaml.Node) {
+					if t.ServerIDs = r.text(n, "ids") == "server"; !t.ServerIDs {
+						r.fault(n, "", "ids: server is the only choice; without it ids are ours unless the server says otherwise")
+					}
+				},
 				"parallel": func(n *yaml.Node) { t.Parallel = r.count(n, "parallel", 256) },
 			}
 			for _, kind := range []string{"fhir", "sandbox"} {

@@ -93,7 +93,7 @@ func planSchema() mapping.Schema {
 		})})
 	}
 	target := keys("target clinical", object{
-		"fhir": text, "sandbox": text, "bundle": number, "parallel": number, "auth": keys("auth", object{"bearer-env": text, "bearer-file": text}),
+		"fhir": text, "sandbox": text, "bundle": number, "parallel": number, "ids": words("server"), "auth": keys("auth", object{"bearer-env": text, "bearer-file": text}),
 	})
 	var gates []any
 	for _, name := range gateNames {

@@ -60,7 +60,7 @@ func (s *Session) OpenTarget(ctx context.Context, resolve func(store string) loa
 	var t Opened
 	add := func(target *Target, delivery, name string) error {
 		store, err := rest.New(rest.Options{
-			Kind: target.Kind, URL: target.URL, Opener: s.Keys, Migration: p.Migration, Delivery: delivery, Resolve: resolve(name),
+			Kind: target.Kind, URL: target.URL, Opener: s.Keys, Migration: p.Migration, Delivery: delivery, Resolve: resolve(name), ServerIDs: target.ServerIDs,
 			TokenEnv: target.TokenEnv, TokenFile: target.TokenFile, BundleSize: target.Bundle, Parallel: target.Parallel, Logger: s.Log,
 		})
 		if err == nil {

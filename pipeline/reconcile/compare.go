@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/chartlift/chartlift/pipeline/fhir"
+	"github.com/chartlift/chartlift/pipeline/load"
 )
 
 // The named rules under which two forms of one value are equal. Each is a change that R4 lets a server make without
 // changing what the resource says; anything else is a difference.
 const (
 	RuleServerMeta      = "server-meta"      // meta.versionId, lastUpdated and source are the server's (resource.html#meta)
+	RuleMetaOrder       = "meta-order"       // meta.profile, security and tag are sets (resource.html#meta)
 	RuleServerNarrative = "server-narrative" // a generated narrative where none was sent (narrative.html)
 	RuleTimeZone        = "time-zone"        // the same instant, written with another offset (datatypes.html#dateTime)
 	RuleFraction        = "second-fraction"  // trailing zeros of a second's fraction
@@ -49,7 +51,7 @@ type Comparison struct {
 }
 
 // Compare compares a resource as sent with what the target holds. base is the target's base URL without a slash at
-// its end. Lists keep their order in FHIR, so a changed order is a difference. Safe for concurrent use.
+// its end. Lists keep their order in FHIR, so a changed order is a difference, but in those of meta. Safe for concurrent use.
 func Compare(sent, got *fhir.Node, base string) Comparison {
 	c := comparer{base: base}
 	typ := fhir.Lookup(sent.ResourceType())
@@ -117,7 +119,7 @@ func (c *comparer) value(sent, got *fhir.Node, typ *fhir.Type, path string, meta
 	switch sent.Kind {
 	case fhir.Object:
 		if meta {
-			sent, got = c.dropServerMeta(sent), c.dropServerMeta(got)
+			sent, got = c.dropServerMeta(sent), c.inOrderOf(sent, c.dropServerMeta(got))
 		}
 		if typ == nil {
 			typ = fhir.Lookup(sent.ResourceType())
@@ -149,6 +151,17 @@ func (c *comparer) dropServerMeta(meta *fhir.Node) *fhir.Node {
 		c.rules = append(c.rules, RuleServerMeta)
 	}
 	return kept
+}
+
+// inOrderOf gives the sets of meta the order in which they were sent, and notes the rule where it was another.
+func (c *comparer) inOrderOf(sent, got *fhir.Node) *fhir.Node {
+	for i, m := range got.Members {
+		if as := sent.Get(m.Name); as != nil && !as.Equal(m.Value) && load.SameMetaSet(m.Name, as, m.Value) {
+			got.Members[i].Value = as
+			c.rules = append(c.rules, RuleMetaOrder)
+		}
+	}
+	return got
 }
 
 // withoutServerMeta is a resource's meta without what is the server's.

@@ -9,7 +9,7 @@ import (
 	"github.com/chartlift/chartlift/pipeline/fhir"
 )
 
-const sentObservation = `{"resourceType":"Observation","id":"o1","meta":{"profile":["p"],"tag":[{"code":"m"}]},
+const sentObservation = `{"resourceType":"Observation","id":"o1","meta":{"profile":["q","p"],"tag":[{"code":"m"}]},
 "status":"final","code":{"coding":[{"system":"http://loinc.org","code":"8302-2"}]},
 "subject":{"reference":"Patient/p1"},"effectiveDateTime":"2020-03-01T10:00:00-05:00",
 "valueQuantity":{"value":1.50,"unit":"mg","system":"http://unitsofmeasure.org","code":"mg"},
@@ -24,6 +24,8 @@ func TestCompare(t *testing.T) {
 	}{
 		{"untouched", "", "", nil, nil},
 		{"server meta", `"meta":{`, `"meta":{"versionId":"3","lastUpdated":"2026-01-01T00:00:00Z",`, []string{RuleServerMeta}, nil},
+		{"profiles sorted", `["q","p"]`, `["p","q"]`, []string{RuleMetaOrder}, nil},
+		{"profile doubled", `["q","p"]`, `["p","p"]`, nil, []Difference{{Path: "Observation.meta.profile[0]", Kind: Changed}}},
 		{"narrative added", `"status":"final"`, `"text":{"status":"generated","div":"<div/>"},"status":"final"`, []string{RuleServerNarrative}, nil},
 		{"other narrative added", `"status":"final"`, `"text":{"status":"additional","div":"<div/>"},"status":"final"`, nil, []Difference{{Path: "Observation.text", Kind: Added}}},
 		{"zone", "2020-03-01T10:00:00-05:00", "2020-03-01T15:00:00Z", []string{RuleTimeZone}, nil},

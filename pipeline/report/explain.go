@@ -192,6 +192,7 @@ var catalogue = map[string]Explanation{
 	"backup-stale":    {"Keys without a proven backup", "Patients have keys that the last backup whose restore was proven does not hold. If the key store is lost, their encrypted data is lost with it.", "Make a new backup (`chartlift keys backup`) and prove it (`chartlift keys restore`)."},
 
 	// Equal after a named rule (package reconcile).
+	"meta-order":       {"Labels in another order", "The server keeps profiles, security labels and tags as sets, whose order means nothing.", ""},
 	"server-meta":      {"Version and time of the server", "The server keeps its own version number and time of change. They are not part of the record.", ""},
 	"server-narrative": {"Text made by the server", "The server added a text that it generated from the record.", ""},
 	"time-zone":        {"Same instant, other offset", "The server writes the same instant with another time zone offset.", ""},

@@ -16,8 +16,9 @@ func capabilities(st *store, base string, since time.Time) ([]byte, error) {
 	c := fhir.Capabilities{Software: load.SandboxName, Date: since.UTC().Format(instantForm),
 		Description: "A FHIR server for rehearsals and tests. It protects nothing.", URL: base,
 		Formats: []string{fhir.ContentType, "json"}, Batch: true, Transaction: true}
+	chosen := !st.serverIDs
 	for _, typ := range fhir.Resources() {
-		r := fhir.ResourceCapability{Type: typ, Versioning: "versioned", UpdateCreate: !st.serverIDs, ConditionalCreate: true, ConditionalUpdate: true,
+		r := fhir.ResourceCapability{Type: typ, Versioning: "versioned", UpdateCreate: &chosen, ConditionalCreate: true, ConditionalUpdate: true,
 			ReadHistory:  true,
 			Interactions: []string{"read", "vread", "update", "delete", "history-instance", "create", "search-type"},
 			Search:       []fhir.SearchParameter{{Name: "_id", Type: "token"}, {Name: "_lastUpdated", Type: "date"}, {Name: "_tag", Type: "token"}}}

@@ -302,3 +302,19 @@ func TestUnresolvedIsHeld(t *testing.T) {
 		t.Errorf("it refers to %s", got)
 	}
 }
+
+// TestIDsAreOursUnlessSaid: HAPI takes our ids and says nothing of it.
+func TestIDsAreOursUnlessSaid(t *testing.T) {
+	yes, no := true, false
+	b := newBench(t, func(o *Options) { o.Resolve = func(_, ours string) (string, bool) { return ours, true } })
+	for _, c := range []struct {
+		said  *bool
+		given bool
+	}{{nil, false}, {&yes, false}, {&no, true}} {
+		b.target.forms.ways.Store(waysOf(&load.Capabilities{Capabilities: fhir.Capabilities{
+			Resources: []fhir.ResourceCapability{{Type: "Patient", UpdateCreate: c.said}}}}))
+		if b.target.forms.givesIDs("Patient") != c.given || b.target.forms.rewrites() != c.given {
+			t.Errorf("updateCreate %v: ids are the server's: %t", c.said, b.target.forms.givesIDs("Patient"))
+		}
+	}
+}

@@ -311,6 +311,7 @@ func (c *connection) once(ctx context.Context, method, target string, body []byt
 	}
 	request.Header.Set("Accept", fhir.ContentType)
 	request.Header.Set("User-Agent", "chartlift")
+	request.Header.Set("Cache-Control", "no-cache") // what is there now: HAPI answers a search from its memory for a minute
 	if body != nil {
 		request.Header.Set("Content-Type", fhir.ContentType)
 	}

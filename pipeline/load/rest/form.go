@@ -30,8 +30,9 @@ func waysOf(c *load.Capabilities) *ways {
 	w := &ways{given: map[string]bool{}, conditional: map[string]bool{}}
 	for i := range c.Resources {
 		r := &c.Resources[i]
-		w.given[r.Type], w.conditional[r.Type] = !r.UpdateCreate, r.ConditionalCreate
-		w.any = w.any || !r.UpdateCreate
+		given := r.UpdateCreate != nil && !*r.UpdateCreate
+		w.given[r.Type], w.conditional[r.Type] = given, r.ConditionalCreate
+		w.any = w.any || given
 	}
 	return w
 }

@@ -83,7 +83,11 @@ func (t *marker) write(ctx context.Context, m load.Marker) error {
 	}
 	if r.status != http.StatusOK && r.status != http.StatusCreated {
 		code, _ := r.reason()
-		return &load.Error{Op: op, Status: r.status, Code: code, Err: load.ErrUnsupported}
+		why := load.ErrUnsupported
+		if method == http.MethodPut && (r.status == http.StatusNotFound || r.status == http.StatusMethodNotAllowed) {
+			why = fmt.Errorf("%w; if the server takes no ids but its own, say so in the plan: ids: server", why)
+		}
+		return &load.Error{Op: op, Status: r.status, Code: code, Err: why}
 	}
 	return nil
 }

@@ -110,7 +110,11 @@ func TestWhatIsNoMarkerIsNotTakenForNone(t *testing.T) {
 	if _, _, err := store.Marker(t.Context()); !errors.Is(err, load.ErrUnsupported) {
 		t.Errorf("a target without Basic: %v", err)
 	}
-	if err := store.SetMarker(t.Context(), load.Marker{Migration: "test", Ledger: "x"}); !errors.Is(err, load.ErrUnsupported) {
-		t.Errorf("a target without Basic: %v", err)
+	for _, status := range []int{404, 405} { // HAPI says 404, R4 405
+		store := markerStore(t, &shelf{held: map[string][]byte{}, faults: []int{status}})
+		err := store.SetMarker(t.Context(), load.Marker{Migration: "test", Ledger: "x"})
+		if !errors.Is(err, load.ErrUnsupported) || !strings.Contains(err.Error(), "ids: server") {
+			t.Errorf("a target without Basic, or with ids of its own, which says %d: %v", status, err)
+		}
 	}
 }
