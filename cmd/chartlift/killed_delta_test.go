@@ -175,7 +175,7 @@ func runUnbrokenDelta(t *testing.T, h *hospital) *unbrokenDelta {
 // audited lists the details of what the audit log says of an action.
 func (h *hospital) audited(action string) (details []string) {
 	h.t.Helper()
-	l, err := ledger.View(h.t.Context(), filepath.Join(h.dir, ".chartlift", "ledger.db"), "riverside-demo")
+	l, err := ledger.View(h.t.Context(), "sqlite:"+filepath.Join(h.dir, ".chartlift", "ledger.db"), "riverside-demo")
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -103,7 +103,7 @@ func (l *Ledger) examine(ctx context.Context, q handle, name string) error {
 		return err
 	}
 	if have == 0 {
-		return fmt.Errorf("%w: it is empty", ErrForeign)
+		return fmt.Errorf("it is just being made: %w", fs.ErrNotExist) // another process has opened it for the first time
 	}
 	if have < newest {
 		return fmt.Errorf("its schema is %d and this program's is %d; a run or reconcile brings it up to date", have, newest)
