@@ -128,14 +128,17 @@ func connectSQLite(path, mode string, connections int) (*sql.DB, error) {
 
 func (e *sqliteEngine) version(ctx context.Context, q handle) (number int, err error) {
 	var application, tables int
-	for statement, value := range map[string]*int{
-		"PRAGMA application_id": &application, "PRAGMA user_version": &number, "SELECT count(*) FROM sqlite_schema": &tables,
-	} {
-		if err := q.row(ctx, statement).Scan(value); err != nil {
+	// In this order, so that a ledger that another process makes between two of these statements is not taken for foreign:
+	// all three change with one commit.
+	for _, read := range []struct {
+		statement string
+		value     *int
+	}{{"SELECT count(*) FROM sqlite_schema", &tables}, {"PRAGMA user_version", &number}, {"PRAGMA application_id", &application}} {
+		if err := q.row(ctx, read.statement).Scan(read.value); err != nil {
 			return 0, err
 		}
 	}
-	if application == applicationID && number > 0 || application == 0 && number == 0 && tables == 0 {
+	if application == applicationID && (number > 0 || tables == 0) || application == 0 && number == 0 && tables == 0 {
 		return number, nil
 	}
 	return 0, fmt.Errorf("%w: the file is a database of something else", ErrForeign)
