@@ -215,6 +215,7 @@ const maxSheetRow = 1 << 20
 func (r sourceReader) workbookKeys(o *workbook.Options, known map[string]func(*yaml.Node)) {
 	known["workbook"] = func(n *yaml.Node) { o.Files = r.in.texts(n, "workbook") }
 	known["header"] = func(n *yaml.Node) { o.Header = r.in.count(n, "header", maxSheetRow) }
+	known["percent"] = func(n *yaml.Node) { o.Percent = workbook.Percent(r.in.word(n, "percent", "shown", "stored")) }
 	known["sheets"] = func(n *yaml.Node) {
 		if n.Kind != yaml.MappingNode {
 			r.in.fault(n, "sheets: {Patients: {table: patients}}", "sheets must be names of sheets")
@@ -223,8 +224,15 @@ func (r sourceReader) workbookKeys(o *workbook.Options, known map[string]func(*y
 		for _, p := range document.Pairs(n) {
 			so := workbook.SheetOptions{Sheet: p.Key}
 			r.in.keys(p.Value, "sheet "+p.Key, map[string]func(*yaml.Node){
-				"table":     func(n *yaml.Node) { so.Table = r.in.text(n, "table") },
-				"header":    func(n *yaml.Node) { so.Header = r.in.counts(n, "header", maxSheetRow) },
+				"table": func(n *yaml.Node) { so.Table = r.in.text(n, "table") },
+				"header": func(n *yaml.Node) {
+					if n.Value == "none" {
+						so.NoHeader = true
+						return
+					}
+					so.Header = r.in.counts(n, "header", maxSheetRow)
+				},
+				"percent":   func(n *yaml.Node) { so.Percent = workbook.Percent(r.in.word(n, "percent", "shown", "stored")) },
 				"range":     func(n *yaml.Node) { so.Range = r.in.text(n, "range") },
 				"columns":   func(n *yaml.Node) { so.Columns = r.in.texts(n, "columns") },
 				"ignore":    func(n *yaml.Node) { so.Ignore = r.in.texts(n, "ignore") },
@@ -361,6 +369,9 @@ func SourceNotices(ctx context.Context, name string, source extract.Source) (out
 				subject += "." + x.Column
 			}
 			n := mapping.Notice{Severity: mapping.Remark, Rule: x.Rule, Subject: subject}
+			if x.Doubtful() {
+				n.Severity = mapping.IsFinding
+			}
 			n.File, n.Message = x.File, strings.TrimPrefix(x.String(), x.File+": ")
 			out = append(out, n)
 		}
