@@ -152,13 +152,39 @@ func (r sourceReader) csvKeys(o *csv.Options, known map[string]func(*yaml.Node))
 	character := func(name string, into *rune) {
 		known[name] = func(n *yaml.Node) { *into = r.in.character(n, name) }
 	}
-	known["csv"] = func(n *yaml.Node) { o.Files = r.in.texts(n, "csv") }
+	known["csv"] = func(n *yaml.Node) {
+		if n.Kind != yaml.MappingNode {
+			o.Files = r.in.texts(n, "csv")
+			return
+		}
+		for _, p := range document.Pairs(n) { // names of tables, each with its files
+			files := r.in.texts(p.Value, "the files of "+p.Key)
+			o.Files = append(o.Files, files...)
+			r.parts(o, p.Key, files)
+		}
+	}
 	known["encoding"] = func(n *yaml.Node) { o.Encoding = strings.ToLower(r.in.text(n, "encoding")) }
-	character("delimiter", &o.Delimiter)
+	known["delimiter"] = func(n *yaml.Node) {
+		text := r.in.text(n, "delimiter")
+		var err error
+		if o.Delimiter, err = csv.Character(text); err != nil {
+			o.Separator = text
+		}
+	}
 	character("quote", &o.Quote)
 	character("escape", &o.Escape)
 	character("comment", &o.Comment)
-	known["quotes"] = func(n *yaml.Node) { o.QuoteAtStart = r.in.word(n, "quotes", "at start") != "" }
+	known["quotes"] = func(n *yaml.Node) {
+		for _, n := range entries(n) {
+			switch r.in.word(n, "quotes", "at start", "after blanks") {
+			case "at start":
+				o.QuoteAtStart = true
+			case "after blanks":
+				o.QuoteBlank = true
+			}
+		}
+	}
+	known["control"] = func(n *yaml.Node) { o.Control = csv.Control(r.in.word(n, "control", "drop", "blank")) }
 	known["line-end"] = func(n *yaml.Node) {
 		if r.in.word(n, "line-end", "cr") != "" {
 			o.LineEnd = '\r'
@@ -175,22 +201,47 @@ func (r sourceReader) csvKeys(o *csv.Options, known map[string]func(*yaml.Node))
 	known["columns"] = func(n *yaml.Node) { o.Columns = r.in.texts(n, "columns") }
 	known["fixed"] = func(n *yaml.Node) { o.Fixed = r.fixed(n) }
 	known["tables"] = func(n *yaml.Node) {
-		o.Tables = map[string]csv.Layout{}
 		if n.Kind != yaml.MappingNode {
 			r.in.fault(n, "tables: {visits: {columns: [ID, DAY]}}", "tables must be names, each with its columns")
 			return
 		}
 		for _, p := range document.Pairs(n) {
-			var l csv.Layout
+			if p.Value.Kind != yaml.MappingNode {
+				r.parts(o, p.Key, r.in.texts(p.Value, "the files of "+p.Key))
+				continue
+			}
+			l := o.Tables[p.Key]
 			r.in.keys(p.Value, "table "+p.Key, map[string]func(*yaml.Node){
 				"columns": func(n *yaml.Node) { l.Columns = r.in.texts(n, "columns") },
 				"fixed":   func(n *yaml.Node) { l.Fixed = r.fixed(n) },
+				"files":   func(n *yaml.Node) { l.Files = append(l.Files, r.in.texts(n, "files")...) },
 			})
+			if o.Tables == nil {
+				o.Tables = map[string]csv.Layout{}
+			}
 			o.Tables[p.Key] = l
 		}
 	}
 	known["extra"] = func(n *yaml.Node) { o.ExtraBlank = r.in.word(n, "extra", "blank") != "" }
 	known["missing"] = func(n *yaml.Node) { o.MissingBlank = r.in.word(n, "missing", "blank") != "" }
+}
+
+// parts says which files make a table.
+func (r sourceReader) parts(o *csv.Options, table string, files []string) {
+	if o.Tables == nil {
+		o.Tables = map[string]csv.Layout{}
+	}
+	l := o.Tables[table]
+	l.Files = append(l.Files, files...)
+	o.Tables[table] = l
+}
+
+// entries are those of a list, or the one that stands for a list of one.
+func entries(n *yaml.Node) []*yaml.Node {
+	if n.Kind == yaml.SequenceNode {
+		return n.Content
+	}
+	return []*yaml.Node{n}
 }
 
 // fixed reads columns of fixed width: {id: {start: 1, length: 8}, …}.
