@@ -57,7 +57,11 @@ func families(t *testing.T, dir string) (names []string, code int) {
 		if err := json.Unmarshal([]byte(line), &p); err != nil {
 			t.Fatal(err)
 		}
-		names = append(names, p.Name[0].Family)
+		name := "" // blank
+		if len(p.Name) > 0 {
+			name = p.Name[0].Family
+		}
+		names = append(names, name)
 	}
 	slices.Sort(names)
 	return names, code
@@ -82,6 +86,10 @@ func TestTablesAsTheyAreWritten(t *testing.T) {
 		{"quotes after blanks", "    csv: export/*.csv\n    quotes: after blanks\n", one("id,name\n1, \"Oak\"\n"), []string{"Oak"}, 0},
 		{"a header among the data", "    csv: export/*.csv\n", one("id,name\n1,Oak\nid,name\n2,Elm\n"), []string{"Elm", "Oak"}, 3},
 		{"a code in scientific notation", "    csv: export/*.csv\n", one("id,name\n1.23457E+11,Oak\n"), []string{"Oak"}, 3},
+		{"blank in every column", "    csv: export/*.csv\n    blank: [\"NULL\"]\n", one("id,name\n1,NULL\n2,Oak\n"), []string{"", "Oak"}, 0},
+		{"blank in another column only", "    csv: export/*.csv\n    blank: {people.id: [\"NULL\"]}\n", one("id,name\n1,NULL\n2,Oak\n"), []string{"NULL", "Oak"}, 0},
+		{"blank in this column, by table", "    csv: export/*.csv\n    blank: {people: {name: [\"NULL\"]}}\n", one("id,name\n1,NULL\n2,Oak\n"), []string{"", "Oak"}, 0},
+		{"blank in every column and in this", "    csv: export/*.csv\n    blank: {\"*\": [\"-\"], people.name: [\"NULL\"]}\n", one("id,name\n1,NULL\n2,-\n3,Oak\n"), []string{"", "", "Oak"}, 0},
 		{"Ctrl-Z and sep=", "    csv: export/*.csv\n    delimiter: \";\"\n", one("sep=;\r\nid;name\r\n1;Oak\r\n\x1a"), []string{"Oak"}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

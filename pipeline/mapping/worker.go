@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
@@ -131,16 +132,14 @@ func (b *body) cell(cells []string, i int) string {
 		return ""
 	}
 	s := cells[i]
-	if s == "" || s[0] > ' ' && len(b.blank) == 0 && s[0] < 0x80 {
+	if s == "" || s[0] > ' ' && len(b.blank) == 0 && b.blankAt == nil && s[0] < 0x80 {
 		return s
 	}
 	if blankText(s) {
 		return ""
 	}
-	for _, x := range b.blank {
-		if s == x {
-			return ""
-		}
+	if slices.Contains(b.blank, s) || i < len(b.blankAt) && slices.Contains(b.blankAt[i], s) {
+		return ""
 	}
 	return s
 }

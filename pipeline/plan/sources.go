@@ -33,6 +33,8 @@ type Source struct {
 	Zone  *time.Location // of times that carry none; nil if the plan declares none
 	Blank []string       // what counts as empty besides white space
 
+	BlankIn extract.BlankIn // and in single columns
+
 	CSV      *csv.Options
 	Workbook *workbook.Options
 	Dump     *sqldump.Options
@@ -74,7 +76,7 @@ func (r sourceReader) sources(n *yaml.Node) {
 		}
 		known := map[string]func(*yaml.Node){
 			"timezone": func(n *yaml.Node) { s.Zone = r.zone(n) },
-			"blank":    func(n *yaml.Node) { s.Blank = r.in.texts(n, "blank") },
+			"blank":    func(n *yaml.Node) { r.blank(&s, n) },
 		}
 		switch s.Kind {
 		case "csv":
@@ -135,6 +137,37 @@ func sourcePin(kind string, n *yaml.Node) string {
 	}
 	walk(n)
 	return b.String()
+}
+
+// blank reads what counts as empty: a list, or for single columns {table: {column: […]}} or {table.column: […]}; of such,
+// "*" is every column.
+func (r sourceReader) blank(s *Source, n *yaml.Node) {
+	if n.Kind != yaml.MappingNode {
+		s.Blank = r.in.texts(n, "blank")
+		return
+	}
+	s.BlankIn = extract.BlankIn{}
+	add := func(table, column string, n *yaml.Node) {
+		if s.BlankIn[table] == nil {
+			s.BlankIn[table] = map[string][]string{}
+		}
+		s.BlankIn[table][column] = append(s.BlankIn[table][column], r.in.texts(n, "blank")...)
+	}
+	for _, p := range document.Pairs(n) {
+		dot := strings.LastIndexByte(p.Key, '.')
+		switch {
+		case p.Value.Kind == yaml.MappingNode:
+			for _, q := range document.Pairs(p.Value) {
+				add(p.Key, q.Key, q.Value)
+			}
+		case p.Key == "*":
+			s.Blank = r.in.texts(p.Value, "blank")
+		case dot < 0:
+			r.in.fault(p.Node, `blank: {patients.sex: ["NULL"]}, or {patients: {sex: ["NULL"]}}`, "blank: %q names no column of a table", p.Key)
+		default:
+			add(p.Key[:dot], p.Key[dot+1:], p.Value)
+		}
+	}
 }
 
 func (r sourceReader) zone(n *yaml.Node) *time.Location {
