@@ -3,6 +3,7 @@ package mapping
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
@@ -144,18 +145,9 @@ func (b *body) cell(cells []string, i int) string {
 	return s
 }
 
-// blankText tells white space of ASCII, and the no-break space that spreadsheets leave behind.
+// blankText tells whether a text shows nothing.
 func blankText(s string) bool {
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == ' ' || s[i] >= '\t' && s[i] <= '\r':
-		case s[i] == 0xc2 && i+1 < len(s) && s[i+1] == 0xa0:
-			i++
-		default:
-			return false
-		}
-	}
-	return true
+	return strings.IndexFunc(s, func(r rune) bool { return !fhirpath.White(r) }) < 0
 }
 
 // load copies the cells that something reads.
