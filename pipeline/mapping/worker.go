@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/fhir"
@@ -328,6 +329,13 @@ func (w *Worker) run(focus fhirpath.Value, at extract.Place, ordinal int, emit f
 	if blank {
 		w.refuse(BlankKey, nil, "")
 		return w.done(), nil
+	}
+	for _, i := range b.key {
+		if s := w.cells[i]; s != "" && (s[len(s)-1] <= ' ' || s[len(s)-1] >= 0x80) {
+			if last, _ := utf8.DecodeLastRuneInString(s); fhirpath.White(last) {
+				w.found = append(w.found, Finding{Rule: FindPaddedKey, Column: b.columns[i]})
+			}
+		}
 	}
 	if w.trace != nil && b.patient != nil {
 		w.trace.outside(w, b.patient, focus)

@@ -198,10 +198,9 @@ func (r sourceReader) csvKeys(o *csv.Options, known map[string]func(*yaml.Node))
 	}
 	known["encoding"] = func(n *yaml.Node) { o.Encoding = strings.ToLower(r.in.text(n, "encoding")) }
 	known["delimiter"] = func(n *yaml.Node) {
-		text := r.in.text(n, "delimiter")
 		var err error
-		if o.Delimiter, err = csv.Character(text); err != nil {
-			o.Separator = text
+		if o.Delimiter, o.Separator, err = csv.Delimiter(r.in.text(n, "delimiter")); err != nil {
+			r.in.fault(n, "", "delimiter %v", err)
 		}
 	}
 	character("quote", &o.Quote)

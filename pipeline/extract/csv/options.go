@@ -112,6 +112,19 @@ func Character(text string) (rune, error) {
 	return r, nil
 }
 
+// Delimiter reads a delimiter as a plan writes it: a Character, or several, or one outside ASCII, for Options.Separator.
+func Delimiter(text string) (one rune, several string, err error) {
+	if one, err = Character(text); err != nil && !wordsOnly(text) {
+		return 0, text, nil
+	}
+	return one, "", err
+}
+
+// wordsOnly says whether a text is nothing but letters and digits of ASCII, which delimit nothing.
+func wordsOnly(text string) bool {
+	return strings.Trim(text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+}
+
 // unpacking is how much a packed file may unpack to.
 func (o *Options) unpacking() packed.Limit {
 	return packed.Limit{Unpacked: o.MaxUnpacked, Ratio: o.MaxRatio}
@@ -131,7 +144,7 @@ func (o *Options) complete() []error {
 		if strings.ContainsAny(o.Separator, "\x00\r\n"+string(max(cmp.Or(o.Quote, '"'), 0))) || !utf8.ValidString(o.Separator) {
 			fault("the delimiter must not hold a quote, a line end or a NUL")
 		}
-		if strings.Trim(o.Separator, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
+		if wordsOnly(o.Separator) {
 			fault("the delimiter must not be letters or digits")
 		}
 		if o.Escape != 0 && len([]rune(o.Separator)) > 1 {
