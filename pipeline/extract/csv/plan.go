@@ -30,15 +30,21 @@ func parsePosition(text string) (position, error) {
 	return p, nil
 }
 
-// plan splits a file into shards.
-func (s *Source) plan(ctx context.Context, f file, t *extract.Table) ([]extract.Shard, error) {
+// extent is how much a file holds.
+type extent struct{ lines, records int64 }
+
+// plan splits a file into shards. Its extent is known if it is asked for.
+func (s *Source) plan(ctx context.Context, f file, t *extract.Table, measure bool) ([]extract.Shard, extent, error) {
+	fail := func(err error) ([]extract.Shard, extent, error) {
+		return nil, extent{}, fmt.Errorf("cut %s into shards: %w", f.Shown, extract.Pathless(err))
+	}
 	in, size, err := s.open(ctx, f, 0, -1, nil)
 	if err != nil {
-		return nil, err
+		return nil, extent{}, err
 	}
 	defer in.close()
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("cut %s into shards: %w", f.Shown, err)
+		return fail(err)
 	}
 	var shards []extract.Shard
 	last := extract.Shard{Table: t, FirstLine: 1, FirstOrdinal: 1}
@@ -50,21 +56,22 @@ func (s *Source) plan(ctx context.Context, f file, t *extract.Table) ([]extract.
 		shards = append(shards, last)
 		start = end
 	}
-	if size <= s.options.ShardSize || !f.splittable() {
+	whole := size <= s.options.ShardSize || !s.splittable(f)
+	if whole && !measure {
 		cut(size)
-		return shards, nil
+		return shards, extent{}, nil
 	}
 	sp := newSplitter(s.form(f.table), in.text, -1)
 	sp.wide, sp.source = s.charset.Wide(), int64(in.mark)
 	if _, err := s.preamble(sp, f); err != nil {
-		return nil, err
+		return nil, extent{}, err
 	}
 	limit := s.options.ShardSize
 	var reach, ordinal int64
 	for {
 		ok, err := sp.next()
 		if err != nil {
-			return nil, fmt.Errorf("cut %s into shards: %w", f.Shown, extract.Pathless(err))
+			return fail(err)
 		}
 		if !ok {
 			break
@@ -74,16 +81,16 @@ func (s *Source) plan(ctx context.Context, f file, t *extract.Table) ([]extract.
 		if sp.wide {
 			at = sp.origin
 		}
-		if at >= limit && sp.start >= reach {
+		if !whole && at >= limit && sp.start >= reach {
 			cut(at)
 			last = extract.Shard{Table: t, FirstLine: sp.line, FirstOrdinal: ordinal}
 			limit = (at/s.options.ShardSize + 1) * s.options.ShardSize
 		}
 		reach = max(reach, sp.reach)
 	}
-	if in.raw.Bytes() != size {
-		return nil, fmt.Errorf("cut %s into shards: %w", f.Shown, extract.ErrChanged)
+	if s.splittable(f) && in.raw.Bytes() != size {
+		return fail(extract.ErrChanged)
 	}
 	cut(size)
-	return shards, nil
+	return shards, extent{sp.line - 1, ordinal}, nil
 }
