@@ -52,7 +52,7 @@ func (r *renderer) row(v *values, at []int, se *session) (rule string, col int) 
 			return extract.RuleFieldTooLong, c
 		}
 		form := r.columns[c].form
-		if form <= asDecimal && (x.kind == valueText || x.kind == valueNumber) {
+		if form <= asDecimal && (x.kind == valueText || x.kind == valueNumber) && (form != asInteger || !padded(raw[x.start:x.end])) {
 			if !plain {
 				if rule := r.text(v, &x, se); rule != "" {
 					return rule, c
@@ -115,7 +115,9 @@ func (r *renderer) cell(v *values, x value, form form, se *session) string {
 		return ""
 	case form == asBoolean:
 		return r.boolean(v, x, se)
-	case x.kind == valueBits && form != asText || x.kind == valueBytes && (form == asInteger || form == asDecimal):
+	case form == asBits && x.kind == valueText: // the bytes of the number, highest first
+		return r.integer(v, value{x.start, x.end, valueBytes})
+	case x.kind == valueBits && form != asText || x.kind == valueBytes && form <= asBits && form != asText:
 		return r.integer(v, x)
 	}
 	if x.kind == valueBytes && r.dialect != mysql { // there, a hexadecimal literal is a string like any other
@@ -125,7 +127,17 @@ func (r *renderer) cell(v *values, x value, form form, se *session) string {
 		return rule
 	}
 	b = v.arena[x.start:x.end]
+	if x.kind == valueReal {
+		v.arena = r.real(v.arena, b, form)
+		return ""
+	}
 	switch form {
+	case asInteger:
+		v.arena = appendInteger(v.arena, b)
+	case asFloat:
+		v.arena = r.float(v.arena, b, 64)
+	case asFloat32:
+		v.arena = r.float(v.arena, b, 32)
 	case asDate:
 		v.arena = append(v.arena, r.dashed(b)...)
 	case asDateTime:

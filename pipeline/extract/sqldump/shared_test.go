@@ -209,7 +209,7 @@ func TestTiDBTypes(t *testing.T) {
 	if diff := cmp.Diff(want, c.counts()); diff != "" {
 		t.Errorf("counts (-want +got)\n%s", diff)
 	}
-	if diff := cmp.Diff([][]string{{"18446744073709551614", "-9223372036854775806", "99999999999999999999", "18446744073709551614"}},
+	if diff := cmp.Diff([][]string{{"18446744073709551614", "-9223372036854775806", "99999999999999999999", "18446744073709552000"}},
 		c.rows["precise_types"]); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

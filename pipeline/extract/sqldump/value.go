@@ -15,6 +15,7 @@ const (
 	valueNull    valueKind = iota
 	valueText              // a string, its escapes undone, in the charset of the dump
 	valueNumber            // as written
+	valueReal              // as written, with a point or an exponent; SQLite, which keeps it as a float
 	valueBytes             // of a hexadecimal or binary literal
 	valueBits              // digits 0 and 1
 	valueBool              // 0 or 1
@@ -202,7 +203,7 @@ func (v *values) operand(c byte, nesting int) (value, flaw) {
 		}
 		y := v.number()
 		y.start = x.start
-		if y.kind != valueNumber {
+		if y.kind != valueNumber && y.kind != valueReal {
 			return y, expression
 		}
 		return y, flawless
@@ -304,6 +305,9 @@ func (v *values) number() value {
 	}
 	v.run(isDigit)
 	if s.at(0) == '.' {
+		if s.dialect == sqlite {
+			x.kind = valueReal
+		}
 		v.addByte('.')
 		s.pos++
 		v.run(isDigit)
@@ -315,6 +319,9 @@ func (v *values) number() value {
 			digit = s.at(2)
 		}
 		if class[digit]&isDigit != 0 {
+			if s.dialect == sqlite {
+				x.kind = valueReal
+			}
 			v.addByte(s.buf[s.pos])
 			s.pos++
 			if digit != sign {
