@@ -12,15 +12,17 @@ const maxTables = 50_000
 // table is one table of the dump, as the planning pass has built it up.
 type table struct {
 	schema, name string
-	columns      []column       // those whose values are in the dump
+	columns      []column
 	places       map[string]int // of columns by dialect.columnKey
-	declared     []column       // all, with generated ones
+	declared     []column       // what columns are made of
 	implicit     bool           // no CREATE TABLE: the columns are those that INSERTs name
 	ignored      bool           // temporary, or the database's own
 	file         int            // where it was created
 	blocked      error          // why its rows are not those that the database had
 	segments     []segment
 	count        int64 // rows so far
+	numbers      counter
+	unseen       bool // a column may be hidden, unless a row has a value for it
 }
 
 // catalog holds the tables by name. After the planning pass it does not change.
@@ -113,12 +115,15 @@ func (c *catalog) rows() bool {
 
 // index sorts the declared columns.
 func (t *table) index(d dialect) {
-	t.columns, t.places = nil, map[string]int{}
+	t.columns, t.places, t.numbers.column = nil, map[string]int{}, -1
+	t.unseen = false
 	for _, c := range t.declared {
-		if !c.generated {
-			t.places[d.columnKey(c.name)] = len(t.columns)
-			t.columns = append(t.columns, c)
+		t.places[d.columnKey(c.name)] = len(t.columns)
+		t.unseen = t.unseen || !c.written && (c.generated || c.fallback.kind == fallsToComputed)
+		if c.fallback.kind == fallsToNumber {
+			t.numbers.column, t.numbers.next = len(t.columns), max(t.numbers.next, c.fallback.seed)
 		}
+		t.columns = append(t.columns, c)
 	}
 }
 
@@ -130,25 +135,51 @@ func (t *table) place(d dialect, name string) int {
 	return -1
 }
 
-// layouts are the columns of values in an INSERT that names none: all but generated ones, or all.
+// layouts are the columns of values in an INSERT that names none: all but generated and invisible ones, or all. The
+// second is nil if that is the same.
 func (t *table) layouts() (at, all []int) {
-	at = make([]int, len(t.columns))
-	for i := range at {
-		at[i] = i
-	}
-	if len(t.declared) == len(t.columns) {
-		return at, nil
-	}
-	next := 0
-	for _, c := range t.declared {
-		if c.generated {
-			all = append(all, -1)
-			continue
+	at, all = make([]int, 0, len(t.columns)), make([]int, len(t.columns))
+	for i, c := range t.columns {
+		all[i] = i
+		if !c.generated && !c.invisible {
+			at = append(at, i)
 		}
-		all = append(all, next)
-		next++
+	}
+	if len(at) == len(all) {
+		return all, nil
 	}
 	return at, all
+}
+
+// visible are the columns that a mapping sees: all but generated ones whose values the dump does not have.
+func (t *table) visible() []int {
+	shown := make([]int, 0, len(t.columns))
+	for i, c := range t.columns {
+		if !c.hidden() {
+			shown = append(shown, i)
+		}
+	}
+	return shown
+}
+
+// missing are the columns that an INSERT leaves out and that hold something else than NULL then.
+func (t *table) missing(at []int) (missing []int) {
+	named := make([]bool, len(t.columns))
+	for _, i := range at {
+		if i >= 0 {
+			named[i] = true
+		}
+	}
+	for i := range t.columns {
+		if named[i] {
+			continue
+		}
+		t.declared[i].omitted, t.columns[i].omitted = true, true
+		if t.columns[i].fallback.kind != fallsToNull || t.columns[i].generated {
+			missing = append(missing, i)
+		}
+	}
+	return missing
 }
 
 // empty forgets the rows so far, as the database does.
@@ -211,8 +242,7 @@ func (c *catalog) forInsert(w *walker, t *table, begin mark, schema, name string
 			t.index(w.dialect)
 			continue
 		}
-		generated := slices.ContainsFunc(t.declared, func(d column) bool { return w.dialect.columnKey(d.name) == key })
-		if !generated && !systemColumn(w.dialect, n) {
+		if !systemColumn(w.dialect, n) {
 			t.complainColumn(w, begin, n, "which it does not have")
 		}
 	}

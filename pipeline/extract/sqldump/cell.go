@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"math/big"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -19,25 +20,34 @@ type renderer struct {
 	zone     *time.Location
 	maxField int
 	columns  []column
-	spans    []span
+	visible  []int  // columns that a record has
+	spans    []span // of all columns
 	cells    []string
+	defaults []string // cells of columns that are left out
+	numbered int      // the column that the database has numbered in this row, or -1
+	number   int64
 	scratch  []byte
 }
 
 // span is where a cell lies in the arena.
 type span struct{ start, end int }
 
-func newRenderer(d dialect, zone *time.Location, maxField int, columns []column) *renderer {
-	return &renderer{dialect: d, zone: zone, maxField: maxField, columns: columns, spans: make([]span, len(columns)),
-		cells: make([]string, len(columns))}
+func newRenderer(d dialect, zone *time.Location, maxField int, columns []column, visible []int) *renderer {
+	r := &renderer{dialect: d, zone: zone, maxField: maxField, columns: columns, visible: visible,
+		spans: make([]span, len(columns)), cells: make([]string, len(visible)), defaults: make([]string, len(columns)), numbered: -1}
+	for i, c := range columns {
+		r.defaults[i] = r.defaultCell(c)
+	}
+	return r
 }
 
 // view is the bytes as a string, without a copy.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // row fills the cells. at says which column each value is of (-1: of none). The cells point into the arena and are valid
-// until it is used again. It returns the rule that refuses the record, if one does, and the column.
-func (r *renderer) row(v *values, at []int, se *session) (rule string, col int) {
+// until it is used again. missing are columns without a value that are not NULL. It returns the rule that refuses the
+// record, if one does, and the column.
+func (r *renderer) row(v *values, at, missing []int, se *session) (rule string, col int) {
 	for i := range r.spans {
 		r.spans[i] = span{}
 	}
@@ -52,7 +62,8 @@ func (r *renderer) row(v *values, at []int, se *session) (rule string, col int) 
 			return extract.RuleFieldTooLong, c
 		}
 		form := r.columns[c].form
-		if form <= asDecimal && (x.kind == valueText || x.kind == valueNumber) && (form != asInteger || !padded(raw[x.start:x.end])) {
+		if form <= asDecimal && (x.kind == valueText || x.kind == valueNumber) &&
+			(form != asInteger || !padded(raw[x.start:x.end])) {
 			if !plain {
 				if rule := r.text(v, &x, se); rule != "" {
 					return rule, c
@@ -61,16 +72,32 @@ func (r *renderer) row(v *values, at []int, se *session) (rule string, col int) 
 			r.spans[c] = span{x.start, x.end}
 			continue
 		}
-		if x.kind == valueNull {
+		start := len(v.arena)
+		switch {
+		case x.kind == valueDefault:
+			v.arena = append(v.arena, r.defaults[c]...)
+			r.spans[c] = span{start, len(v.arena)}
+			continue
+		case x.kind == valueNull:
 			continue
 		}
-		start := len(v.arena)
 		if rule := r.cell(v, x, form, se); rule != "" {
 			return rule, c
 		}
 		r.spans[c] = span{start, len(v.arena)}
 	}
-	for i, s := range r.spans {
+	for _, c := range missing {
+		start := len(v.arena)
+		v.arena = append(v.arena, r.defaults[c]...)
+		r.spans[c] = span{start, len(v.arena)}
+	}
+	if r.numbered >= 0 {
+		start := len(v.arena)
+		v.arena = strconv.AppendInt(v.arena, r.number, 10)
+		r.spans[r.numbered] = span{start, len(v.arena)}
+	}
+	for i, c := range r.visible {
+		s := r.spans[c]
 		r.cells[i] = view(v.arena[s.start:s.end])
 	}
 	return "", -1

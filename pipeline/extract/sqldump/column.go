@@ -40,7 +40,12 @@ var kinds = [...]extract.Kind{
 type column struct {
 	name      string
 	form      form
-	generated bool // computed by the database: its values are not in the dump
+	generated bool // computed by the database from other columns
+	written   bool // it is generated or has a DEFAULT that only the database knows, and an INSERT gives a value
+	invisible bool // left out by an INSERT that names no columns
+	rowid     bool // INTEGER of SQLite, whose primary key the database numbers
+	omitted   bool // an INSERT has left it out
+	fallback  fallback
 }
 
 // columnType is a type as it is declared: its words in upper case (`TIMESTAMP WITH TIME ZONE`), and the numbers or

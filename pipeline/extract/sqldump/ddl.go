@@ -84,7 +84,7 @@ func (w *walker) createTable(temporary bool) {
 		w.skip()
 		return
 	}
-	w.skip()
+	t.numbers.next = w.tableOptions()
 	if w.builds {
 		w.created(t, begin, unlessExists)
 	}
@@ -99,7 +99,7 @@ func (w *walker) created(t *table, begin mark, unlessExists bool) {
 	switch {
 	case old == nil:
 		w.catalog.add(w, t)
-	case unlessExists || slices.Equal(old.declared, t.declared) && !old.implicit: // the schema was given twice
+	case unlessExists || slices.EqualFunc(old.declared, t.declared, column.same) && !old.implicit: // the schema was given twice
 	case old.implicit || old.ignored:
 		w.complain(begin, "table "+t.name+" is created after rows of it: name the file with the schema first")
 	default:
@@ -140,6 +140,13 @@ func (w *walker) columns(all []column) []column {
 				return all
 			}
 		case tokenWord:
+			if w.dialect == sqlite && w.isWord("PRIMARY") && w.accept("KEY") && w.acceptPunct('(') {
+				if names, _ := w.nameList(); len(names) > 0 {
+					w.rowid(all, names)
+				}
+				w.attributes()
+				continue
+			}
 			if w.isWord("LIKE") && w.dialect == postgres {
 				all = merge(w.dialect, all, w.like())
 				w.attributes()
@@ -169,6 +176,18 @@ func (w *walker) addColumn(all []column, name string) []column {
 	return append(all, c)
 }
 
+// rowid: an INTEGER that is the primary key alone is numbered by SQLite.
+func (w *walker) rowid(all []column, names []string) {
+	if len(names) == 2 && strings.EqualFold(names[1], "AUTOINCREMENT") {
+		names = names[:1]
+	}
+	for i := range all {
+		if len(names) == 1 && all[i].rowid && strings.EqualFold(all[i].name, names[0]) {
+			all[i].fallback = fallback{kind: fallsToNumber, seed: 1}
+		}
+	}
+}
+
 func quoted(name string) string { return `"` + name + `"` }
 
 // isConstraint says whether the word that was read begins a constraint or an index, not a column.
@@ -185,14 +204,21 @@ func (w *walker) isConstraint() bool {
 	return false
 }
 
-// attributes passes the rest of a definition, up to a comma or the parenthesis that closes the list. It returns whether
-// the column is generated, and in front of or behind which other MySQL puts it.
-func (w *walker) attributes() (generated bool, position string) {
+// attributes are what a definition says of a column behind its type.
+type attributes struct {
+	generated, invisible, primary bool
+
+	fallback fallback
+	position string // the column behind which MySQL puts it
+}
+
+// attributes passes the rest of a definition, up to a comma or the parenthesis that closes the list.
+func (w *walker) attributes() (a attributes) {
 	for depth := 0; ; {
 		switch w.next() {
 		case tokenEOF, tokenEnd:
 			w.hold()
-			return generated, position
+			return a
 		case tokenPunct:
 			switch w.word[0] {
 			case '(':
@@ -200,13 +226,13 @@ func (w *walker) attributes() (generated bool, position string) {
 			case ')':
 				if depth == 0 {
 					w.hold()
-					return generated, position
+					return a
 				}
 				depth--
 			case ',':
 				if depth == 0 {
 					w.hold()
-					return generated, position
+					return a
 				}
 			}
 		case tokenWord:
@@ -216,17 +242,31 @@ func (w *walker) attributes() (generated bool, position string) {
 			switch {
 			case w.isWord("AS"):
 				w.next()
-				generated = generated || w.isPunct('(') || w.isWord("ROW")
+				a.generated = a.generated || w.isPunct('(') || w.isWord("ROW")
 				w.hold()
+			case w.isWord("GENERATED"): // BY DEFAULT ON NULL AS IDENTITY
+				if w.accept("BY") {
+					w.accept("DEFAULT")
+				}
+			case w.isWord("DEFAULT"):
+				var open int
+				a.fallback, open = w.defaultValue()
+				depth += open
+			case w.isOne("AUTO_INCREMENT", "AUTOINCREMENT", "IDENTITY"):
+				a.fallback = w.numbered()
+			case w.isWord("INVISIBLE"):
+				a.invisible = true
+			case w.isWord("PRIMARY"):
+				a.primary = true
 			case w.dialect == mysql && w.isWord("FIRST"):
-				position = "\x00"
+				a.position = "\x00"
 			case w.dialect == mysql && w.isWord("AFTER"):
 				if w.next() == tokenWord || w.last == tokenName {
-					position = string(w.word)
+					a.position = string(w.word)
 				}
 			case w.dialect == sqlserver && w.newline && w.isOne(starters...):
 				w.hold()
-				return generated, position
+				return a
 			}
 		}
 	}
@@ -235,8 +275,22 @@ func (w *walker) attributes() (generated bool, position string) {
 // definition reads the type and the attributes of a column.
 func (w *walker) definition(name string) (c column, position string) {
 	t := w.columnType()
-	generated, position := w.attributes()
-	return column{name: name, form: t.form(w.dialect), generated: generated}, position
+	a := w.attributes()
+	c = column{name: name, form: t.form(w.dialect), generated: a.generated, invisible: a.invisible, fallback: a.fallback}
+	if len(t.words) > 0 && c.fallback.kind == fallsToNull && strings.HasSuffix(strings.TrimRight(t.words[0], "248"), "SERIAL") &&
+		(w.dialect == postgres || w.dialect == mysql) {
+		c.fallback.kind = fallsToComputed
+		if w.dialect == mysql {
+			c.fallback = fallback{kind: fallsToNumber, seed: 1}
+		}
+	}
+	if c.rowid = w.dialect == sqlite && len(t.words) == 1 && t.words[0] == "INTEGER"; c.rowid && a.primary {
+		c.fallback = fallback{kind: fallsToNumber, seed: 1}
+	}
+	if a.generated {
+		c.fallback = fallback{kind: fallsToComputed}
+	}
+	return c, a.position
 }
 
 // columnType reads a type. Words behind it that belong to other attributes do no harm, as only the first ones count.
@@ -402,6 +456,21 @@ func (w *walker) changed(t *table, what string) { t.block(w, "ALTER TABLE … "+
 // alterAdd reads columns to add, behind ADD.
 func (w *walker) alterAdd(t *table) bool {
 	w.next()
+	if w.dialect == sqlserver {
+		if w.isWord("CONSTRAINT") {
+			w.next()
+			if w.accept("DEFAULT") {
+				w.defaultFor(t)
+				return true
+			}
+			w.attributes()
+			return true
+		}
+		if w.last == tokenWord && w.isWord("DEFAULT") {
+			w.defaultFor(t)
+			return true
+		}
+	}
 	if w.isConstraint() || w.last == tokenWord && w.isOne("KEY", "INDEX", "PARTITION", "DEFAULT", "OVERFLOW", "VALUE", "PERIOD", "SYSTEM") {
 		w.attributes()
 		return true
@@ -454,7 +523,7 @@ func (w *walker) alterColumn(t *table) bool {
 		}
 		if w.isOne("SET", "DROP", "ADD", "RESTART", "DEFAULT", "NOT", "NULL", "INVISIBLE", "VISIBLE") || w.last == tokenEnd {
 			if w.last != tokenEnd {
-				w.attributes()
+				w.alterDefault(t, name)
 			}
 			return true
 		}
@@ -467,11 +536,16 @@ func (w *walker) alterColumn(t *table) bool {
 func (w *walker) retype(t *table, name string) bool {
 	c, _ := w.definition(name)
 	i := slices.IndexFunc(t.declared, func(o column) bool { return w.dialect.columnKey(o.name) == w.dialect.columnKey(name) })
-	if i < 0 || t.declared[i].form == c.form {
+	if i < 0 {
 		return true
 	}
-	w.changed(t, "a column to another type")
-	t.declared[i].form = c.form
+	if t.declared[i].form != c.form {
+		w.changed(t, "a column to another type")
+		t.declared[i].form = c.form
+	}
+	if w.dialect == mysql || w.dialect == oracle && c.fallback.kind != fallsToNull { // the whole definition is given
+		w.setDefault(t, name, c.fallback)
+	}
 	return true
 }
 

@@ -51,6 +51,7 @@ type segment struct {
 	ordinal    int64
 	in         insertion
 	session    session
+	numbers    counter
 }
 
 // plan returns what the files hold. The first call reads them all, once; the others wait for it.
@@ -198,6 +199,10 @@ func (s *Source) decode(raw io.Reader) (*charset.Charset, int64, io.Reader, erro
 // note adds a row to the pieces of its table.
 func (t *table) note(w *walker, r *row, gap, size int64) {
 	t.count++
+	numbers := t.numbers // before this row
+	if r.rule == "" && t.numbers.column >= 0 {
+		t.numbers.take(w, r.in)
+	}
 	if n := len(t.segments); n > 0 {
 		last := &t.segments[n-1]
 		near := r.start.offset-last.end <= gap && r.start.offset-last.start < size
@@ -207,7 +212,7 @@ func (t *table) note(w *walker, r *row, gap, size int64) {
 		}
 	}
 	t.segments = append(t.segments, segment{file: w.file, start: r.start.offset, end: r.end, line: r.start.line,
-		ordinal: t.count, in: r.in, session: w.session})
+		ordinal: t.count, in: r.in, session: w.session, numbers: numbers})
 }
 
 // mergePieces makes the pieces of a file one: it can only be read from its start, so each would cost that.
@@ -246,9 +251,11 @@ func (p *plan) list(s *Source) {
 // describe is the table as mappings see it. Where its rows lie in several files, the lines of the files before are
 // counted too, so that a line still tells a record.
 func (p *plan) describe(s *Source, t *table, name string) *extract.Table {
-	d := &extract.Table{Source: s.options.Name, Name: name, Columns: make([]string, len(t.columns))}
+	visible := t.visible()
+	d := &extract.Table{Source: s.options.Name, Name: name, Columns: make([]string, len(visible))}
 	typed := false
-	for i, c := range t.columns {
+	for i, at := range visible {
+		c := t.columns[at]
 		d.Columns[i] = c.name
 		typed = typed || c.form != asFound
 		if strings.TrimSpace(c.name) == "" {
@@ -260,8 +267,8 @@ func (p *plan) describe(s *Source, t *table, name string) *extract.Table {
 			s.options.MaxColumns))
 	}
 	if typed {
-		for _, c := range t.columns {
-			d.Kinds = append(d.Kinds, kinds[c.form])
+		for _, at := range visible {
+			d.Kinds = append(d.Kinds, kinds[t.columns[at].form])
 		}
 	}
 	file := t.file

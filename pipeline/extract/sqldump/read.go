@@ -52,9 +52,10 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 	}
 	f := s.files[g.file]
 	fail := func(err error) error { return fmt.Errorf("read %s: %w", f.Shown, extract.Pathless(err)) }
-	names := make([]string, len(t.columns))
-	for i, c := range t.columns {
-		names[i] = c.name
+	visible := t.visible()
+	names := make([]string, len(visible))
+	for i, c := range visible {
+		names[i] = t.columns[c].name
 	}
 	if !slices.Equal(names, shard.Table.Columns) {
 		return fail(fmt.Errorf("%w: table %s has other columns", extract.ErrChanged, shard.Table.Name))
@@ -75,9 +76,10 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 	w.wide, w.offset, w.line, w.whole = planned.text.Wide(), g.start, g.line, g.end == planned.size
 	w.crossed = g.in.where == inFile
 	w.catalog, w.file, w.shown = p.catalog, g.file, f.Shown
-	cells := newRenderer(s.dialect, s.options.Zone, s.options.MaxField, t.columns)
+	cells := newRenderer(s.dialect, s.options.Zone, s.options.MaxField, t.columns, visible)
 	record := extract.Record{Table: shard.Table, Cells: cells.cells}
 	ordinal := g.ordinal - 1
+	numbers := g.numbers
 	w.rows = func(r *row) bool {
 		if r.table != t {
 			return true
@@ -85,9 +87,16 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 		ordinal++
 		rule, column := r.rule, -1
 		if rule == "" {
-			rule, column = cells.row(&w.values, w.layout(r.in), &w.session)
-		} else if at := w.layout(r.in); r.column >= 0 && r.column < len(at) {
-			column = at[r.column]
+			cells.numbered = -1
+			if numbers.column >= 0 {
+				var given bool
+				if cells.number, given = numbers.take(w, r.in); !given {
+					cells.numbered = numbers.column
+				}
+			}
+			rule, column = cells.row(&w.values, w.layout(r.in), w.missing(r.in), &w.session)
+		} else {
+			column = r.column
 		}
 		if rule == "" {
 			record.Line, record.Ordinal, record.Bytes = r.start.line, ordinal, int(r.end-r.start.offset)
@@ -95,7 +104,7 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 		}
 		fault := &extract.Fault{Place: extract.Place{Table: shard.Table.Name, Line: r.start.line, File: f.Shown}, Ordinal: ordinal, Rule: rule}
 		if column >= 0 {
-			fault.Column = names[column]
+			fault.Column = t.columns[column].name
 		}
 		return yield(nil, fault)
 	}

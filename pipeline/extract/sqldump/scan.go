@@ -59,13 +59,14 @@ type mark struct {
 
 // session is what statements of a dump have set for those behind them. A shard begins with a copy.
 type session struct {
-	delimiter   string           // of statements; the mysql client can change it
-	noBackslash bool             // backslashes in strings are text
-	ansiQuotes  bool             // "x" is a name in MySQL too
-	zone        string           // offset that instants are written in, if the dump says; MySQL
-	charset     *charset.Charset // of text
-	schema      string           // that names without one belong to
-	blocks      uint64           // T-SQL: of each open BEGIN, innermost lowest, whether it is under a condition; a bit above marks the bottom
+	delimiter    string           // of statements; the mysql client can change it
+	noBackslash  bool             // backslashes in strings are text
+	ansiQuotes   bool             // "x" is a name in MySQL too
+	zeroIsNumber bool             // 0 in a column of AUTO_INCREMENT is one; MySQL
+	zone         string           // offset that instants are written in, if the dump says; MySQL
+	charset      *charset.Charset // of text
+	schema       string           // that names without one belong to
+	blocks       uint64           // T-SQL: of each open BEGIN, innermost lowest, whether it is under a condition; a bit above marks the bottom
 }
 
 type tokenKind uint8

@@ -8,7 +8,7 @@ import (
 
 // initial is the session that each file of a dump begins with.
 func initial(d dialect, text *charset.Charset) session {
-	return session{delimiter: ";", noBackslash: d != mysql, charset: text}
+	return session{delimiter: ";", noBackslash: d != mysql, zeroIsNumber: d != mysql, charset: text}
 }
 
 // set reads SET, as far as it says how the rest is to be read.
@@ -70,6 +70,7 @@ func (w *walker) setting(name, value string) {
 		modes := "," + strings.ToUpper(strings.ReplaceAll(value, " ", "")) + ","
 		w.noBackslash = strings.Contains(modes, ",NO_BACKSLASH_ESCAPES,")
 		w.ansiQuotes = strings.Contains(modes, ",ANSI_QUOTES,") || strings.Contains(modes, ",ANSI,")
+		w.zeroIsNumber = strings.Contains(modes, ",NO_AUTO_VALUE_ON_ZERO,")
 	case w.dialect == mysql && name == "time_zone":
 		w.zone = ""
 		if len(value) > 0 && (value[0] == '+' || value[0] == '-') {

@@ -62,7 +62,7 @@ type row struct {
 	start mark
 	end   int64 // offset behind it
 	rule  string
-	// column is of the fault, as an index of the values; -1 if it lies in none
+	// column is of the fault, as an index of the table's; -1 if it lies in none
 	column int
 	// behind: it is what stands behind another row, so no shard can begin with it
 	behind bool
@@ -84,6 +84,7 @@ type insertion struct {
 	table       *table
 	at          []int // the column of each value; -1 for those that are left out
 	all         []int // the same if values for generated columns are written too; nil if there are none
+	missing     []int // columns that at leaves out and that are not NULL then
 	conditional bool
 }
 
@@ -551,8 +552,12 @@ func (w *walker) insertion(t *table, begin mark, schema, name string, names []st
 		for _, n := range names {
 			in.at = append(in.at, t.place(w.dialect, n))
 		}
+		in.missing = t.missing(in.at)
 	default:
 		in.at, in.all = t.layouts()
+		if in.all != nil {
+			in.missing = t.missing(in.at)
+		}
 	}
 	return in
 }
@@ -647,9 +652,16 @@ func (w *walker) tuples(in insertion) {
 	}
 }
 
-// judge names the rule that a tuple breaks by its form.
+// judge names the rule that a tuple breaks by its form, and the column.
 func (w *walker) judge(in insertion, f flaw, start mark) (rule string, column int) {
 	v := &w.values
+	at := w.layout(in)
+	of := func(value int) int { // the column of a value
+		if value < len(at) {
+			return at[value]
+		}
+		return -1
+	}
 	size := w.here().offset - start.offset
 	switch {
 	case v.over || size > int64(v.limit):
@@ -657,26 +669,44 @@ func (w *walker) judge(in insertion, f flaw, start mark) (rule string, column in
 	case f == cutOff:
 		return extract.RuleTruncated, -1
 	case f == unclosed:
-		return extract.RuleUnterminatedQuote, v.n
+		return extract.RuleUnterminatedQuote, of(v.n)
 	case f == afterText:
-		return extract.RuleTextAfterQuote, v.n
+		return extract.RuleTextAfterQuote, of(v.n)
 	case f == expression:
-		return extract.RuleExpression, v.n
+		return extract.RuleExpression, of(v.n)
 	case v.n > v.most:
 		return extract.RuleTooManyColumns, -1
 	case in.conditional:
 		return extract.RuleStatement, -1
 	}
-	at := w.layout(in)
 	if at == nil && v.n > 0 || v.n != len(at) {
 		return extract.RuleRaggedRow, -1
 	}
+	if in.table == nil {
+		return "", -1
+	}
 	for i, x := range v.list {
-		if x.kind == valueDefault && at[i] >= 0 {
-			return extract.RuleExpression, i
+		if c := at[i]; x.kind == valueDefault && c >= 0 && !in.table.columns[c].defaults() {
+			return extract.RuleExpression, c
 		}
 	}
+	for _, c := range w.missing(in) {
+		if !in.table.columns[c].defaults() {
+			return extract.RuleExpression, c
+		}
+	}
+	if w.builds && in.table.unseen {
+		in.table.wrote(v.list, at)
+	}
 	return "", -1
+}
+
+// missing are the columns that the current tuple leaves out and that are not NULL then.
+func (w *walker) missing(in insertion) []int {
+	if in.all != nil && w.values.n == len(in.all) {
+		return nil
+	}
+	return in.missing
 }
 
 // layout is which column each value of the current tuple is of.
