@@ -23,6 +23,8 @@ type renderer struct {
 	visible  []int  // columns that a record has
 	spans    []span // of all columns
 	cells    []string
+	zoneName string // the last that a session had
+	named    *time.Location
 	defaults []string // cells of columns that are left out
 	numbered int      // the column that the database has numbered in this row, or -1
 	number   int64
@@ -170,7 +172,7 @@ func (r *renderer) cell(v *values, x value, form form, se *session) string {
 	case asDateTime:
 		v.arena = extract.AppendDateTime(v.arena, r.dashed(b), r.zone)
 	case asInstant:
-		r.instant(v, b, se)
+		return r.instant(v, b, se)
 	case asTime:
 		v.arena = extract.AppendTime(v.arena, b)
 	case asUUID:
@@ -204,17 +206,42 @@ func (r *renderer) dashed(b []byte) []byte {
 
 // instant appends a moment. Where its text has no offset, the zone that the dump has set is its; if it has set none it is
 // a local time.
-func (r *renderer) instant(v *values, b []byte, se *session) {
-	if se.zone != "" {
+func (r *renderer) instant(v *values, b []byte, se *session) (rule string) {
+	switch {
+	case se.zone == "":
+	case se.zone[0] != '+' && se.zone[0] != '-':
+		return r.zoned(v, b, se.zone)
+	default:
 		r.scratch = append(append(r.scratch[:0], b...), se.zone...)
 		before := len(v.arena)
 		v.arena = extract.AppendDateTime(v.arena, r.scratch, r.zone)
 		if !bytes.Equal(v.arena[before:], r.scratch) {
-			return
+			return ""
 		}
 		v.arena = v.arena[:before] // it is not a moment: 0000-00-00
 	}
 	v.arena = extract.AppendDateTime(v.arena, b, r.zone)
+	return ""
+}
+
+// zoned appends a moment of a session whose zone has a name. A time that the clocks of the zone show twice or never is
+// refused: the dump does not say which moment it is.
+func (r *renderer) zoned(v *values, b []byte, name string) (rule string) {
+	if r.zoneName != name {
+		r.zoneName, r.named = name, findZone(name)
+	}
+	before := len(v.arena)
+	v.arena = extract.AppendDateTime(v.arena, b, r.zone)
+	local, err := time.Parse("2006-01-02T15:04:05", view(v.arena[before:]))
+	if err != nil { // it has an offset, or is no moment
+		return ""
+	}
+	t, ok := momentIn(local, r.named)
+	if !ok {
+		return extract.RuleExpression
+	}
+	v.arena = extract.AppendInstant(v.arena[:before], t, r.zone)
+	return ""
 }
 
 // boolean appends 0 or 1, and what is neither as found.

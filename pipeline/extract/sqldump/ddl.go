@@ -130,7 +130,10 @@ func merge(d dialect, columns, more []column) []column {
 func (w *walker) columns(all []column) []column {
 	all = append([]column{}, all...)
 	for {
-		switch w.next() {
+		switch w.nextName() {
+		case tokenString:
+			w.complain(w.start, "a string stands where the name of a column must: is the dialect right?")
+			w.attributes()
 		case tokenEOF, tokenEnd:
 			w.complain(w.start, "the statement ends inside a CREATE TABLE; the dump is not whole")
 			w.hold()
@@ -412,9 +415,9 @@ func (w *walker) alteration(t *table) bool {
 		return w.alterColumn(t)
 	case w.isWord("CHANGE"):
 		w.accept("COLUMN")
-		w.next()
+		w.nextName()
 		from := w.identifier()
-		w.next()
+		w.nextName()
 		if !strings.EqualFold(from, w.identifier()) {
 			w.rename(t, from, w.identifier())
 		}
@@ -484,7 +487,7 @@ func (w *walker) alterAdd(t *table) bool {
 	}
 	listed := w.acceptPunct('(')
 	for {
-		if w.next() != tokenWord && w.last != tokenName {
+		if w.nextName() != tokenWord && w.last != tokenName {
 			w.hold()
 			return false
 		}
@@ -511,7 +514,7 @@ func (w *walker) alterAdd(t *table) bool {
 // alterColumn reads a change of one column, behind MODIFY or ALTER COLUMN.
 func (w *walker) alterColumn(t *table) bool {
 	w.acceptPunct('(') // Oracle
-	w.next()
+	w.nextName()
 	name := w.identifier()
 	switch w.next() {
 	case tokenWord:

@@ -29,6 +29,8 @@ func (w *walker) set() {
 			name = strings.TrimPrefix(strings.TrimPrefix(name, "@@"), "session.")
 			switch {
 			case name == "session" || name == "local" || name == "global":
+			case name == "time" && w.dialect == postgres && w.accept("ZONE"):
+				w.setting("timezone", w.settingValue())
 			case name == "names":
 				w.setCharset(w.settingValue())
 			case w.acceptPunct('='), w.accept("TO"):
@@ -72,18 +74,32 @@ func (w *walker) setting(name, value string) {
 		w.ansiQuotes = strings.Contains(modes, ",ANSI_QUOTES,") || strings.Contains(modes, ",ANSI,")
 		w.zeroIsNumber = strings.Contains(modes, ",NO_AUTO_VALUE_ON_ZERO,")
 	case w.dialect == mysql && name == "time_zone":
-		w.zone = ""
-		if len(value) > 0 && (value[0] == '+' || value[0] == '-') {
-			w.zone = value
-		} else if strings.EqualFold(value, "UTC") {
-			w.zone = "+00:00"
-		}
+		w.setZone(value)
+	case w.dialect == postgres && name == "timezone":
+		w.setZone(value)
 	case w.dialect == postgres && name == "standard_conforming_strings":
 		w.noBackslash = !strings.EqualFold(value, "off") && !strings.EqualFold(value, "false") && value != "0"
 	case w.dialect == postgres && name == "client_encoding":
 		w.setCharset(value)
 	case w.dialect == postgres && name == "search_path":
 		w.schema = value
+	}
+}
+
+// setZone takes over the zone of instants, by its offset or its name. One that is the server's own (SYSTEM, DEFAULT, a
+// variable) leaves it to the plan.
+func (w *walker) setZone(value string) {
+	w.zone = ""
+	switch {
+	case value == "" || w.isOne("SYSTEM", "DEFAULT", "LOCAL") || strings.EqualFold(value, "SYSTEM"):
+	case value[0] == '+' || value[0] == '-':
+		if w.zone = value; len(value) > 2 && value[2] == ':' { // +1:00
+			w.zone = value[:1] + "0" + value[1:]
+		}
+	case findZone(value) != nil:
+		w.zone = value
+	default:
+		w.complain(w.start, "the dump sets a time zone that is not known, so the instants behind it are not either: write its offset or its name in the IANA database")
 	}
 }
 

@@ -31,6 +31,7 @@ type walker struct {
 	intoHead    head // of INSERT ALL
 	behind      bool // of the next row
 	several     bool // within INSERT ALL
+	stringName  bool // the last name of a table stood in the quotes of a string
 }
 
 // head is the start of the last INSERT, or INTO, up to and with its VALUES: mostly the next one begins the same.
@@ -395,12 +396,13 @@ func (w *walker) skipCode() {
 // SQL Server.
 func (w *walker) name() (schema, name string, ok bool) {
 	for {
-		switch w.next() {
+		w.stringName = w.nextName() == tokenName && w.quoted
+		switch w.last {
 		case tokenWord:
 			name = w.dialect.fold(string(w.word))
 		case tokenName:
 			name = string(w.word)
-		case tokenString: // "x" in MySQL is one; SQL Server's 'x' too
+		case tokenString:
 			return "", "", false
 		default:
 			w.hold()
@@ -442,7 +444,11 @@ func (w *walker) insert() {
 // target reads the table and columns of an INSERT, up to and with VALUES. What has no VALUES is reported, passed, and
 // returned as false.
 func (w *walker) target(begin mark) (in insertion, ok bool) {
+	known := w.quotedNames || w.dialect == sqlite
 	schema, name, ok := w.name()
+	if ok && w.stringName && !known {
+		ok = false // in no statement before this one was a string a name: the dump is of another product
+	}
 	if !ok {
 		if w.last == tokenEOF && w.whole {
 			w.complain(begin, "the file ends inside a statement; the dump is not whole")
@@ -497,7 +503,7 @@ func (w *walker) target(begin mark) (in insertion, ok bool) {
 // nameList reads names up to a closing parenthesis. query: it is a query instead.
 func (w *walker) nameList() (names []string, query bool) {
 	for {
-		switch w.next() {
+		switch w.nextName() {
 		case tokenWord:
 			if len(names) == 0 && w.isOne("SELECT", "WITH", "VALUES") {
 				w.skipParentheses()
