@@ -22,7 +22,9 @@ type table struct {
 	segments     []segment
 	count        int64 // rows so far
 	numbers      counter
-	unseen       bool // a column may be hidden, unless a row has a value for it
+	keys         []key
+	merged       error // an INSERT that drops or replaces rows whose key is there: it must be there once
+	unseen       bool  // a column may be hidden, unless a row has a value for it
 }
 
 // catalog holds the tables by name. After the planning pass it does not change.

@@ -16,6 +16,9 @@ func (w *walker) create() {
 		case w.isOne("OR", "REPLACE", "GLOBAL", "LOCAL", "UNLOGGED", "EDITIONABLE", "NONEDITIONABLE", "PRIVATE", "CONSTRAINT"):
 		case w.isOne("TEMP", "TEMPORARY"):
 			temporary = true
+		case w.isWord("UNIQUE"):
+			w.uniqueIndex()
+			return
 		case w.isWord("TABLE"):
 			w.createTable(temporary)
 			return
@@ -52,7 +55,9 @@ func (w *walker) createTable(temporary bool) {
 	switch w.next() {
 	case tokenPunct:
 		if w.isPunct('(') {
+			w.keys = nil
 			t.declared = w.columns(t.declared)
+			t.keys, w.keys = w.keys, nil
 		}
 		if w.accept("INHERITS") && w.acceptPunct('(') {
 			var inherited []column
@@ -143,20 +148,18 @@ func (w *walker) columns(all []column) []column {
 				return all
 			}
 		case tokenWord:
-			if w.dialect == sqlite && w.isWord("PRIMARY") && w.accept("KEY") && w.acceptPunct('(') {
-				if names, _ := w.nameList(); len(names) > 0 {
-					w.rowid(all, names)
-				}
-				w.attributes()
-				continue
-			}
 			if w.isWord("LIKE") && w.dialect == postgres {
 				all = merge(w.dialect, all, w.like())
 				w.attributes()
 				continue
 			}
 			if w.isConstraint() {
-				w.attributes()
+				if k, ok := w.constraint(); ok {
+					w.keys = append(w.keys, k)
+					if k.primary && w.dialect == sqlite {
+						w.rowid(all, k.columns)
+					}
+				}
 				continue
 			}
 			all = w.addColumn(all, w.dialect.fold(string(w.word)))
@@ -181,9 +184,6 @@ func (w *walker) addColumn(all []column, name string) []column {
 
 // rowid: an INTEGER that is the primary key alone is numbered by SQLite.
 func (w *walker) rowid(all []column, names []string) {
-	if len(names) == 2 && strings.EqualFold(names[1], "AUTOINCREMENT") {
-		names = names[:1]
-	}
 	for i := range all {
 		if len(names) == 1 && all[i].rowid && strings.EqualFold(all[i].name, names[0]) {
 			all[i].fallback = fallback{kind: fallsToNumber, seed: 1}
@@ -209,7 +209,7 @@ func (w *walker) isConstraint() bool {
 
 // attributes are what a definition says of a column behind its type.
 type attributes struct {
-	generated, invisible, primary bool
+	generated, invisible, primary, unique bool
 
 	fallback fallback
 	position string // the column behind which MySQL puts it
@@ -261,6 +261,8 @@ func (w *walker) attributes() (a attributes) {
 				a.invisible = true
 			case w.isWord("PRIMARY"):
 				a.primary = true
+			case w.isWord("UNIQUE"):
+				a.unique = true
 			case w.dialect == mysql && w.isWord("FIRST"):
 				a.position = "\x00"
 			case w.dialect == mysql && w.isWord("AFTER"):
@@ -279,6 +281,9 @@ func (w *walker) attributes() (a attributes) {
 func (w *walker) definition(name string) (c column, position string) {
 	t := w.columnType()
 	a := w.attributes()
+	if a.primary || a.unique {
+		w.keys = append(w.keys, key{columns: []string{name}, primary: a.primary})
+	}
 	c = column{name: name, form: t.form(w.dialect), generated: a.generated, invisible: a.invisible, fallback: a.fallback}
 	if len(t.words) > 0 && c.fallback.kind == fallsToNull && strings.HasSuffix(strings.TrimRight(t.words[0], "248"), "SERIAL") &&
 		(w.dialect == postgres || w.dialect == mysql) {
@@ -466,6 +471,13 @@ func (w *walker) alterAdd(t *table) bool {
 				w.defaultFor(t)
 				return true
 			}
+			if w.next(); w.isOne("PRIMARY", "UNIQUE") {
+				if k, ok := w.constraint(); ok {
+					t.keys = append(t.keys, k)
+				}
+				return true
+			}
+			w.hold()
 			w.attributes()
 			return true
 		}
@@ -473,6 +485,12 @@ func (w *walker) alterAdd(t *table) bool {
 			w.defaultFor(t)
 			return true
 		}
+	}
+	if w.last == tokenWord && w.isOne("CONSTRAINT", "PRIMARY", "UNIQUE") {
+		if k, ok := w.constraint(); ok {
+			t.keys = append(t.keys, k)
+		}
+		return true
 	}
 	if w.isConstraint() || w.last == tokenWord && w.isOne("KEY", "INDEX", "PARTITION", "DEFAULT", "OVERFLOW", "VALUE", "PERIOD", "SYSTEM") {
 		w.attributes()

@@ -52,6 +52,7 @@ type segment struct {
 	in         insertion
 	session    session
 	numbers    counter
+	versioned  bool // it begins within /*! */
 }
 
 // plan returns what the files hold. The first call reads them all, once; the others wait for it.
@@ -78,6 +79,11 @@ func (s *Source) plan(ctx context.Context) (*plan, error) {
 	p.list(s)
 	if len(p.faults) > 0 {
 		return nil, fmt.Errorf("sql dump %s: %w", s.options.Name, errors.Join(p.faults...))
+	}
+	for _, d := range p.listed {
+		if err := s.judgeKeys(ctx, p, d); err != nil {
+			return nil, err
+		}
 	}
 	s.planned = p
 	return p, nil
@@ -212,7 +218,7 @@ func (t *table) note(w *walker, r *row, gap, size int64) {
 		}
 	}
 	t.segments = append(t.segments, segment{file: w.file, start: r.start.offset, end: r.end, line: r.start.line,
-		ordinal: t.count, in: r.in, session: w.session, numbers: numbers})
+		ordinal: t.count, in: r.in, session: w.session, numbers: numbers, versioned: w.versioned})
 }
 
 // mergePieces makes the pieces of a file one: it can only be read from its start, so each would cost that.

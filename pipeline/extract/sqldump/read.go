@@ -50,6 +50,11 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 	if err != nil {
 		return err
 	}
+	return s.readPiece(ctx, p, t, g, shard.Table, done, yield)
+}
+
+// readPiece yields the records of a piece.
+func (s *Source) readPiece(ctx context.Context, p *plan, t *table, g segment, as *extract.Table, done *extract.Digest, yield func(*extract.Record, error) bool) error {
 	f := s.files[g.file]
 	fail := func(err error) error { return fmt.Errorf("read %s: %w", f.Shown, extract.Pathless(err)) }
 	visible := t.visible()
@@ -57,8 +62,8 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 	for i, c := range visible {
 		names[i] = t.columns[c].name
 	}
-	if !slices.Equal(names, shard.Table.Columns) {
-		return fail(fmt.Errorf("%w: table %s has other columns", extract.ErrChanged, shard.Table.Name))
+	if !slices.Equal(names, as.Columns) {
+		return fail(fmt.Errorf("%w: table %s has other columns", extract.ErrChanged, as.Name))
 	}
 	var sum hash.Hash
 	if done != nil {
@@ -72,12 +77,12 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 	defer in.close()
 	planned := p.files[g.file]
 	w := newWalker(s.dialect, planned.text.Reader(in.bytes), s.declared, s.options)
-	w.session = g.session
+	w.session, w.versioned = g.session, g.versioned
 	w.wide, w.offset, w.line, w.whole = planned.text.Wide(), g.start, g.line, g.end == planned.size
 	w.crossed = g.in.where == inFile
 	w.catalog, w.file, w.shown = p.catalog, g.file, f.Shown
 	cells := newRenderer(s.dialect, s.options.Zone, s.options.MaxField, t.columns, visible)
-	record := extract.Record{Table: shard.Table, Cells: cells.cells}
+	record := extract.Record{Table: as, Cells: cells.cells}
 	ordinal := g.ordinal - 1
 	numbers := g.numbers
 	w.rows = func(r *row) bool {
@@ -102,7 +107,7 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 			record.Line, record.Ordinal, record.Bytes = r.start.line, ordinal, int(r.end-r.start.offset)
 			return yield(&record, nil)
 		}
-		fault := &extract.Fault{Place: extract.Place{Table: shard.Table.Name, Line: r.start.line, File: f.Shown}, Ordinal: ordinal, Rule: rule}
+		fault := &extract.Fault{Place: extract.Place{Table: as.Name, Line: r.start.line, File: f.Shown}, Ordinal: ordinal, Rule: rule}
 		if column >= 0 {
 			fault.Column = t.columns[column].name
 		}

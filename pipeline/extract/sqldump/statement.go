@@ -28,10 +28,11 @@ type walker struct {
 	conditional bool // the next statement is under an IF of T-SQL
 	transaction bool // BEGIN without COMMIT so far
 	insertHead  head
-	intoHead    head // of INSERT ALL
-	behind      bool // of the next row
-	several     bool // within INSERT ALL
-	stringName  bool // the last name of a table stood in the quotes of a string
+	intoHead    head  // of INSERT ALL
+	behind      bool  // of the next row
+	several     bool  // within INSERT ALL
+	keys        []key // of the CREATE TABLE that is read
+	stringName  bool  // the last name of a table stood in the quotes of a string
 }
 
 // head is the start of the last INSERT, or INTO, up to and with its VALUES: mostly the next one begins the same.
@@ -422,10 +423,19 @@ func (w *walker) name() (schema, name string, ok bool) {
 func (w *walker) insert() {
 	begin := w.start
 	first, moves := w.beginning()
-	if w.accept("OR") { // REPLACE, IGNORE, … of SQLite
-		w.next()
+	merges := ""
+	if w.isWord("REPLACE") {
+		merges = "REPLACE"
+	}
+	if w.accept("OR") { // of SQLite
+		if w.next(); w.isOne("REPLACE", "IGNORE") {
+			merges = "INSERT OR " + string(bytes.ToUpper(w.word))
+		}
 	}
 	for w.next() == tokenWord && w.isOne("LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO") {
+		if w.isWord("IGNORE") {
+			merges = "INSERT IGNORE"
+		}
 	}
 	if w.dialect == oracle && w.isWord("ALL") {
 		w.insertAll(false)
@@ -437,6 +447,9 @@ func (w *walker) insert() {
 		return
 	}
 	in.where = inValues
+	if merges != "" {
+		in.table.merges(w, begin, merges)
+	}
 	w.keep(&w.insertHead, first, moves, in)
 	w.tuples(in)
 }
@@ -759,8 +772,12 @@ func (w *walker) afterTuples(in insertion) {
 			for w.next() != tokenEOF && w.last != tokenEnd {
 				updates = updates || w.last == tokenWord && w.isWord("UPDATE")
 			}
-			if updates && w.builds && in.table != nil {
+			switch {
+			case in.table == nil || !w.builds:
+			case updates:
 				in.table.block(w, "an INSERT that updates rows instead")
+			default:
+				in.table.merges(w, w.start, "INSERT … ON CONFLICT DO NOTHING")
 			}
 			return
 		case w.isOne("RETURNING", "AS", "LOG"):
