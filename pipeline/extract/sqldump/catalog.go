@@ -31,6 +31,7 @@ type table struct {
 type catalog struct {
 	tables map[string]*table   // by key
 	byName map[string][]*table // by the name without its schema
+	last   *table              // that was created or written to
 }
 
 func newCatalog() *catalog {
@@ -84,6 +85,7 @@ func (c *catalog) add(w *walker, t *table) {
 	}
 	t.index(w.dialect)
 	t.file = w.file
+	c.last = t
 	key := c.key(w.dialect, w.schema, t.schema, t.name)
 	if t.schema == "" {
 		t.schema = w.schema

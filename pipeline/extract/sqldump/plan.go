@@ -30,6 +30,7 @@ type plan struct {
 	listed  []*extract.Table
 	tables  map[string]*table // by the name that is listed
 	faults  []error
+	notices []Notice
 	kept    int        // bytes of unpacked text in memory
 	begun   *beginning // the dump whose trailer is not read yet
 }
@@ -113,6 +114,11 @@ func (s *Source) planFile(ctx context.Context, p *plan, i int) error {
 		raw = keep
 	}
 	text, begin, stream, err := s.decode(raw)
+	if what := foreignError(""); errors.As(err, &what) {
+		p.fault(fmt.Errorf("%s: the file is %s", f.Shown, string(what)))
+		p.files = append(p.files, planned{stamp: in.stamp})
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", f.Shown, extract.Pathless(err))
 	}
@@ -121,12 +127,18 @@ func (s *Source) planFile(ctx context.Context, p *plan, i int) error {
 	w.wide, w.offset, w.whole, w.builds = text.Wide(), begin, true, true
 	w.catalog, w.file, w.shown = p.catalog, i, f.Shown
 	w.fault = func(at mark, text string) { p.fault(fmt.Errorf("%s:%d: %s", f.Shown, at.line, text)) }
+	w.passed = func(n Notice) {
+		if len(p.notices) < maxNotices {
+			p.notices = append(p.notices, n)
+		}
+	}
 	gap, size := int64(minGap), s.options.ShardSize
 	if f.packed == packed.Plain {
 		gap = max(gap, in.stamp.size/maxPieces)
 	}
 	w.rows = func(r *row) bool {
 		r.table.note(w, r, gap, size)
+		p.catalog.last = r.table
 		return true
 	}
 	before := len(p.faults)
@@ -140,6 +152,9 @@ func (s *Source) planFile(ctx context.Context, p *plan, i int) error {
 	}
 	if w.transaction {
 		w.complain(end, "the file ends inside a transaction: the database would take back what it wrote. The dump is not whole")
+	}
+	if w.strange > 0 && w.understood == 0 {
+		w.complain(mark{line: 1}, "no statement of SQL is in the file: it holds the message of a program, or is no dump of this dialect")
 	}
 	p.judgeOrigin(s.dialect, f.Shown, found.first, found.last, end.line, before)
 	result := planned{stamp: in.stamp, text: text, size: in.bytes.Bytes(), lines: end.line}
@@ -188,13 +203,21 @@ func (e *ends) Read(b []byte) (int, error) {
 // decode says what a file is written in and passes its mark, whose length it returns.
 func (s *Source) decode(raw io.Reader) (*charset.Charset, int64, io.Reader, error) {
 	b := bufio.NewReaderSize(raw, 32<<10)
-	start, err := b.Peek(charset.LongestMark)
+	start, err := b.Peek(headSize)
 	if err != nil && err != io.EOF {
 		return nil, 0, nil, err
+	}
+	if what := foreign(start); what != "" {
+		return nil, 0, nil, foreignError(what)
 	}
 	text, n, err := resolve(s.declared, start)
 	if err != nil {
 		return nil, 0, nil, err
+	}
+	if n == 0 && (s.declared == nil || s.declared.Order == charset.ByMark) {
+		if wide := wideOrder(start); wide != nil {
+			text = wide
+		}
 	}
 	if _, err := b.Discard(n); err != nil {
 		return nil, 0, nil, err

@@ -13,16 +13,18 @@ import (
 // the reader of a shard are both walkers, so they agree on what a row is and where it begins.
 type walker struct {
 	*scanner
-	values   values
-	catalog  *catalog
-	builds   bool             // statements that change the catalog do so: the planning pass
-	file     int              // of the source
-	shown    string           // its name
-	declared *charset.Charset // of the plan; then the dump's own declarations count for nothing
-	whole    bool             // the stream ends where the file does
-	rows     func(*row) bool
-	fault    func(at mark, text string) // what is wrong with the dump itself; not nil in the planning pass
-	stopped  bool                       // rows asked for no more
+	values              values
+	catalog             *catalog
+	builds              bool             // statements that change the catalog do so: the planning pass
+	file                int              // of the source
+	shown               string           // its name
+	declared            *charset.Charset // of the plan; then the dump's own declarations count for nothing
+	whole               bool             // the stream ends where the file does
+	rows                func(*row) bool
+	fault               func(at mark, text string) // what is wrong with the dump itself; not nil in the planning pass
+	passed              func(Notice)               // what was passed, nil but in the planning pass
+	understood, strange int                        // statements so far
+	stopped             bool                       // rows asked for no more
 
 	row         row
 	conditional bool // the next statement is under an IF of T-SQL
@@ -151,6 +153,8 @@ func (w *walker) statement() bool {
 		case w.isPunct('('): // a query in parentheses
 			w.hold()
 			w.skip()
+		default:
+			w.strange++
 		}
 	case tokenName, tokenString:
 		w.skip()
@@ -233,6 +237,7 @@ func (w *walker) setDelimiter() {
 
 // keyword reads a statement by its first word.
 func (w *walker) keyword() {
+	w.understood++
 	conditional := w.conditional
 	if w.isWord("INSERT") || w.isWord("REPLACE") && (w.dialect == mysql || w.dialect == sqlite) {
 		w.insert()
@@ -276,6 +281,12 @@ func (w *walker) keyword() {
 		return // it keeps w.conditional itself
 	case w.dialect == sqlserver && w.isOne("IF", "WHILE", "ELSE"):
 		w.condition()
+		return
+	case w.isOne("CALL", "EXECUTE", "EXEC", "PREPARE", "DO"):
+		w.notice(string(bytes.ToUpper(w.word)) + " may write rows that are not in the dump: nothing here executes SQL")
+		w.skip()
+	case !w.known():
+		w.unknown()
 		return
 	default:
 		w.skip()
