@@ -3,6 +3,7 @@ package sqldump
 import (
 	"encoding/hex"
 	"slices"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/chartlift/chartlift/pipeline/internal/charset"
@@ -53,9 +54,10 @@ type values struct {
 	over  bool
 	open  int // parentheses open, for the way out of an expression
 
-	args    []value // of the calls that are being read
-	scratch []byte  // for the results of calls
-	models  dateModels
+	args     []value // of the calls that are being read
+	typeArgs []int   // of the type that was read last
+	scratch  []byte  // for the results of calls
+	models   dateModels
 }
 
 func (v *values) reset() {
@@ -359,7 +361,7 @@ func (v *values) suffixes(x value, nesting int) (value, flaw) {
 		switch {
 		case c == ':' && s.dialect == postgres && s.at(1) == ':':
 			s.pos += 2
-			if !v.typeName() {
+			if !v.typeName() || !v.fit(&x) {
 				return x, expression
 			}
 		case c == '|' && s.dialect != mysql && s.dialect != sqlserver && s.at(1) == '|':
@@ -429,6 +431,7 @@ func (v *values) typeName() bool {
 	s := v.s
 	name := v.scratch[:0]
 	defer func() { v.scratch = name }()
+	v.typeArgs = v.typeArgs[:0]
 	for {
 		c := s.solid()
 		switch {
@@ -447,6 +450,13 @@ func (v *values) typeName() bool {
 			for s.solid() != ')' {
 				if s.next() != tokenWord && !s.isPunct(',') {
 					return false
+				}
+				if s.last == tokenWord {
+					n, err := strconv.Atoi(string(s.word))
+					if err != nil {
+						n = wholeType // max
+					}
+					v.typeArgs = append(v.typeArgs, n)
 				}
 			}
 			s.pos++
