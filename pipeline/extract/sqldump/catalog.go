@@ -12,6 +12,7 @@ const maxTables = 50_000
 // table is one table of the dump, as the planning pass has built it up.
 type table struct {
 	schema, name string
+	database     string // "" if the dump does not say
 	columns      []column
 	places       map[string]int // of columns by dialect.columnKey
 	declared     []column       // what columns are made of
@@ -51,7 +52,7 @@ func defaultSchema(d dialect) string {
 	return ""
 }
 
-func (c *catalog) key(d dialect, current, schema, name string) string {
+func (c *catalog) key(d dialect, database, current, schema, name string) string {
 	if schema == "" {
 		schema = current
 	}
@@ -59,17 +60,18 @@ func (c *catalog) key(d dialect, current, schema, name string) string {
 	if schema == defaultSchema(d) {
 		schema = ""
 	}
-	return schema + "\x00" + name
+	return database + "\x00" + schema + "\x00" + name
 }
 
 // find returns the table of that name, or nil. A name without a schema means the current one, or else the only table of
 // that name; a name with one also means a table that was created without.
-func (c *catalog) find(d dialect, current, schema, name string) *table {
-	if t := c.tables[c.key(d, current, schema, name)]; t != nil {
+func (c *catalog) find(w *walker, schema, name string) *table {
+	if t := c.tables[c.key(w.dialect, w.database, w.schema, schema, name)]; t != nil {
 		return t
 	}
-	same := c.byName[d.tableKey(name)]
-	if len(same) == 1 && (schema == "" && current == "" || same[0].schema == "") {
+	same := c.byName[w.dialect.tableKey(name)]
+	if len(same) == 1 && (schema == "" && w.schema == "" || same[0].schema == "") &&
+		(w.database == "" || same[0].database == "" || w.database == same[0].database) {
 		return same[0]
 	}
 	return nil
@@ -86,7 +88,8 @@ func (c *catalog) add(w *walker, t *table) {
 	t.index(w.dialect)
 	t.file = w.file
 	c.last = t
-	key := c.key(w.dialect, w.schema, t.schema, t.name)
+	t.database = w.database
+	key := c.key(w.dialect, w.database, w.schema, t.schema, t.name)
 	if t.schema == "" {
 		t.schema = w.schema
 	}

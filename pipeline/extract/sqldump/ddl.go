@@ -97,8 +97,8 @@ func (w *walker) createTable(temporary bool) {
 
 // created takes over a table.
 func (w *walker) created(t *table, begin mark, unlessExists bool) {
-	old := w.catalog.find(w.dialect, w.schema, t.schema, t.name)
-	if old != nil && w.catalog.key(w.dialect, old.schema, "", old.name) != w.catalog.key(w.dialect, w.schema, t.schema, t.name) {
+	old := w.catalog.find(w, t.schema, t.name)
+	if old != nil && w.catalog.key(w.dialect, old.database, old.schema, "", old.name) != w.catalog.key(w.dialect, w.database, w.schema, t.schema, t.name) {
 		old = nil // of another schema
 	}
 	switch {
@@ -115,7 +115,7 @@ func (w *walker) created(t *table, begin mark, unlessExists bool) {
 // like reads the name of a table and returns its columns.
 func (w *walker) like() []column {
 	schema, name, ok := w.name()
-	if t := w.catalog.find(w.dialect, w.schema, schema, name); ok && t != nil {
+	if t := w.catalog.find(w, schema, name); ok && t != nil {
 		return slices.Clone(t.declared)
 	}
 	return nil
@@ -358,6 +358,13 @@ func (w *walker) alter() {
 		return
 	}
 	if !w.isWord("TABLE") {
+		if w.dialect == oracle && w.isWord("SESSION") && w.accept("SET") && w.accept("CURRENT_SCHEMA") && w.acceptPunct('=') {
+			if w.nextName() == tokenWord || w.last == tokenName {
+				w.schema = w.identifier()
+			}
+			w.skip()
+			return
+		}
 		if w.dialect == oracle && w.isOne("TRIGGER", "PACKAGE") { // ENABLE, COMPILE
 			w.skip()
 			return
@@ -375,7 +382,7 @@ func (w *walker) alter() {
 		w.skip()
 		return
 	}
-	t := w.catalog.find(w.dialect, w.schema, schema, name)
+	t := w.catalog.find(w, schema, name)
 	if t == nil || !w.builds {
 		t = &table{} // parsed all the same, so that both passes end the statement in one place
 	}
@@ -596,7 +603,7 @@ func (w *walker) drop() {
 		if !ok {
 			break
 		}
-		if t := w.catalog.find(w.dialect, w.schema, schema, name); t != nil && w.builds {
+		if t := w.catalog.find(w, schema, name); t != nil && w.builds {
 			w.catalog.remove(w.dialect, t)
 		}
 		if !w.acceptPunct(',') {

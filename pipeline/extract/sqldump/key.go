@@ -90,7 +90,7 @@ func (w *walker) uniqueIndex() {
 		return
 	}
 	names, ok := w.keyColumns()
-	t := w.catalog.find(w.dialect, w.schema, schema, name)
+	t := w.catalog.find(w, schema, name)
 	if w.accept("WHERE") {
 		ok = false
 	}

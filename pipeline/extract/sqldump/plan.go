@@ -267,6 +267,9 @@ func (p *plan) list(s *Source) {
 			if len(shown) > 1 && t.schema != "" {
 				name = t.schema + "." + t.name
 			}
+			if slices.ContainsFunc(shown, func(o *table) bool { return o.database != t.database }) && t.database != "" {
+				name = t.database + "." + name
+			}
 			if p.tables[name] != nil {
 				p.fault(fmt.Errorf("%s: two tables have the name %s", s.files[t.file].Shown, name))
 			}

@@ -68,6 +68,7 @@ type session struct {
 	zone         string           // offset that instants are written in, if the dump says; MySQL
 	charset      *charset.Charset // of text
 	schema       string           // that names without one belong to
+	database     string           // that tables belong to, where a dump holds several: \connect of psql, USE of SQL Server
 	blocks       uint64           // T-SQL: of each open BEGIN, innermost lowest, whether it is under a condition; a bit above marks the bottom
 }
 

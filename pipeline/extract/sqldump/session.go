@@ -116,12 +116,36 @@ func (w *walker) setCharset(name string) {
 	w.charset = c
 }
 
+// connect reads \connect of psql: what follows is of another database, in a session of its own.
+func (w *walker) connect() {
+	var line []byte
+	for w.has(1) && w.buf[w.pos] != '\n' && len(line) < maxWord {
+		line = append(line, w.buf[w.pos])
+		w.pos++
+	}
+	text := strings.TrimSpace(string(line))
+	if _, named, ok := strings.Cut(text, "dbname="); ok { // -reuse-previous=on "dbname='x'"
+		text = strings.Trim(named, `"' `)
+	} else if strings.HasPrefix(text, `"`) {
+		text, _, _ = strings.Cut(text[1:], `"`)
+	} else {
+		text, _, _ = strings.Cut(text, " ")
+	}
+	if text = strings.Trim(text, `'`); text == "" || text == "-" {
+		return
+	}
+	w.schema, w.zone, w.noBackslash, w.database = "", "", true, text
+}
+
 // use reads USE, after which names belong to another database. SQL Server's databases hold schemas, which the names
-// tell; its scripts write one database.
+// tell.
 func (w *walker) use() {
 	_, name, ok := w.name()
-	if ok && w.dialect == mysql {
+	switch {
+	case ok && w.dialect == mysql:
 		w.schema = name
+	case ok && w.dialect == sqlserver:
+		w.database = name
 	}
 	if w.next(); w.last != tokenEnd && w.newline { // the client takes it without an end too
 		w.hold()
@@ -267,7 +291,7 @@ func (w *walker) block(begin mark) {
 		}
 		what := strings.ToUpper(string(w.word))
 		schema, name, ok := w.name()
-		if t := w.catalog.find(w.dialect, w.schema, schema, name); ok && t != nil && w.builds {
+		if t := w.catalog.find(w, schema, name); ok && t != nil && w.builds {
 			if what == "INTO" && t.blocked == nil { // it adds rows, whether others stand before it or not
 				t.blocked = t.fault(w, begin, "a block of PL/SQL")
 			}
@@ -306,7 +330,7 @@ func (w *walker) change(what string) {
 			if w.last == tokenWord {
 				name = w.dialect.fold(name)
 			}
-			if t := w.catalog.find(w.dialect, w.schema, "", name); t != nil {
+			if t := w.catalog.find(w, "", name); t != nil {
 				t.blockAt(w, begin, what)
 				found = true
 			}
@@ -324,7 +348,7 @@ func (w *walker) deleteRows() {
 		w.skip()
 		return
 	}
-	t := w.catalog.find(w.dialect, w.schema, schema, name)
+	t := w.catalog.find(w, schema, name)
 	if w.next() == tokenEnd || w.last == tokenEOF || w.dialect == sqlserver && w.newline && w.isOne(starters...) {
 		if w.last == tokenWord {
 			w.hold()
@@ -354,7 +378,7 @@ func (w *walker) truncate() {
 		if !ok {
 			break
 		}
-		if t := w.catalog.find(w.dialect, w.schema, schema, name); t != nil && w.builds {
+		if t := w.catalog.find(w, schema, name); t != nil && w.builds {
 			t.empty()
 		}
 		if !w.acceptPunct(',') {
@@ -375,5 +399,5 @@ func (w *walker) load() {
 		w.skip()
 		return
 	}
-	w.refuseStatement(w.catalog.find(w.dialect, w.schema, schema, name), begin, schema, name)
+	w.refuseStatement(w.catalog.find(w, schema, name), begin, schema, name)
 }

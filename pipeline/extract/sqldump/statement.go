@@ -139,7 +139,10 @@ func (w *walker) statement() bool {
 	case tokenPunct:
 		switch {
 		case w.isPunct('\\') && (w.dialect == postgres || w.dialect == mysql):
-			w.next()
+			if w.next(); w.dialect == postgres && w.last == tokenWord && w.isOne("CONNECT", "C") {
+				w.connect()
+				break
+			}
 			w.includes("I", "IR", "INCLUDE", "INCLUDE_RELATIVE", "COPY", ".")
 			w.restOfLine()
 		case w.isPunct('.') && w.dialect == sqlite:
@@ -211,6 +214,13 @@ func (w *walker) clientCommand() bool {
 			if w.last != tokenEnd && !w.newline {
 				w.restOfLine()
 			}
+			return true
+		}
+		if w.isOne("CONNECT", "CONN") {
+			if w.nextName() == tokenWord || w.last == tokenName {
+				w.schema = w.identifier() // that of the user
+			}
+			w.restOfLine()
 			return true
 		}
 		if w.isOne("REM", "REMARK", "PROMPT", "SPOOL", "WHENEVER", "DEFINE", "UNDEFINE", "COLUMN", "ECHO", "EXIT", "QUIT",
@@ -484,7 +494,7 @@ func (w *walker) target(begin mark) (in insertion, ok bool) {
 	}
 	var names []string
 	listed := false
-	t := w.catalog.find(w.dialect, w.schema, schema, name)
+	t := w.catalog.find(w, schema, name)
 	for {
 		switch w.next() {
 		case tokenPunct:
