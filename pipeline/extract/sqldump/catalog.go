@@ -23,6 +23,8 @@ type table struct {
 	segments     []segment
 	count        int64 // rows so far
 	numbers      counter
+	partOf       *table   // whose partition it is; PostgreSQL
+	inherits     []*table // whose rows its own are too; PostgreSQL
 	keys         []key
 	merged       error // an INSERT that drops or replaces rows whose key is there: it must be there once
 	unseen       bool  // a column may be hidden, unless a row has a value for it
@@ -189,13 +191,38 @@ func (t *table) missing(at []int) (missing []int) {
 	return missing
 }
 
+// root is the table whose rows those of a partition are; else the table itself.
+func (t *table) root() *table {
+	for t != nil && t.partOf != nil {
+		t = t.partOf
+	}
+	return t
+}
+
+// attach makes a table without rows a partition of another: its rows are that one's.
+func (t *table) attach(w *walker, to *table) {
+	if t == nil || to == nil || to.root() == t || !w.builds {
+		return
+	}
+	if t.partOf = to; t.count > 0 {
+		to.root().blocked = to.root().fault(w, w.start, "ATTACH PARTITION of a table that has rows")
+	}
+}
+
 // empty forgets the rows so far, as the database does.
-func (t *table) empty() { t.segments, t.count, t.blocked = nil, 0, nil }
+func (t *table) empty(w *walker) {
+	if t.partOf != nil {
+		t.block(w, "emptying a partition")
+		return
+	}
+	t.segments, t.count, t.blocked = nil, 0, nil
+}
 
 // block says that from here on the rows read are not those that the database had.
 func (t *table) block(w *walker, what string) { t.blockAt(w, w.start, what) }
 
 func (t *table) blockAt(w *walker, at mark, what string) {
+	t = t.root()
 	if t.blocked == nil && t.count > 0 {
 		t.blocked = t.fault(w, at, what)
 	}

@@ -62,7 +62,10 @@ func (w *walker) createTable(temporary bool) {
 		if w.accept("INHERITS") && w.acceptPunct('(') {
 			var inherited []column
 			for w.last != tokenEOF && w.last != tokenEnd {
-				inherited = merge(w.dialect, inherited, w.like())
+				parent, columns := w.likeTable()
+				if inherited = merge(w.dialect, inherited, columns); parent != nil {
+					t.inherits = append(t.inherits, parent)
+				}
 				if !w.acceptPunct(',') {
 					break
 				}
@@ -76,7 +79,9 @@ func (w *walker) createTable(temporary bool) {
 			t.declared = w.like()
 		case w.isWord("PARTITION") && w.dialect == postgres:
 			w.accept("OF")
-			t.declared = w.like()
+			var whole *table
+			whole, t.declared = w.likeTable()
+			t.attach(w, whole)
 		case w.isWord("AS"):
 			computed = true
 		}
@@ -114,11 +119,17 @@ func (w *walker) created(t *table, begin mark, unlessExists bool) {
 
 // like reads the name of a table and returns its columns.
 func (w *walker) like() []column {
+	_, columns := w.likeTable()
+	return columns
+}
+
+// likeTable reads the name of a table and returns it with a copy of its columns; nil if there is none.
+func (w *walker) likeTable() (*table, []column) {
 	schema, name, ok := w.name()
 	if t := w.catalog.find(w, schema, name); ok && t != nil {
-		return slices.Clone(t.declared)
+		return t, slices.Clone(t.declared)
 	}
-	return nil
+	return nil, nil
 }
 
 // merge appends columns to others, except those whose name is there already.
@@ -450,6 +461,18 @@ func (w *walker) alteration(t *table) bool {
 		if t.count == 0 && t.name != "" {
 			w.complain(w.start, "table "+t.name+" is renamed, which is not read")
 		}
+	case w.dialect == postgres && w.isWord("ATTACH") && w.accept("PARTITION"):
+		schema, name, ok := w.name()
+		if part := w.catalog.find(w, schema, name); ok && part != nil && t.name != "" {
+			part.attach(w, t)
+		}
+		return false
+	case w.dialect == postgres && w.isWord("INHERIT"):
+		parent, _ := w.likeTable()
+		if parent != nil && w.builds {
+			t.inherits = append(t.inherits, parent)
+		}
+		return false
 	case w.isOne("SWITCH", "EXCHANGE"):
 		w.changed(t, string(w.word))
 	}

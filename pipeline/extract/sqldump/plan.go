@@ -255,10 +255,18 @@ func (t *table) mergePieces(file int) {
 
 // list names the tables: without their schema, where that leaves no doubt.
 func (p *plan) list(s *Source) {
+	for _, t := range p.catalog.tables {
+		for _, parent := range t.inherits {
+			if t.count > 0 && parent.root().blocked == nil {
+				parent.root().blocked = fmt.Errorf("%s: the rows of table %s, which inherits from %s, belong to both, and that is not read: dump the rows of each into a table of its own",
+					s.files[t.file].Shown, t.name, parent.name)
+			}
+		}
+	}
 	for _, same := range p.catalog.byName {
 		var shown []*table
 		for _, t := range same {
-			if !t.ignored {
+			if !t.ignored && t.partOf == nil {
 				shown = append(shown, t)
 			}
 		}

@@ -354,7 +354,7 @@ func (w *walker) deleteRows() {
 			w.hold()
 		}
 		if t != nil && w.builds {
-			t.empty()
+			t.empty(w)
 		}
 		return
 	}
@@ -379,7 +379,7 @@ func (w *walker) truncate() {
 			break
 		}
 		if t := w.catalog.find(w, schema, name); t != nil && w.builds {
-			t.empty()
+			t.empty(w)
 		}
 		if !w.acceptPunct(',') {
 			break

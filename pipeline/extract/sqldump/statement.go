@@ -585,12 +585,20 @@ func (w *walker) insertion(t *table, begin mark, schema, name string, names []st
 	if w.builds {
 		t = w.catalog.forInsert(w, t, begin, schema, name, names, listed)
 	}
+	part := t
+	t = t.root()
 	in := insertion{table: t, conditional: w.underCondition()}
 	switch {
 	case t == nil:
 	case listed:
 		for _, n := range names {
 			in.at = append(in.at, t.place(w.dialect, n))
+		}
+		in.missing = t.missing(in.at)
+	case part != t: // its columns may stand in another order
+		in.at, _ = part.layouts()
+		for i, c := range in.at {
+			in.at[i] = t.place(w.dialect, part.columns[c].name)
 		}
 		in.missing = t.missing(in.at)
 	default:
@@ -631,6 +639,7 @@ func (w *walker) refuseStatement(t *table, begin mark, schema, name string) {
 		w.catalog.orphan(w, begin, schema, name)
 	}
 	w.skip()
+	t = t.root()
 	w.emit(t, insertion{table: t}, begin, extract.RuleStatement, -1)
 }
 
@@ -643,6 +652,7 @@ func (w *walker) truncated(t *table, begin mark) {
 		w.complain(begin, "the file ends inside a statement; the dump is not whole")
 		return
 	}
+	t = t.root()
 	w.emit(t, insertion{table: t}, begin, extract.RuleTruncated, -1)
 }
 
