@@ -2,6 +2,7 @@ package sqldump
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,17 @@ type Notice struct {
 
 // UnreadableTable is the rule of a notice about a table that is set aside.
 const UnreadableTable = "unreadable-table"
+
+// ErrUnreadable is what an error of Shards or Read is (errors.Is) about a table that is set aside.
+var ErrUnreadable = errors.New("the table cannot be read")
+
+type unreadable struct{ error }
+
+// Is implements errors.Is.
+func (unreadable) Is(target error) bool { return target == ErrUnreadable }
+
+// Unwrap implements errors.Unwrap.
+func (u unreadable) Unwrap() error { return u.error }
 
 // maxNotices bounds how many statements that were passed are listed.
 const maxNotices = 20

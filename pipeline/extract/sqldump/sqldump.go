@@ -182,7 +182,7 @@ func (s *Source) table(p *plan, t *extract.Table) (*table, error) {
 		return nil, fmt.Errorf("sql dump %s has no table %s", s.options.Name, t.Name)
 	}
 	if found.blocked != nil {
-		return nil, fmt.Errorf("sql dump %s: %w", s.options.Name, found.blocked)
+		return nil, fmt.Errorf("sql dump %s: %w", s.options.Name, unreadable{found.blocked})
 	}
 	return found, nil
 }
