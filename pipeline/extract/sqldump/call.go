@@ -2,6 +2,7 @@ package sqldump
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 )
 
@@ -97,7 +98,7 @@ func (v *values) cast(nesting int) (value, flaw) {
 	if !v.s.isKeyword("AS") || !v.typeName() {
 		return x, expression
 	}
-	if !v.typed(&x) {
+	if !v.typed(&x) || !v.fit(&x) {
 		return x, expression
 	}
 	return x, v.close()
@@ -133,7 +134,7 @@ func (v *values) convert(nesting int) (value, flaw) {
 	if s.dialect != sqlserver || !v.typeName() {
 		return value{}, expression
 	}
-	target := string(s.word)
+	target, sizes := string(s.word), slices.Clone(v.typeArgs)
 	if s.solid() != ',' {
 		return value{}, expression
 	}
@@ -154,8 +155,8 @@ func (v *values) convert(nesting int) (value, flaw) {
 			return x, expression
 		}
 	}
-	s.word = append(s.word[:0], target...)
-	if !v.typed(&x) {
+	s.word, v.typeArgs = append(s.word[:0], target...), sizes
+	if !v.typed(&x) || !v.fit(&x) {
 		return x, expression
 	}
 	return x, v.close()

@@ -16,6 +16,9 @@ func (w *walker) create() {
 		case w.isOne("OR", "REPLACE", "GLOBAL", "LOCAL", "UNLOGGED", "EDITIONABLE", "NONEDITIONABLE", "PRIVATE", "CONSTRAINT"):
 		case w.isOne("TEMP", "TEMPORARY"):
 			temporary = true
+		case w.isWord("UNIQUE"):
+			w.uniqueIndex()
+			return
 		case w.isWord("TABLE"):
 			w.createTable(temporary)
 			return
@@ -52,12 +55,17 @@ func (w *walker) createTable(temporary bool) {
 	switch w.next() {
 	case tokenPunct:
 		if w.isPunct('(') {
+			w.keys = nil
 			t.declared = w.columns(t.declared)
+			t.keys, w.keys = w.keys, nil
 		}
 		if w.accept("INHERITS") && w.acceptPunct('(') {
 			var inherited []column
 			for w.last != tokenEOF && w.last != tokenEnd {
-				inherited = merge(w.dialect, inherited, w.like())
+				parent, columns := w.likeTable()
+				if inherited = merge(w.dialect, inherited, columns); parent != nil {
+					t.inherits = append(t.inherits, parent)
+				}
 				if !w.acceptPunct(',') {
 					break
 				}
@@ -71,7 +79,9 @@ func (w *walker) createTable(temporary bool) {
 			t.declared = w.like()
 		case w.isWord("PARTITION") && w.dialect == postgres:
 			w.accept("OF")
-			t.declared = w.like()
+			var whole *table
+			whole, t.declared = w.likeTable()
+			t.attach(w, whole)
 		case w.isWord("AS"):
 			computed = true
 		}
@@ -84,7 +94,7 @@ func (w *walker) createTable(temporary bool) {
 		w.skip()
 		return
 	}
-	w.skip()
+	t.numbers.next = w.tableOptions()
 	if w.builds {
 		w.created(t, begin, unlessExists)
 	}
@@ -92,14 +102,14 @@ func (w *walker) createTable(temporary bool) {
 
 // created takes over a table.
 func (w *walker) created(t *table, begin mark, unlessExists bool) {
-	old := w.catalog.find(w.dialect, w.schema, t.schema, t.name)
-	if old != nil && w.catalog.key(w.dialect, old.schema, "", old.name) != w.catalog.key(w.dialect, w.schema, t.schema, t.name) {
+	old := w.catalog.find(w, t.schema, t.name)
+	if old != nil && w.catalog.key(w.dialect, old.database, old.schema, "", old.name) != w.catalog.key(w.dialect, w.database, w.schema, t.schema, t.name) {
 		old = nil // of another schema
 	}
 	switch {
 	case old == nil:
 		w.catalog.add(w, t)
-	case unlessExists || slices.Equal(old.declared, t.declared) && !old.implicit: // the schema was given twice
+	case unlessExists || slices.EqualFunc(old.declared, t.declared, column.same) && !old.implicit: // the schema was given twice
 	case old.implicit || old.ignored:
 		w.complain(begin, "table "+t.name+" is created after rows of it: name the file with the schema first")
 	default:
@@ -109,11 +119,17 @@ func (w *walker) created(t *table, begin mark, unlessExists bool) {
 
 // like reads the name of a table and returns its columns.
 func (w *walker) like() []column {
+	_, columns := w.likeTable()
+	return columns
+}
+
+// likeTable reads the name of a table and returns it with a copy of its columns; nil if there is none.
+func (w *walker) likeTable() (*table, []column) {
 	schema, name, ok := w.name()
-	if t := w.catalog.find(w.dialect, w.schema, schema, name); ok && t != nil {
-		return slices.Clone(t.declared)
+	if t := w.catalog.find(w, schema, name); ok && t != nil {
+		return t, slices.Clone(t.declared)
 	}
-	return nil
+	return nil, nil
 }
 
 // merge appends columns to others, except those whose name is there already.
@@ -130,7 +146,10 @@ func merge(d dialect, columns, more []column) []column {
 func (w *walker) columns(all []column) []column {
 	all = append([]column{}, all...)
 	for {
-		switch w.next() {
+		switch w.nextName() {
+		case tokenString:
+			w.complain(w.start, "a string stands where the name of a column must: is the dialect right?")
+			w.attributes()
 		case tokenEOF, tokenEnd:
 			w.complain(w.start, "the statement ends inside a CREATE TABLE; the dump is not whole")
 			w.hold()
@@ -146,7 +165,12 @@ func (w *walker) columns(all []column) []column {
 				continue
 			}
 			if w.isConstraint() {
-				w.attributes()
+				if k, ok := w.constraint(); ok {
+					w.keys = append(w.keys, k)
+					if k.primary && w.dialect == sqlite {
+						w.rowid(all, k.columns)
+					}
+				}
 				continue
 			}
 			all = w.addColumn(all, w.dialect.fold(string(w.word)))
@@ -169,6 +193,15 @@ func (w *walker) addColumn(all []column, name string) []column {
 	return append(all, c)
 }
 
+// rowid: an INTEGER that is the primary key alone is numbered by SQLite.
+func (w *walker) rowid(all []column, names []string) {
+	for i := range all {
+		if len(names) == 1 && all[i].rowid && strings.EqualFold(all[i].name, names[0]) {
+			all[i].fallback = fallback{kind: fallsToNumber, seed: 1}
+		}
+	}
+}
+
 func quoted(name string) string { return `"` + name + `"` }
 
 // isConstraint says whether the word that was read begins a constraint or an index, not a column.
@@ -185,14 +218,21 @@ func (w *walker) isConstraint() bool {
 	return false
 }
 
-// attributes passes the rest of a definition, up to a comma or the parenthesis that closes the list. It returns whether
-// the column is generated, and in front of or behind which other MySQL puts it.
-func (w *walker) attributes() (generated bool, position string) {
+// attributes are what a definition says of a column behind its type.
+type attributes struct {
+	generated, invisible, primary, unique bool
+
+	fallback fallback
+	position string // the column behind which MySQL puts it
+}
+
+// attributes passes the rest of a definition, up to a comma or the parenthesis that closes the list.
+func (w *walker) attributes() (a attributes) {
 	for depth := 0; ; {
 		switch w.next() {
 		case tokenEOF, tokenEnd:
 			w.hold()
-			return generated, position
+			return a
 		case tokenPunct:
 			switch w.word[0] {
 			case '(':
@@ -200,13 +240,13 @@ func (w *walker) attributes() (generated bool, position string) {
 			case ')':
 				if depth == 0 {
 					w.hold()
-					return generated, position
+					return a
 				}
 				depth--
 			case ',':
 				if depth == 0 {
 					w.hold()
-					return generated, position
+					return a
 				}
 			}
 		case tokenWord:
@@ -216,17 +256,33 @@ func (w *walker) attributes() (generated bool, position string) {
 			switch {
 			case w.isWord("AS"):
 				w.next()
-				generated = generated || w.isPunct('(') || w.isWord("ROW")
+				a.generated = a.generated || w.isPunct('(') || w.isWord("ROW")
 				w.hold()
+			case w.isWord("GENERATED"): // BY DEFAULT ON NULL AS IDENTITY
+				if w.accept("BY") {
+					w.accept("DEFAULT")
+				}
+			case w.isWord("DEFAULT"):
+				var open int
+				a.fallback, open = w.defaultValue()
+				depth += open
+			case w.isOne("AUTO_INCREMENT", "AUTOINCREMENT", "IDENTITY"):
+				a.fallback = w.numbered()
+			case w.isWord("INVISIBLE"):
+				a.invisible = true
+			case w.isWord("PRIMARY"):
+				a.primary = true
+			case w.isWord("UNIQUE"):
+				a.unique = true
 			case w.dialect == mysql && w.isWord("FIRST"):
-				position = "\x00"
+				a.position = "\x00"
 			case w.dialect == mysql && w.isWord("AFTER"):
 				if w.next() == tokenWord || w.last == tokenName {
-					position = string(w.word)
+					a.position = string(w.word)
 				}
 			case w.dialect == sqlserver && w.newline && w.isOne(starters...):
 				w.hold()
-				return generated, position
+				return a
 			}
 		}
 	}
@@ -235,8 +291,25 @@ func (w *walker) attributes() (generated bool, position string) {
 // definition reads the type and the attributes of a column.
 func (w *walker) definition(name string) (c column, position string) {
 	t := w.columnType()
-	generated, position := w.attributes()
-	return column{name: name, form: t.form(w.dialect), generated: generated}, position
+	a := w.attributes()
+	if a.primary || a.unique {
+		w.keys = append(w.keys, key{columns: []string{name}, primary: a.primary})
+	}
+	c = column{name: name, form: t.form(w.dialect), generated: a.generated, invisible: a.invisible, fallback: a.fallback}
+	if len(t.words) > 0 && c.fallback.kind == fallsToNull && strings.HasSuffix(strings.TrimRight(t.words[0], "248"), "SERIAL") &&
+		(w.dialect == postgres || w.dialect == mysql) {
+		c.fallback.kind = fallsToComputed
+		if w.dialect == mysql {
+			c.fallback = fallback{kind: fallsToNumber, seed: 1}
+		}
+	}
+	if c.rowid = w.dialect == sqlite && len(t.words) == 1 && t.words[0] == "INTEGER"; c.rowid && a.primary {
+		c.fallback = fallback{kind: fallsToNumber, seed: 1}
+	}
+	if a.generated {
+		c.fallback = fallback{kind: fallsToComputed}
+	}
+	return c, a.position
 }
 
 // columnType reads a type. Words behind it that belong to other attributes do no harm, as only the first ones count.
@@ -296,6 +369,13 @@ func (w *walker) alter() {
 		return
 	}
 	if !w.isWord("TABLE") {
+		if w.dialect == oracle && w.isWord("SESSION") && w.accept("SET") && w.accept("CURRENT_SCHEMA") && w.acceptPunct('=') {
+			if w.nextName() == tokenWord || w.last == tokenName {
+				w.schema = w.identifier()
+			}
+			w.skip()
+			return
+		}
 		if w.dialect == oracle && w.isOne("TRIGGER", "PACKAGE") { // ENABLE, COMPILE
 			w.skip()
 			return
@@ -313,7 +393,7 @@ func (w *walker) alter() {
 		w.skip()
 		return
 	}
-	t := w.catalog.find(w.dialect, w.schema, schema, name)
+	t := w.catalog.find(w, schema, name)
 	if t == nil || !w.builds {
 		t = &table{} // parsed all the same, so that both passes end the statement in one place
 	}
@@ -358,9 +438,9 @@ func (w *walker) alteration(t *table) bool {
 		return w.alterColumn(t)
 	case w.isWord("CHANGE"):
 		w.accept("COLUMN")
-		w.next()
+		w.nextName()
 		from := w.identifier()
-		w.next()
+		w.nextName()
 		if !strings.EqualFold(from, w.identifier()) {
 			w.rename(t, from, w.identifier())
 		}
@@ -381,6 +461,18 @@ func (w *walker) alteration(t *table) bool {
 		if t.count == 0 && t.name != "" {
 			w.complain(w.start, "table "+t.name+" is renamed, which is not read")
 		}
+	case w.dialect == postgres && w.isWord("ATTACH") && w.accept("PARTITION"):
+		schema, name, ok := w.name()
+		if part := w.catalog.find(w, schema, name); ok && part != nil && t.name != "" {
+			part.attach(w, t)
+		}
+		return false
+	case w.dialect == postgres && w.isWord("INHERIT"):
+		parent, _ := w.likeTable()
+		if parent != nil && w.builds {
+			t.inherits = append(t.inherits, parent)
+		}
+		return false
 	case w.isOne("SWITCH", "EXCHANGE"):
 		w.changed(t, string(w.word))
 	}
@@ -402,6 +494,34 @@ func (w *walker) changed(t *table, what string) { t.block(w, "ALTER TABLE … "+
 // alterAdd reads columns to add, behind ADD.
 func (w *walker) alterAdd(t *table) bool {
 	w.next()
+	if w.dialect == sqlserver {
+		if w.isWord("CONSTRAINT") {
+			w.next()
+			if w.accept("DEFAULT") {
+				w.defaultFor(t)
+				return true
+			}
+			if w.next(); w.isOne("PRIMARY", "UNIQUE") {
+				if k, ok := w.constraint(); ok {
+					t.keys = append(t.keys, k)
+				}
+				return true
+			}
+			w.hold()
+			w.attributes()
+			return true
+		}
+		if w.last == tokenWord && w.isWord("DEFAULT") {
+			w.defaultFor(t)
+			return true
+		}
+	}
+	if w.last == tokenWord && w.isOne("CONSTRAINT", "PRIMARY", "UNIQUE") {
+		if k, ok := w.constraint(); ok {
+			t.keys = append(t.keys, k)
+		}
+		return true
+	}
 	if w.isConstraint() || w.last == tokenWord && w.isOne("KEY", "INDEX", "PARTITION", "DEFAULT", "OVERFLOW", "VALUE", "PERIOD", "SYSTEM") {
 		w.attributes()
 		return true
@@ -415,7 +535,7 @@ func (w *walker) alterAdd(t *table) bool {
 	}
 	listed := w.acceptPunct('(')
 	for {
-		if w.next() != tokenWord && w.last != tokenName {
+		if w.nextName() != tokenWord && w.last != tokenName {
 			w.hold()
 			return false
 		}
@@ -442,7 +562,7 @@ func (w *walker) alterAdd(t *table) bool {
 // alterColumn reads a change of one column, behind MODIFY or ALTER COLUMN.
 func (w *walker) alterColumn(t *table) bool {
 	w.acceptPunct('(') // Oracle
-	w.next()
+	w.nextName()
 	name := w.identifier()
 	switch w.next() {
 	case tokenWord:
@@ -454,7 +574,7 @@ func (w *walker) alterColumn(t *table) bool {
 		}
 		if w.isOne("SET", "DROP", "ADD", "RESTART", "DEFAULT", "NOT", "NULL", "INVISIBLE", "VISIBLE") || w.last == tokenEnd {
 			if w.last != tokenEnd {
-				w.attributes()
+				w.alterDefault(t, name)
 			}
 			return true
 		}
@@ -467,11 +587,16 @@ func (w *walker) alterColumn(t *table) bool {
 func (w *walker) retype(t *table, name string) bool {
 	c, _ := w.definition(name)
 	i := slices.IndexFunc(t.declared, func(o column) bool { return w.dialect.columnKey(o.name) == w.dialect.columnKey(name) })
-	if i < 0 || t.declared[i].form == c.form {
+	if i < 0 {
 		return true
 	}
-	w.changed(t, "a column to another type")
-	t.declared[i].form = c.form
+	if t.declared[i].form != c.form {
+		w.changed(t, "a column to another type")
+		t.declared[i].form = c.form
+	}
+	if w.dialect == mysql || w.dialect == oracle && c.fallback.kind != fallsToNull { // the whole definition is given
+		w.setDefault(t, name, c.fallback)
+	}
 	return true
 }
 
@@ -501,7 +626,7 @@ func (w *walker) drop() {
 		if !ok {
 			break
 		}
-		if t := w.catalog.find(w.dialect, w.schema, schema, name); t != nil && w.builds {
+		if t := w.catalog.find(w, schema, name); t != nil && w.builds {
 			w.catalog.remove(w.dialect, t)
 		}
 		if !w.acceptPunct(',') {
