@@ -42,17 +42,12 @@ const (
 // AppendBytes appends a cell of kind Bytes.
 func AppendBytes(dst, raw []byte) []byte { return base64.StdEncoding.AppendEncode(dst, raw) }
 
-// AppendInstant appends a moment with its offset: in the zone, or in UTC if that is nil. Where the offset of the zone had
-// seconds, as before there were standard times, the clock is moved by them: FHIR has offsets of whole minutes.
+// AppendInstant appends a moment with its offset: in the zone, or in UTC if that is nil.
 func AppendInstant(dst []byte, t time.Time, zone *time.Location) []byte {
 	if zone == nil {
 		zone = time.UTC
 	}
-	t = t.In(zone)
-	if _, offset := t.Zone(); offset%60 != 0 {
-		t = t.In(time.FixedZone("", offset-offset%60))
-	}
-	return t.AppendFormat(dst, "2006-01-02T15:04:05.999999999Z07:00")
+	return t.In(zone).AppendFormat(dst, "2006-01-02T15:04:05.999999999Z07:00")
 }
 
 // AppendLocal appends a moment without an offset, as the clock in t's own location shows it.

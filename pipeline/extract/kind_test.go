@@ -46,17 +46,3 @@ func TestTimesHaveOneForm(t *testing.T) {
 		}
 	}
 }
-
-// TestInstantOfOddZone: an offset of FHIR has no seconds, so the clock takes them.
-func TestInstantOfOddZone(t *testing.T) {
-	monrovia, err := time.LoadLocation("Africa/Monrovia")
-	if err != nil {
-		t.Fatal(err)
-	}
-	moment := time.Date(1965, 3, 1, 12, 44, 30, 0, time.UTC)
-	got := string(AppendInstant(nil, moment, monrovia))
-	read, err := time.Parse(time.RFC3339, got)
-	if err != nil || !read.Equal(moment) {
-		t.Errorf("%s is not %s: %v", got, moment, err)
-	}
-}

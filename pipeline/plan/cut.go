@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"github.com/sourcegraph/conc/pool"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
-	"github.com/chartlift/chartlift/pipeline/extract/sqldump"
 	"github.com/chartlift/chartlift/pipeline/mapping"
 )
 
@@ -57,9 +55,6 @@ func (s *Session) Cuts(ctx context.Context) (map[*extract.Table]*Cut, error) {
 
 func cutOne(ctx context.Context, source extract.Source, t *extract.Table) (*Cut, error) {
 	shards, err := source.Shards(ctx, t)
-	if errors.Is(err, sqldump.ErrUnreadable) {
-		err = Usage(err) // no second try mends the dump
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/chartlift/chartlift/mappings"
 	"github.com/chartlift/chartlift/pipeline/extract"
-	"github.com/chartlift/chartlift/pipeline/extract/sqldump"
 	"github.com/chartlift/chartlift/pipeline/fhir"
 	"github.com/chartlift/chartlift/pipeline/internal/crash"
 	"github.com/chartlift/chartlift/pipeline/internal/document"
@@ -238,11 +237,6 @@ func (s *Session) openTables(ctx context.Context, p Source) ([]*extract.Table, e
 		return nil, fmt.Errorf("source %s: %w", p.Name, err)
 	}
 	notices, err := SourceNotices(ctx, p.Name, source)
-	for i, n := range notices {
-		if _, reasoned := s.Plan.Unused[n.Subject]; reasoned && n.Rule == sqldump.UnreadableTable {
-			notices[i].Severity = mapping.Remark
-		}
-	}
 	s.Notices = append(s.Notices, notices...)
 	return tables, err
 }

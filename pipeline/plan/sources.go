@@ -458,19 +458,6 @@ func SourceNotices(ctx context.Context, name string, source extract.Source) (out
 			n.File, n.Message = x.File, strings.TrimPrefix(x.String(), x.File+": ")
 			out = append(out, n)
 		}
-	case *sqldump.Source:
-		list, err := source.Notices(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, x := range list {
-			n := mapping.Notice{Severity: mapping.Remark, Rule: x.Rule, Subject: x.Table}
-			if x.Lost {
-				n.Severity = mapping.IsFinding
-			}
-			n.File, n.Line, n.Message = x.File, int(x.Line), x.Message
-			out = append(out, n)
-		}
 	case *sqldb.Source:
 		for i, text := range source.Notices() {
 			n := mapping.Notice{Severity: mapping.Remark, Rule: "database", Subject: name + "." + strconv.Itoa(i+1)}

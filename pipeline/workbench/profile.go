@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"time"
 
-	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/extract/profile"
 	"github.com/chartlift/chartlift/pipeline/extract/profile/draft"
-	"github.com/chartlift/chartlift/pipeline/extract/sqldump"
 	"github.com/chartlift/chartlift/pipeline/ledger"
 	"github.com/chartlift/chartlift/pipeline/mapping"
 	"github.com/chartlift/chartlift/pipeline/plan"
@@ -58,7 +55,7 @@ func profileSources(ctx context.Context, from *plan.Plan, o profile.Options) (p 
 		source, err := plan.OpenSource(ctx, p)
 		if err == nil {
 			sources = append(sources, profile.Source{Source: source, Blank: p.Blank, BlankIn: p.BlankIn})
-			sources[len(sources)-1].Tables, err = readable(ctx, source)
+			sources[len(sources)-1].Tables, err = source.Tables(ctx)
 		}
 		if err == nil {
 			err = p.BlankIn.Check(sources[len(sources)-1].Tables)
@@ -84,15 +81,6 @@ func profileSources(ctx context.Context, from *plan.Plan, o profile.Options) (p 
 		p.Notices = append(p.Notices, notices...)
 	}
 	return p, err
-}
-
-// readable lists the tables of a source without those that a dump holds and nobody can read: a notice names them.
-func readable(ctx context.Context, source extract.Source) ([]*extract.Table, error) {
-	tables, err := source.Tables(ctx)
-	if dump, ok := source.(*sqldump.Source); ok && err == nil {
-		tables = slices.DeleteFunc(tables, func(t *extract.Table) bool { return dump.Unreadable(ctx, t) != nil })
-	}
-	return tables, err
 }
 
 // auditShown records that values are shown. Only a ledger that is there takes an entry: to look into a source is no

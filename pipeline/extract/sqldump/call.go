@@ -2,7 +2,6 @@ package sqldump
 
 import (
 	"encoding/binary"
-	"slices"
 	"time"
 )
 
@@ -98,7 +97,7 @@ func (v *values) cast(nesting int) (value, flaw) {
 	if !v.s.isKeyword("AS") || !v.typeName() {
 		return x, expression
 	}
-	if !v.typed(&x) || !v.fit(&x) {
+	if !v.typed(&x) {
 		return x, expression
 	}
 	return x, v.close()
@@ -134,7 +133,7 @@ func (v *values) convert(nesting int) (value, flaw) {
 	if s.dialect != sqlserver || !v.typeName() {
 		return value{}, expression
 	}
-	target, sizes := string(s.word), slices.Clone(v.typeArgs)
+	target := string(s.word)
 	if s.solid() != ',' {
 		return value{}, expression
 	}
@@ -155,8 +154,8 @@ func (v *values) convert(nesting int) (value, flaw) {
 			return x, expression
 		}
 	}
-	s.word, v.typeArgs = append(s.word[:0], target...), sizes
-	if !v.typed(&x) || !v.fit(&x) {
+	s.word = append(s.word[:0], target...)
+	if !v.typed(&x) {
 		return x, expression
 	}
 	return x, v.close()

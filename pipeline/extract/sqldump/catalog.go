@@ -12,29 +12,21 @@ const maxTables = 50_000
 // table is one table of the dump, as the planning pass has built it up.
 type table struct {
 	schema, name string
-	database     string // "" if the dump does not say
-	columns      []column
+	columns      []column       // those whose values are in the dump
 	places       map[string]int // of columns by dialect.columnKey
-	declared     []column       // what columns are made of
+	declared     []column       // all, with generated ones
 	implicit     bool           // no CREATE TABLE: the columns are those that INSERTs name
 	ignored      bool           // temporary, or the database's own
 	file         int            // where it was created
 	blocked      error          // why its rows are not those that the database had
 	segments     []segment
 	count        int64 // rows so far
-	numbers      counter
-	partOf       *table   // whose partition it is; PostgreSQL
-	inherits     []*table // whose rows its own are too; PostgreSQL
-	keys         []key
-	merged       error // an INSERT that drops or replaces rows whose key is there: it must be there once
-	unseen       bool  // a column may be hidden, unless a row has a value for it
 }
 
 // catalog holds the tables by name. After the planning pass it does not change.
 type catalog struct {
 	tables map[string]*table   // by key
 	byName map[string][]*table // by the name without its schema
-	last   *table              // that was created or written to
 }
 
 func newCatalog() *catalog {
@@ -54,7 +46,7 @@ func defaultSchema(d dialect) string {
 	return ""
 }
 
-func (c *catalog) key(d dialect, database, current, schema, name string) string {
+func (c *catalog) key(d dialect, current, schema, name string) string {
 	if schema == "" {
 		schema = current
 	}
@@ -62,18 +54,17 @@ func (c *catalog) key(d dialect, database, current, schema, name string) string 
 	if schema == defaultSchema(d) {
 		schema = ""
 	}
-	return database + "\x00" + schema + "\x00" + name
+	return schema + "\x00" + name
 }
 
 // find returns the table of that name, or nil. A name without a schema means the current one, or else the only table of
 // that name; a name with one also means a table that was created without.
-func (c *catalog) find(w *walker, schema, name string) *table {
-	if t := c.tables[c.key(w.dialect, w.database, w.schema, schema, name)]; t != nil {
+func (c *catalog) find(d dialect, current, schema, name string) *table {
+	if t := c.tables[c.key(d, current, schema, name)]; t != nil {
 		return t
 	}
-	same := c.byName[w.dialect.tableKey(name)]
-	if len(same) == 1 && (schema == "" && w.schema == "" || same[0].schema == "") &&
-		(w.database == "" || same[0].database == "" || w.database == same[0].database) {
+	same := c.byName[d.tableKey(name)]
+	if len(same) == 1 && (schema == "" && current == "" || same[0].schema == "") {
 		return same[0]
 	}
 	return nil
@@ -89,9 +80,7 @@ func (c *catalog) add(w *walker, t *table) {
 	}
 	t.index(w.dialect)
 	t.file = w.file
-	c.last = t
-	t.database = w.database
-	key := c.key(w.dialect, w.database, w.schema, t.schema, t.name)
+	key := c.key(w.dialect, w.schema, t.schema, t.name)
 	if t.schema == "" {
 		t.schema = w.schema
 	}
@@ -124,15 +113,12 @@ func (c *catalog) rows() bool {
 
 // index sorts the declared columns.
 func (t *table) index(d dialect) {
-	t.columns, t.places, t.numbers.column = nil, map[string]int{}, -1
-	t.unseen = false
+	t.columns, t.places = nil, map[string]int{}
 	for _, c := range t.declared {
-		t.places[d.columnKey(c.name)] = len(t.columns)
-		t.unseen = t.unseen || !c.written && (c.generated || c.fallback.kind == fallsToComputed)
-		if c.fallback.kind == fallsToNumber {
-			t.numbers.column, t.numbers.next = len(t.columns), max(t.numbers.next, c.fallback.seed)
+		if !c.generated {
+			t.places[d.columnKey(c.name)] = len(t.columns)
+			t.columns = append(t.columns, c)
 		}
-		t.columns = append(t.columns, c)
 	}
 }
 
@@ -144,85 +130,34 @@ func (t *table) place(d dialect, name string) int {
 	return -1
 }
 
-// layouts are the columns of values in an INSERT that names none: all but generated and invisible ones, or all. The
-// second is nil if that is the same.
+// layouts are the columns of values in an INSERT that names none: all but generated ones, or all.
 func (t *table) layouts() (at, all []int) {
-	at, all = make([]int, 0, len(t.columns)), make([]int, len(t.columns))
-	for i, c := range t.columns {
-		all[i] = i
-		if !c.generated && !c.invisible {
-			at = append(at, i)
-		}
+	at = make([]int, len(t.columns))
+	for i := range at {
+		at[i] = i
 	}
-	if len(at) == len(all) {
-		return all, nil
+	if len(t.declared) == len(t.columns) {
+		return at, nil
+	}
+	next := 0
+	for _, c := range t.declared {
+		if c.generated {
+			all = append(all, -1)
+			continue
+		}
+		all = append(all, next)
+		next++
 	}
 	return at, all
 }
 
-// visible are the columns that a mapping sees: all but generated ones whose values the dump does not have.
-func (t *table) visible() []int {
-	shown := make([]int, 0, len(t.columns))
-	for i, c := range t.columns {
-		if !c.hidden() {
-			shown = append(shown, i)
-		}
-	}
-	return shown
-}
-
-// missing are the columns that an INSERT leaves out and that hold something else than NULL then.
-func (t *table) missing(at []int) (missing []int) {
-	named := make([]bool, len(t.columns))
-	for _, i := range at {
-		if i >= 0 {
-			named[i] = true
-		}
-	}
-	for i := range t.columns {
-		if named[i] {
-			continue
-		}
-		t.declared[i].omitted, t.columns[i].omitted = true, true
-		if t.columns[i].fallback.kind != fallsToNull || t.columns[i].generated {
-			missing = append(missing, i)
-		}
-	}
-	return missing
-}
-
-// root is the table whose rows those of a partition are; else the table itself.
-func (t *table) root() *table {
-	for t != nil && t.partOf != nil {
-		t = t.partOf
-	}
-	return t
-}
-
-// attach makes a table without rows a partition of another: its rows are that one's.
-func (t *table) attach(w *walker, to *table) {
-	if t == nil || to == nil || to.root() == t || !w.builds {
-		return
-	}
-	if t.partOf = to; t.count > 0 {
-		to.root().blocked = to.root().fault(w, w.start, "ATTACH PARTITION of a table that has rows")
-	}
-}
-
 // empty forgets the rows so far, as the database does.
-func (t *table) empty(w *walker) {
-	if t.partOf != nil {
-		t.block(w, "emptying a partition")
-		return
-	}
-	t.segments, t.count, t.blocked = nil, 0, nil
-}
+func (t *table) empty() { t.segments, t.count, t.blocked = nil, 0, nil }
 
 // block says that from here on the rows read are not those that the database had.
 func (t *table) block(w *walker, what string) { t.blockAt(w, w.start, what) }
 
 func (t *table) blockAt(w *walker, at mark, what string) {
-	t = t.root()
 	if t.blocked == nil && t.count > 0 {
 		t.blocked = t.fault(w, at, what)
 	}
@@ -276,7 +211,8 @@ func (c *catalog) forInsert(w *walker, t *table, begin mark, schema, name string
 			t.index(w.dialect)
 			continue
 		}
-		if !systemColumn(w.dialect, n) {
+		generated := slices.ContainsFunc(t.declared, func(d column) bool { return w.dialect.columnKey(d.name) == key })
+		if !generated && !systemColumn(w.dialect, n) {
 			t.complainColumn(w, begin, n, "which it does not have")
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"math/big"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -20,36 +19,25 @@ type renderer struct {
 	zone     *time.Location
 	maxField int
 	columns  []column
-	visible  []int  // columns that a record has
-	spans    []span // of all columns
+	spans    []span
 	cells    []string
-	zoneName string // the last that a session had
-	named    *time.Location
-	defaults []string // cells of columns that are left out
-	numbered int      // the column that the database has numbered in this row, or -1
-	number   int64
 	scratch  []byte
 }
 
 // span is where a cell lies in the arena.
 type span struct{ start, end int }
 
-func newRenderer(d dialect, zone *time.Location, maxField int, columns []column, visible []int) *renderer {
-	r := &renderer{dialect: d, zone: zone, maxField: maxField, columns: columns, visible: visible,
-		spans: make([]span, len(columns)), cells: make([]string, len(visible)), defaults: make([]string, len(columns)), numbered: -1}
-	for i, c := range columns {
-		r.defaults[i] = r.defaultCell(c)
-	}
-	return r
+func newRenderer(d dialect, zone *time.Location, maxField int, columns []column) *renderer {
+	return &renderer{dialect: d, zone: zone, maxField: maxField, columns: columns, spans: make([]span, len(columns)),
+		cells: make([]string, len(columns))}
 }
 
 // view is the bytes as a string, without a copy.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // row fills the cells. at says which column each value is of (-1: of none). The cells point into the arena and are valid
-// until it is used again. missing are columns without a value that are not NULL. It returns the rule that refuses the
-// record, if one does, and the column.
-func (r *renderer) row(v *values, at, missing []int, se *session) (rule string, col int) {
+// until it is used again. It returns the rule that refuses the record, if one does, and the column.
+func (r *renderer) row(v *values, at []int, se *session) (rule string, col int) {
 	for i := range r.spans {
 		r.spans[i] = span{}
 	}
@@ -64,8 +52,7 @@ func (r *renderer) row(v *values, at, missing []int, se *session) (rule string, 
 			return extract.RuleFieldTooLong, c
 		}
 		form := r.columns[c].form
-		if form <= asDecimal && (x.kind == valueText || x.kind == valueNumber) &&
-			(form != asInteger || !padded(raw[x.start:x.end])) {
+		if form <= asDecimal && (x.kind == valueText || x.kind == valueNumber) {
 			if !plain {
 				if rule := r.text(v, &x, se); rule != "" {
 					return rule, c
@@ -74,32 +61,16 @@ func (r *renderer) row(v *values, at, missing []int, se *session) (rule string, 
 			r.spans[c] = span{x.start, x.end}
 			continue
 		}
-		start := len(v.arena)
-		switch {
-		case x.kind == valueDefault:
-			v.arena = append(v.arena, r.defaults[c]...)
-			r.spans[c] = span{start, len(v.arena)}
-			continue
-		case x.kind == valueNull:
+		if x.kind == valueNull {
 			continue
 		}
+		start := len(v.arena)
 		if rule := r.cell(v, x, form, se); rule != "" {
 			return rule, c
 		}
 		r.spans[c] = span{start, len(v.arena)}
 	}
-	for _, c := range missing {
-		start := len(v.arena)
-		v.arena = append(v.arena, r.defaults[c]...)
-		r.spans[c] = span{start, len(v.arena)}
-	}
-	if r.numbered >= 0 {
-		start := len(v.arena)
-		v.arena = strconv.AppendInt(v.arena, r.number, 10)
-		r.spans[r.numbered] = span{start, len(v.arena)}
-	}
-	for i, c := range r.visible {
-		s := r.spans[c]
+	for i, s := range r.spans {
 		r.cells[i] = view(v.arena[s.start:s.end])
 	}
 	return "", -1
@@ -144,9 +115,7 @@ func (r *renderer) cell(v *values, x value, form form, se *session) string {
 		return ""
 	case form == asBoolean:
 		return r.boolean(v, x, se)
-	case form == asBits && x.kind == valueText: // the bytes of the number, highest first
-		return r.integer(v, value{x.start, x.end, valueBytes})
-	case x.kind == valueBits && form != asText || x.kind == valueBytes && form <= asBits && form != asText:
+	case x.kind == valueBits && form != asText || x.kind == valueBytes && (form == asInteger || form == asDecimal):
 		return r.integer(v, x)
 	}
 	if x.kind == valueBytes && r.dialect != mysql { // there, a hexadecimal literal is a string like any other
@@ -156,23 +125,13 @@ func (r *renderer) cell(v *values, x value, form form, se *session) string {
 		return rule
 	}
 	b = v.arena[x.start:x.end]
-	if x.kind == valueReal {
-		v.arena = r.real(v.arena, b, form)
-		return ""
-	}
 	switch form {
-	case asInteger:
-		v.arena = appendInteger(v.arena, b)
-	case asFloat:
-		v.arena = r.float(v.arena, b, 64)
-	case asFloat32:
-		v.arena = r.float(v.arena, b, 32)
 	case asDate:
 		v.arena = append(v.arena, r.dashed(b)...)
 	case asDateTime:
 		v.arena = extract.AppendDateTime(v.arena, r.dashed(b), r.zone)
 	case asInstant:
-		return r.instant(v, b, se)
+		r.instant(v, b, se)
 	case asTime:
 		v.arena = extract.AppendTime(v.arena, b)
 	case asUUID:
@@ -206,42 +165,17 @@ func (r *renderer) dashed(b []byte) []byte {
 
 // instant appends a moment. Where its text has no offset, the zone that the dump has set is its; if it has set none it is
 // a local time.
-func (r *renderer) instant(v *values, b []byte, se *session) (rule string) {
-	switch {
-	case se.zone == "":
-	case se.zone[0] != '+' && se.zone[0] != '-':
-		return r.zoned(v, b, se.zone)
-	default:
+func (r *renderer) instant(v *values, b []byte, se *session) {
+	if se.zone != "" {
 		r.scratch = append(append(r.scratch[:0], b...), se.zone...)
 		before := len(v.arena)
 		v.arena = extract.AppendDateTime(v.arena, r.scratch, r.zone)
 		if !bytes.Equal(v.arena[before:], r.scratch) {
-			return ""
+			return
 		}
 		v.arena = v.arena[:before] // it is not a moment: 0000-00-00
 	}
 	v.arena = extract.AppendDateTime(v.arena, b, r.zone)
-	return ""
-}
-
-// zoned appends a moment of a session whose zone has a name. A time that the clocks of the zone show twice or never is
-// refused: the dump does not say which moment it is.
-func (r *renderer) zoned(v *values, b []byte, name string) (rule string) {
-	if r.zoneName != name {
-		r.zoneName, r.named = name, findZone(name)
-	}
-	before := len(v.arena)
-	v.arena = extract.AppendDateTime(v.arena, b, r.zone)
-	local, err := time.Parse("2006-01-02T15:04:05", view(v.arena[before:]))
-	if err != nil { // it has an offset, or is no moment
-		return ""
-	}
-	t, ok := momentIn(local, r.named)
-	if !ok {
-		return extract.RuleExpression
-	}
-	v.arena = extract.AppendInstant(v.arena[:before], t, r.zone)
-	return ""
 }
 
 // boolean appends 0 or 1, and what is neither as found.

@@ -1,7 +1,6 @@
 package sqldump
 
 import (
-	"strconv"
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
@@ -16,9 +15,6 @@ const (
 	asText
 	asInteger
 	asDecimal
-	asFloat   // binary, of 64 bits
-	asFloat32 // of 32
-	asBits    // a number of BIT(n) of MySQL, of which a string is the bytes
 	asBoolean
 	asDate
 	asDateTime
@@ -31,7 +27,6 @@ const (
 
 var kinds = [...]extract.Kind{
 	asFound: extract.Unknown, asText: extract.Text, asInteger: extract.Integer, asDecimal: extract.Decimal,
-	asFloat: extract.Decimal, asFloat32: extract.Decimal, asBits: extract.Integer,
 	asBoolean: extract.Boolean, asDate: extract.Date, asDateTime: extract.DateTime, asInstant: extract.DateTime,
 	asTime: extract.Time, asBytes: extract.Bytes, asHexBytes: extract.Bytes, asUUID: extract.Text,
 }
@@ -40,12 +35,7 @@ var kinds = [...]extract.Kind{
 type column struct {
 	name      string
 	form      form
-	generated bool // computed by the database from other columns
-	written   bool // it is generated or has a DEFAULT that only the database knows, and an INSERT gives a value
-	invisible bool // left out by an INSERT that names no columns
-	rowid     bool // INTEGER of SQLite, whose primary key the database numbers
-	omitted   bool // an INSERT has left it out
-	fallback  fallback
+	generated bool // computed by the database: its values are not in the dump
 }
 
 // columnType is a type as it is declared: its words in upper case (`TIMESTAMP WITH TIME ZONE`), and the numbers or
@@ -80,15 +70,13 @@ func (t columnType) form(d dialect) form {
 		case "TINYINT", "SMALLINT", "MEDIUMINT", "INT", "INTEGER", "BIGINT", "YEAR", "SERIAL", "BOOL", "BOOLEAN", "INT1",
 			"INT2", "INT3", "INT4", "INT8", "MIDDLEINT":
 			return asInteger
-		case "DECIMAL", "DEC", "NUMERIC", "FIXED":
+		case "DECIMAL", "DEC", "NUMERIC", "FIXED", "FLOAT", "DOUBLE", "REAL", "FLOAT4", "FLOAT8":
 			return asDecimal
-		case "FLOAT", "FLOAT4", "DOUBLE", "REAL", "FLOAT8":
-			return t.float(first == "FLOAT" && !has("PRECISION") || first == "FLOAT4")
 		case "BIT":
 			if len(t.args) == 0 || t.args[0] == "1" {
 				return asBoolean
 			}
-			return asBits
+			return asInteger
 		case "DATE":
 			return asDate
 		case "DATETIME":
@@ -110,10 +98,8 @@ func (t columnType) form(d dialect) form {
 		case "SMALLINT", "INTEGER", "INT", "BIGINT", "INT2", "INT4", "INT8", "SMALLSERIAL", "SERIAL", "BIGSERIAL",
 			"SERIAL2", "SERIAL4", "SERIAL8", "OID":
 			return asInteger
-		case "NUMERIC", "DECIMAL":
+		case "NUMERIC", "DECIMAL", "REAL", "DOUBLE", "FLOAT", "FLOAT4", "FLOAT8":
 			return asDecimal
-		case "REAL", "FLOAT4", "DOUBLE", "FLOAT", "FLOAT8":
-			return t.float(first == "REAL" || first == "FLOAT4")
 		case "BOOLEAN", "BOOL":
 			return asBoolean
 		case "DATE":
@@ -138,10 +124,8 @@ func (t columnType) form(d dialect) form {
 		switch first {
 		case "TINYINT", "SMALLINT", "INT", "INTEGER", "BIGINT":
 			return asInteger
-		case "DECIMAL", "DEC", "NUMERIC", "MONEY", "SMALLMONEY":
+		case "DECIMAL", "DEC", "NUMERIC", "MONEY", "SMALLMONEY", "FLOAT", "REAL", "DOUBLE":
 			return asDecimal
-		case "FLOAT", "REAL", "DOUBLE":
-			return t.float(first == "REAL")
 		case "BIT":
 			return asBoolean
 		case "DATE":
@@ -166,9 +150,7 @@ func (t columnType) form(d dialect) form {
 			return asInteger
 		case "INTEGER", "INT", "SMALLINT":
 			return asInteger
-		case "BINARY_FLOAT", "BINARY_DOUBLE":
-			return t.float(first == "BINARY_FLOAT")
-		case "FLOAT", "DECIMAL", "NUMERIC", "REAL", "DOUBLE":
+		case "FLOAT", "BINARY_FLOAT", "BINARY_DOUBLE", "DECIMAL", "NUMERIC", "REAL", "DOUBLE":
 			return asDecimal
 		case "DATE":
 			return asDateTime
@@ -190,19 +172,6 @@ func (t columnType) form(d dialect) form {
 	return asText
 }
 
-// float is the form of a binary floating-point type: of 32 bits if it is short, or if one number stands behind it, the
-// precision, of at most 24.
-func (t columnType) float(short bool) form {
-	if len(t.args) == 1 {
-		n, err := strconv.Atoi(t.args[0])
-		short = err == nil && n <= 24
-	}
-	if short {
-		return asFloat32
-	}
-	return asFloat
-}
-
 // affinity is what a declared type means to SQLite ("Datatypes In SQLite", section 3.1), and to those who wrote it.
 func affinity(declared string) form {
 	switch declared {
@@ -218,8 +187,8 @@ func affinity(declared string) form {
 	for _, c := range []struct {
 		part string
 		form form
-	}{{"INT", asInteger}, {"CHAR", asText}, {"CLOB", asText}, {"TEXT", asText}, {"BLOB", asBytes}, {"REAL", asFloat},
-		{"FLOA", asFloat}, {"DOUB", asFloat}, {"NUM", asDecimal}, {"DEC", asDecimal}} {
+	}{{"INT", asInteger}, {"CHAR", asText}, {"CLOB", asText}, {"TEXT", asText}, {"BLOB", asBytes}, {"REAL", asDecimal},
+		{"FLOA", asDecimal}, {"DOUB", asDecimal}, {"NUM", asDecimal}, {"DEC", asDecimal}} {
 		if strings.Contains(declared, c.part) {
 			return c.form
 		}

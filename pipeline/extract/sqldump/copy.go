@@ -10,7 +10,7 @@ func (w *walker) copy() {
 		w.skip()
 		return
 	}
-	t := w.catalog.find(w, schema, name)
+	t := w.catalog.find(w.dialect, w.schema, schema, name)
 	var names []string
 	listed := w.acceptPunct('(')
 	if listed {

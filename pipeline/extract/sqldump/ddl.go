@@ -16,9 +16,6 @@ func (w *walker) create() {
 		case w.isOne("OR", "REPLACE", "GLOBAL", "LOCAL", "UNLOGGED", "EDITIONABLE", "NONEDITIONABLE", "PRIVATE", "CONSTRAINT"):
 		case w.isOne("TEMP", "TEMPORARY"):
 			temporary = true
-		case w.isWord("UNIQUE"):
-			w.uniqueIndex()
-			return
 		case w.isWord("TABLE"):
 			w.createTable(temporary)
 			return
@@ -55,17 +52,12 @@ func (w *walker) createTable(temporary bool) {
 	switch w.next() {
 	case tokenPunct:
 		if w.isPunct('(') {
-			w.keys = nil
 			t.declared = w.columns(t.declared)
-			t.keys, w.keys = w.keys, nil
 		}
 		if w.accept("INHERITS") && w.acceptPunct('(') {
 			var inherited []column
 			for w.last != tokenEOF && w.last != tokenEnd {
-				parent, columns := w.likeTable()
-				if inherited = merge(w.dialect, inherited, columns); parent != nil {
-					t.inherits = append(t.inherits, parent)
-				}
+				inherited = merge(w.dialect, inherited, w.like())
 				if !w.acceptPunct(',') {
 					break
 				}
@@ -79,9 +71,7 @@ func (w *walker) createTable(temporary bool) {
 			t.declared = w.like()
 		case w.isWord("PARTITION") && w.dialect == postgres:
 			w.accept("OF")
-			var whole *table
-			whole, t.declared = w.likeTable()
-			t.attach(w, whole)
+			t.declared = w.like()
 		case w.isWord("AS"):
 			computed = true
 		}
@@ -94,7 +84,7 @@ func (w *walker) createTable(temporary bool) {
 		w.skip()
 		return
 	}
-	t.numbers.next = w.tableOptions()
+	w.skip()
 	if w.builds {
 		w.created(t, begin, unlessExists)
 	}
@@ -102,14 +92,14 @@ func (w *walker) createTable(temporary bool) {
 
 // created takes over a table.
 func (w *walker) created(t *table, begin mark, unlessExists bool) {
-	old := w.catalog.find(w, t.schema, t.name)
-	if old != nil && w.catalog.key(w.dialect, old.database, old.schema, "", old.name) != w.catalog.key(w.dialect, w.database, w.schema, t.schema, t.name) {
+	old := w.catalog.find(w.dialect, w.schema, t.schema, t.name)
+	if old != nil && w.catalog.key(w.dialect, old.schema, "", old.name) != w.catalog.key(w.dialect, w.schema, t.schema, t.name) {
 		old = nil // of another schema
 	}
 	switch {
 	case old == nil:
 		w.catalog.add(w, t)
-	case unlessExists || slices.EqualFunc(old.declared, t.declared, column.same) && !old.implicit: // the schema was given twice
+	case unlessExists || slices.Equal(old.declared, t.declared) && !old.implicit: // the schema was given twice
 	case old.implicit || old.ignored:
 		w.complain(begin, "table "+t.name+" is created after rows of it: name the file with the schema first")
 	default:
@@ -119,17 +109,11 @@ func (w *walker) created(t *table, begin mark, unlessExists bool) {
 
 // like reads the name of a table and returns its columns.
 func (w *walker) like() []column {
-	_, columns := w.likeTable()
-	return columns
-}
-
-// likeTable reads the name of a table and returns it with a copy of its columns; nil if there is none.
-func (w *walker) likeTable() (*table, []column) {
 	schema, name, ok := w.name()
-	if t := w.catalog.find(w, schema, name); ok && t != nil {
-		return t, slices.Clone(t.declared)
+	if t := w.catalog.find(w.dialect, w.schema, schema, name); ok && t != nil {
+		return slices.Clone(t.declared)
 	}
-	return nil, nil
+	return nil
 }
 
 // merge appends columns to others, except those whose name is there already.
@@ -146,10 +130,7 @@ func merge(d dialect, columns, more []column) []column {
 func (w *walker) columns(all []column) []column {
 	all = append([]column{}, all...)
 	for {
-		switch w.nextName() {
-		case tokenString:
-			w.complain(w.start, "a string stands where the name of a column must: is the dialect right?")
-			w.attributes()
+		switch w.next() {
 		case tokenEOF, tokenEnd:
 			w.complain(w.start, "the statement ends inside a CREATE TABLE; the dump is not whole")
 			w.hold()
@@ -165,12 +146,7 @@ func (w *walker) columns(all []column) []column {
 				continue
 			}
 			if w.isConstraint() {
-				if k, ok := w.constraint(); ok {
-					w.keys = append(w.keys, k)
-					if k.primary && w.dialect == sqlite {
-						w.rowid(all, k.columns)
-					}
-				}
+				w.attributes()
 				continue
 			}
 			all = w.addColumn(all, w.dialect.fold(string(w.word)))
@@ -193,15 +169,6 @@ func (w *walker) addColumn(all []column, name string) []column {
 	return append(all, c)
 }
 
-// rowid: an INTEGER that is the primary key alone is numbered by SQLite.
-func (w *walker) rowid(all []column, names []string) {
-	for i := range all {
-		if len(names) == 1 && all[i].rowid && strings.EqualFold(all[i].name, names[0]) {
-			all[i].fallback = fallback{kind: fallsToNumber, seed: 1}
-		}
-	}
-}
-
 func quoted(name string) string { return `"` + name + `"` }
 
 // isConstraint says whether the word that was read begins a constraint or an index, not a column.
@@ -218,21 +185,14 @@ func (w *walker) isConstraint() bool {
 	return false
 }
 
-// attributes are what a definition says of a column behind its type.
-type attributes struct {
-	generated, invisible, primary, unique bool
-
-	fallback fallback
-	position string // the column behind which MySQL puts it
-}
-
-// attributes passes the rest of a definition, up to a comma or the parenthesis that closes the list.
-func (w *walker) attributes() (a attributes) {
+// attributes passes the rest of a definition, up to a comma or the parenthesis that closes the list. It returns whether
+// the column is generated, and in front of or behind which other MySQL puts it.
+func (w *walker) attributes() (generated bool, position string) {
 	for depth := 0; ; {
 		switch w.next() {
 		case tokenEOF, tokenEnd:
 			w.hold()
-			return a
+			return generated, position
 		case tokenPunct:
 			switch w.word[0] {
 			case '(':
@@ -240,13 +200,13 @@ func (w *walker) attributes() (a attributes) {
 			case ')':
 				if depth == 0 {
 					w.hold()
-					return a
+					return generated, position
 				}
 				depth--
 			case ',':
 				if depth == 0 {
 					w.hold()
-					return a
+					return generated, position
 				}
 			}
 		case tokenWord:
@@ -256,33 +216,17 @@ func (w *walker) attributes() (a attributes) {
 			switch {
 			case w.isWord("AS"):
 				w.next()
-				a.generated = a.generated || w.isPunct('(') || w.isWord("ROW")
+				generated = generated || w.isPunct('(') || w.isWord("ROW")
 				w.hold()
-			case w.isWord("GENERATED"): // BY DEFAULT ON NULL AS IDENTITY
-				if w.accept("BY") {
-					w.accept("DEFAULT")
-				}
-			case w.isWord("DEFAULT"):
-				var open int
-				a.fallback, open = w.defaultValue()
-				depth += open
-			case w.isOne("AUTO_INCREMENT", "AUTOINCREMENT", "IDENTITY"):
-				a.fallback = w.numbered()
-			case w.isWord("INVISIBLE"):
-				a.invisible = true
-			case w.isWord("PRIMARY"):
-				a.primary = true
-			case w.isWord("UNIQUE"):
-				a.unique = true
 			case w.dialect == mysql && w.isWord("FIRST"):
-				a.position = "\x00"
+				position = "\x00"
 			case w.dialect == mysql && w.isWord("AFTER"):
 				if w.next() == tokenWord || w.last == tokenName {
-					a.position = string(w.word)
+					position = string(w.word)
 				}
 			case w.dialect == sqlserver && w.newline && w.isOne(starters...):
 				w.hold()
-				return a
+				return generated, position
 			}
 		}
 	}
@@ -291,25 +235,8 @@ func (w *walker) attributes() (a attributes) {
 // definition reads the type and the attributes of a column.
 func (w *walker) definition(name string) (c column, position string) {
 	t := w.columnType()
-	a := w.attributes()
-	if a.primary || a.unique {
-		w.keys = append(w.keys, key{columns: []string{name}, primary: a.primary})
-	}
-	c = column{name: name, form: t.form(w.dialect), generated: a.generated, invisible: a.invisible, fallback: a.fallback}
-	if len(t.words) > 0 && c.fallback.kind == fallsToNull && strings.HasSuffix(strings.TrimRight(t.words[0], "248"), "SERIAL") &&
-		(w.dialect == postgres || w.dialect == mysql) {
-		c.fallback.kind = fallsToComputed
-		if w.dialect == mysql {
-			c.fallback = fallback{kind: fallsToNumber, seed: 1}
-		}
-	}
-	if c.rowid = w.dialect == sqlite && len(t.words) == 1 && t.words[0] == "INTEGER"; c.rowid && a.primary {
-		c.fallback = fallback{kind: fallsToNumber, seed: 1}
-	}
-	if a.generated {
-		c.fallback = fallback{kind: fallsToComputed}
-	}
-	return c, a.position
+	generated, position := w.attributes()
+	return column{name: name, form: t.form(w.dialect), generated: generated}, position
 }
 
 // columnType reads a type. Words behind it that belong to other attributes do no harm, as only the first ones count.
@@ -369,13 +296,6 @@ func (w *walker) alter() {
 		return
 	}
 	if !w.isWord("TABLE") {
-		if w.dialect == oracle && w.isWord("SESSION") && w.accept("SET") && w.accept("CURRENT_SCHEMA") && w.acceptPunct('=') {
-			if w.nextName() == tokenWord || w.last == tokenName {
-				w.schema = w.identifier()
-			}
-			w.skip()
-			return
-		}
 		if w.dialect == oracle && w.isOne("TRIGGER", "PACKAGE") { // ENABLE, COMPILE
 			w.skip()
 			return
@@ -393,7 +313,7 @@ func (w *walker) alter() {
 		w.skip()
 		return
 	}
-	t := w.catalog.find(w, schema, name)
+	t := w.catalog.find(w.dialect, w.schema, schema, name)
 	if t == nil || !w.builds {
 		t = &table{} // parsed all the same, so that both passes end the statement in one place
 	}
@@ -438,9 +358,9 @@ func (w *walker) alteration(t *table) bool {
 		return w.alterColumn(t)
 	case w.isWord("CHANGE"):
 		w.accept("COLUMN")
-		w.nextName()
+		w.next()
 		from := w.identifier()
-		w.nextName()
+		w.next()
 		if !strings.EqualFold(from, w.identifier()) {
 			w.rename(t, from, w.identifier())
 		}
@@ -461,18 +381,6 @@ func (w *walker) alteration(t *table) bool {
 		if t.count == 0 && t.name != "" {
 			w.complain(w.start, "table "+t.name+" is renamed, which is not read")
 		}
-	case w.dialect == postgres && w.isWord("ATTACH") && w.accept("PARTITION"):
-		schema, name, ok := w.name()
-		if part := w.catalog.find(w, schema, name); ok && part != nil && t.name != "" {
-			part.attach(w, t)
-		}
-		return false
-	case w.dialect == postgres && w.isWord("INHERIT"):
-		parent, _ := w.likeTable()
-		if parent != nil && w.builds {
-			t.inherits = append(t.inherits, parent)
-		}
-		return false
 	case w.isOne("SWITCH", "EXCHANGE"):
 		w.changed(t, string(w.word))
 	}
@@ -494,34 +402,6 @@ func (w *walker) changed(t *table, what string) { t.block(w, "ALTER TABLE … "+
 // alterAdd reads columns to add, behind ADD.
 func (w *walker) alterAdd(t *table) bool {
 	w.next()
-	if w.dialect == sqlserver {
-		if w.isWord("CONSTRAINT") {
-			w.next()
-			if w.accept("DEFAULT") {
-				w.defaultFor(t)
-				return true
-			}
-			if w.next(); w.isOne("PRIMARY", "UNIQUE") {
-				if k, ok := w.constraint(); ok {
-					t.keys = append(t.keys, k)
-				}
-				return true
-			}
-			w.hold()
-			w.attributes()
-			return true
-		}
-		if w.last == tokenWord && w.isWord("DEFAULT") {
-			w.defaultFor(t)
-			return true
-		}
-	}
-	if w.last == tokenWord && w.isOne("CONSTRAINT", "PRIMARY", "UNIQUE") {
-		if k, ok := w.constraint(); ok {
-			t.keys = append(t.keys, k)
-		}
-		return true
-	}
 	if w.isConstraint() || w.last == tokenWord && w.isOne("KEY", "INDEX", "PARTITION", "DEFAULT", "OVERFLOW", "VALUE", "PERIOD", "SYSTEM") {
 		w.attributes()
 		return true
@@ -535,7 +415,7 @@ func (w *walker) alterAdd(t *table) bool {
 	}
 	listed := w.acceptPunct('(')
 	for {
-		if w.nextName() != tokenWord && w.last != tokenName {
+		if w.next() != tokenWord && w.last != tokenName {
 			w.hold()
 			return false
 		}
@@ -562,7 +442,7 @@ func (w *walker) alterAdd(t *table) bool {
 // alterColumn reads a change of one column, behind MODIFY or ALTER COLUMN.
 func (w *walker) alterColumn(t *table) bool {
 	w.acceptPunct('(') // Oracle
-	w.nextName()
+	w.next()
 	name := w.identifier()
 	switch w.next() {
 	case tokenWord:
@@ -574,7 +454,7 @@ func (w *walker) alterColumn(t *table) bool {
 		}
 		if w.isOne("SET", "DROP", "ADD", "RESTART", "DEFAULT", "NOT", "NULL", "INVISIBLE", "VISIBLE") || w.last == tokenEnd {
 			if w.last != tokenEnd {
-				w.alterDefault(t, name)
+				w.attributes()
 			}
 			return true
 		}
@@ -587,16 +467,11 @@ func (w *walker) alterColumn(t *table) bool {
 func (w *walker) retype(t *table, name string) bool {
 	c, _ := w.definition(name)
 	i := slices.IndexFunc(t.declared, func(o column) bool { return w.dialect.columnKey(o.name) == w.dialect.columnKey(name) })
-	if i < 0 {
+	if i < 0 || t.declared[i].form == c.form {
 		return true
 	}
-	if t.declared[i].form != c.form {
-		w.changed(t, "a column to another type")
-		t.declared[i].form = c.form
-	}
-	if w.dialect == mysql || w.dialect == oracle && c.fallback.kind != fallsToNull { // the whole definition is given
-		w.setDefault(t, name, c.fallback)
-	}
+	w.changed(t, "a column to another type")
+	t.declared[i].form = c.form
 	return true
 }
 
@@ -626,7 +501,7 @@ func (w *walker) drop() {
 		if !ok {
 			break
 		}
-		if t := w.catalog.find(w, schema, name); t != nil && w.builds {
+		if t := w.catalog.find(w.dialect, w.schema, schema, name); t != nil && w.builds {
 			w.catalog.remove(w.dialect, t)
 		}
 		if !w.acceptPunct(',') {

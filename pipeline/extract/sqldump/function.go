@@ -22,7 +22,7 @@ var functions = [...][]struct {
 	sqlite:    {{"UNISTR", unistrLong}, {"REPLACE", replace}, {"CHAR", fromCode}},
 	oracle: {{"EMPTY_CLOB", empty}, {"EMPTY_BLOB", empty}, {"TO_CLOB", same}, {"TO_NCLOB", same}, {"TO_CHAR", same},
 		{"TO_NCHAR", same}, {"TO_BLOB", same}, {"XMLTYPE", same}, {"TO_NUMBER", same}, {"HEXTORAW", fromHex}, {"TO_DATE", toDate},
-		{"TO_TIMESTAMP", toDate}, {"TO_TIMESTAMP_TZ", toDate}, {"UNISTR", unistr}, {"CHR", fromASCII}, {"NCHR", fromCode}},
+		{"TO_TIMESTAMP", toDate}, {"TO_TIMESTAMP_TZ", toDate}, {"UNISTR", unistr}, {"CHR", fromASCII}},
 }
 
 // function finds a function by its name; nil if there is none.

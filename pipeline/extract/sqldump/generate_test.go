@@ -308,9 +308,6 @@ func sqliteDump(tables []made) string {
 			extract.Decimal: "DECIMAL(12,3)", extract.Boolean: "BOOLEAN", extract.Date: "DATE", extract.DateTime: "DATETIME", extract.Bytes: "BLOB"}), "CREATE TABLE") + ";\n")
 		for _, row := range m.rows {
 			b.WriteString("INSERT INTO " + double(m.name) + " VALUES" + tuple(m, row, func(kind extract.Kind, c *string) string {
-				if kind == extract.Decimal && c != nil {
-					return doubled(*c) // a number would be a float there, without the zeros at its end
-				}
 				return literal(kind, c, text, bytes, doubled, doubled)
 			}) + ";\n")
 		}

@@ -3,7 +3,6 @@ package sqldump
 import (
 	"slices"
 	"strings"
-	"time"
 )
 
 // dateModel is a format model of TO_DATE or TO_TIMESTAMP, taken apart once: a dump repeats a few of them in every row.
@@ -23,9 +22,8 @@ type dateStep struct {
 type dateElement uint8
 
 const (
-	elementYear dateElement = iota
-	elementSignedYear
-	elementRoundYear // two digits, of 1950 to 2049
+	elementYear      dateElement = iota
+	elementRoundYear             // two digits, of 1950 to 2049
 	elementMonth
 	elementMonthName // or its first three letters
 	elementDay
@@ -37,7 +35,6 @@ const (
 	elementHalfDay  // AM or PM
 	elementZoneHour // with its sign
 	elementZoneMinute
-	elementZoneRegion  // a name, or an offset
 	elementRadix       // a point or a comma
 	elementQuoted      // any text of that width
 	elementPunctuation // any; at the end of the model also none
@@ -49,11 +46,11 @@ var dateElements = []struct {
 	name    string
 	element dateElement
 	part    byte
-}{{"SYYYY", elementSignedYear, 'Y'}, {"YYYY", elementYear, 'Y'}, {"RRRR", elementYear, 'Y'}, {"RR", elementRoundYear, 'Y'}, {"MONTH", elementMonthName, 'M'},
+}{{"YYYY", elementYear, 'Y'}, {"RRRR", elementYear, 'Y'}, {"RR", elementRoundYear, 'Y'}, {"MONTH", elementMonthName, 'M'},
 	{"MON", elementMonthName, 'M'}, {"MM", elementMonth, 'M'}, {"DD", elementDay, 'D'}, {"HH24", elementHour, 'h'},
 	{"HH12", elementHalfHour, 'h'}, {"HH", elementHalfHour, 'h'}, {"MI", elementMinute, 'm'}, {"SS", elementSecond, 's'},
 	{"FF", elementFraction, 'f'}, {"AM", elementHalfDay, 'a'}, {"PM", elementHalfDay, 'a'}, {"A.M.", elementHalfDay, 'a'},
-	{"P.M.", elementHalfDay, 'a'}, {"TZH", elementZoneHour, 'z'}, {"TZM", elementZoneMinute, 'o'}, {"TZR", elementZoneRegion, 'z'}, {"X", elementRadix, 'x'}}
+	{"P.M.", elementHalfDay, 'a'}, {"TZH", elementZoneHour, 'z'}, {"TZM", elementZoneMinute, 'o'}, {"X", elementRadix, 'x'}}
 
 const (
 	// maxModel bounds a model; those that tools write have up to 40 characters.
@@ -139,16 +136,12 @@ func (m *dateModel) append(dst, text []byte) ([]byte, bool) {
 	var year, month, day, hour, minute, second, zoneHour, zoneMinute int
 	var fraction []byte
 	var sign byte
-	var region *time.Location
 	var afternoon, zoneMinutes bool
 	rest := text
 	ok, padded := true, false
 	for _, s := range m.steps {
 		switch s.element {
-		case elementYear, elementSignedYear:
-			if s.element == elementSignedYear && len(rest) > 0 && (rest[0] == ' ' || rest[0] == '+') { // a minus sign is before Christ
-				rest = rest[1:]
-			}
+		case elementYear:
 			before := len(rest)
 			year, rest, ok = cutNumber(rest, 4)
 			ok = ok && before-len(rest) == 4
@@ -190,21 +183,6 @@ func (m *dateModel) append(dst, text []byte) ([]byte, bool) {
 				sign = rest[0]
 				zoneHour, rest, ok = cutNumber(rest[1:], 2)
 			}
-		case elementZoneRegion:
-			if len(rest) > 0 && (rest[0] == '+' || rest[0] == '-') {
-				sign = rest[0]
-				if zoneHour, rest, ok = cutNumber(rest[1:], 2); ok && len(rest) > 0 && rest[0] == ':' {
-					zoneMinute, rest, ok = cutNumber(rest[1:], 2)
-					zoneMinutes = true
-				}
-				break
-			}
-			n := 0
-			for n < len(rest) && (class[rest[n]]&isWordPart != 0 || rest[n] == '/' || rest[n] == '-' || rest[n] == '+') {
-				n++
-			}
-			region = findZone(string(rest[:n]))
-			rest, ok = rest[n:], region != nil
 		case elementZoneMinute:
 			zoneMinute, rest, ok = cutNumber(rest, 2)
 			zoneMinutes = true
@@ -237,20 +215,6 @@ func (m *dateModel) append(dst, text []byte) ([]byte, bool) {
 	if len(rest) > 0 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 59 ||
 		afternoon && !m.halfDay {
 		return dst, false
-	}
-	if region != nil {
-		t, ok := momentIn(time.Date(year, time.Month(month), day, hour, minute, second, 0, time.UTC), region)
-		if !ok || t.Day() != day {
-			return dst, false
-		}
-		_, offset := t.Zone()
-		if sign = '+'; offset < 0 {
-			sign, offset = '-', -offset
-		}
-		if offset%60 != 0 {
-			return dst, false // before clocks were set by the hour
-		}
-		zoneHour, zoneMinute, zoneMinutes = offset/3600, offset/60%60, true
 	}
 	two := func(before byte, n int) { dst = append(dst, before, '0'+byte(n/10), '0'+byte(n%10)) }
 	dst = append(dst, '0'+byte(year/1000), '0'+byte(year/100%10), '0'+byte(year/10%10), '0'+byte(year%10))

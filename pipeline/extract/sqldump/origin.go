@@ -2,7 +2,6 @@ package sqldump
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 )
 
@@ -55,24 +54,15 @@ func (p *plan) judgeOrigin(d dialect, shown string, start, end []byte, line int6
 		p.judgeEnd()
 		p.begun = &beginning{o, shown, line}
 	}
-	if p.begun != nil && (bytes.Contains(end, []byte(p.begun.trailer)) || p.begun.dialect == mysql && endsUnmarked(start)) {
+	if p.begun != nil && bytes.Contains(end, []byte(p.begun.trailer)) {
 		p.begun = nil
 	}
 }
 
-// judgeEnd sets aside what a dump that has begun and not ended was writing: the last of its tables. Those before it are
-// whole; tables behind it may be missing, so a notice says so too.
+// judgeEnd refuses a dump that has begun and not ended.
 func (p *plan) judgeEnd() {
 	if b := p.begun; b != nil {
-		fault := fmt.Errorf("%s:%d: the file begins as %s does, but lacks its last line, `%s`: it is not whole", b.file, b.line, b.tool, b.trailer)
-		last := p.catalog.last
-		if last == nil || last.ignored {
-			p.fault(fault)
-		} else {
-			last.blocked = cmp.Or(last.blocked, fault)
-			p.notices = append(p.notices, Notice{File: b.file, Line: b.line, Rule: "dump-not-whole", Lost: true,
-				Message: "the file lacks the last line of " + b.tool + ": table " + last.name + " is set aside, and tables behind it may be missing"})
-		}
+		p.fault(fmt.Errorf("%s:%d: the file begins as %s does, but lacks its last line, `%s`: it is not whole", b.file, b.line, b.tool, b.trailer))
 	}
 	p.begun = nil
 }

@@ -30,7 +30,6 @@ type plan struct {
 	listed  []*extract.Table
 	tables  map[string]*table // by the name that is listed
 	faults  []error
-	notices []Notice
 	kept    int        // bytes of unpacked text in memory
 	begun   *beginning // the dump whose trailer is not read yet
 }
@@ -52,8 +51,6 @@ type segment struct {
 	ordinal    int64
 	in         insertion
 	session    session
-	numbers    counter
-	versioned  bool // it begins within /*! */
 }
 
 // plan returns what the files hold. The first call reads them all, once; the others wait for it.
@@ -80,11 +77,6 @@ func (s *Source) plan(ctx context.Context) (*plan, error) {
 	p.list(s)
 	if len(p.faults) > 0 {
 		return nil, fmt.Errorf("sql dump %s: %w", s.options.Name, errors.Join(p.faults...))
-	}
-	for _, d := range p.listed {
-		if err := s.judgeKeys(ctx, p, d); err != nil {
-			return nil, err
-		}
 	}
 	s.planned = p
 	return p, nil
@@ -114,11 +106,6 @@ func (s *Source) planFile(ctx context.Context, p *plan, i int) error {
 		raw = keep
 	}
 	text, begin, stream, err := s.decode(raw)
-	if what := foreignError(""); errors.As(err, &what) {
-		p.fault(fmt.Errorf("%s: the file is %s", f.Shown, string(what)))
-		p.files = append(p.files, planned{stamp: in.stamp})
-		return nil
-	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", f.Shown, extract.Pathless(err))
 	}
@@ -127,18 +114,12 @@ func (s *Source) planFile(ctx context.Context, p *plan, i int) error {
 	w.wide, w.offset, w.whole, w.builds = text.Wide(), begin, true, true
 	w.catalog, w.file, w.shown = p.catalog, i, f.Shown
 	w.fault = func(at mark, text string) { p.fault(fmt.Errorf("%s:%d: %s", f.Shown, at.line, text)) }
-	w.passed = func(n Notice) {
-		if len(p.notices) < maxNotices {
-			p.notices = append(p.notices, n)
-		}
-	}
 	gap, size := int64(minGap), s.options.ShardSize
 	if f.packed == packed.Plain {
 		gap = max(gap, in.stamp.size/maxPieces)
 	}
 	w.rows = func(r *row) bool {
 		r.table.note(w, r, gap, size)
-		p.catalog.last = r.table
 		return true
 	}
 	before := len(p.faults)
@@ -152,9 +133,6 @@ func (s *Source) planFile(ctx context.Context, p *plan, i int) error {
 	}
 	if w.transaction {
 		w.complain(end, "the file ends inside a transaction: the database would take back what it wrote. The dump is not whole")
-	}
-	if w.strange > 0 && w.understood == 0 {
-		w.complain(mark{line: 1}, "no statement of SQL is in the file: it holds the message of a program, or is no dump of this dialect")
 	}
 	p.judgeOrigin(s.dialect, f.Shown, found.first, found.last, end.line, before)
 	result := planned{stamp: in.stamp, text: text, size: in.bytes.Bytes(), lines: end.line}
@@ -203,21 +181,13 @@ func (e *ends) Read(b []byte) (int, error) {
 // decode says what a file is written in and passes its mark, whose length it returns.
 func (s *Source) decode(raw io.Reader) (*charset.Charset, int64, io.Reader, error) {
 	b := bufio.NewReaderSize(raw, 32<<10)
-	start, err := b.Peek(headSize)
+	start, err := b.Peek(charset.LongestMark)
 	if err != nil && err != io.EOF {
 		return nil, 0, nil, err
-	}
-	if what := foreign(start); what != "" {
-		return nil, 0, nil, foreignError(what)
 	}
 	text, n, err := resolve(s.declared, start)
 	if err != nil {
 		return nil, 0, nil, err
-	}
-	if n == 0 && (s.declared == nil || s.declared.Order == charset.ByMark) {
-		if wide := wideOrder(start); wide != nil {
-			text = wide
-		}
 	}
 	if _, err := b.Discard(n); err != nil {
 		return nil, 0, nil, err
@@ -228,10 +198,6 @@ func (s *Source) decode(raw io.Reader) (*charset.Charset, int64, io.Reader, erro
 // note adds a row to the pieces of its table.
 func (t *table) note(w *walker, r *row, gap, size int64) {
 	t.count++
-	numbers := t.numbers // before this row
-	if r.rule == "" && t.numbers.column >= 0 {
-		t.numbers.take(w, r.in)
-	}
 	if n := len(t.segments); n > 0 {
 		last := &t.segments[n-1]
 		near := r.start.offset-last.end <= gap && r.start.offset-last.start < size
@@ -241,7 +207,7 @@ func (t *table) note(w *walker, r *row, gap, size int64) {
 		}
 	}
 	t.segments = append(t.segments, segment{file: w.file, start: r.start.offset, end: r.end, line: r.start.line,
-		ordinal: t.count, in: r.in, session: w.session, numbers: numbers, versioned: w.versioned})
+		ordinal: t.count, in: r.in, session: w.session})
 }
 
 // mergePieces makes the pieces of a file one: it can only be read from its start, so each would cost that.
@@ -255,18 +221,10 @@ func (t *table) mergePieces(file int) {
 
 // list names the tables: without their schema, where that leaves no doubt.
 func (p *plan) list(s *Source) {
-	for _, t := range p.catalog.tables {
-		for _, parent := range t.inherits {
-			if t.count > 0 && parent.root().blocked == nil {
-				parent.root().blocked = fmt.Errorf("%s: the rows of table %s, which inherits from %s, belong to both, and that is not read: dump the rows of each into a table of its own",
-					s.files[t.file].Shown, t.name, parent.name)
-			}
-		}
-	}
 	for _, same := range p.catalog.byName {
 		var shown []*table
 		for _, t := range same {
-			if !t.ignored && t.partOf == nil {
+			if !t.ignored {
 				shown = append(shown, t)
 			}
 		}
@@ -274,9 +232,6 @@ func (p *plan) list(s *Source) {
 			name := t.name
 			if len(shown) > 1 && t.schema != "" {
 				name = t.schema + "." + t.name
-			}
-			if slices.ContainsFunc(shown, func(o *table) bool { return o.database != t.database }) && t.database != "" {
-				name = t.database + "." + name
 			}
 			if p.tables[name] != nil {
 				p.fault(fmt.Errorf("%s: two tables have the name %s", s.files[t.file].Shown, name))
@@ -291,11 +246,9 @@ func (p *plan) list(s *Source) {
 // describe is the table as mappings see it. Where its rows lie in several files, the lines of the files before are
 // counted too, so that a line still tells a record.
 func (p *plan) describe(s *Source, t *table, name string) *extract.Table {
-	visible := t.visible()
-	d := &extract.Table{Source: s.options.Name, Name: name, Columns: make([]string, len(visible))}
+	d := &extract.Table{Source: s.options.Name, Name: name, Columns: make([]string, len(t.columns))}
 	typed := false
-	for i, at := range visible {
-		c := t.columns[at]
+	for i, c := range t.columns {
 		d.Columns[i] = c.name
 		typed = typed || c.form != asFound
 		if strings.TrimSpace(c.name) == "" {
@@ -307,8 +260,8 @@ func (p *plan) describe(s *Source, t *table, name string) *extract.Table {
 			s.options.MaxColumns))
 	}
 	if typed {
-		for _, at := range visible {
-			d.Kinds = append(d.Kinds, kinds[t.columns[at].form])
+		for _, c := range t.columns {
+			d.Kinds = append(d.Kinds, kinds[c.form])
 		}
 	}
 	file := t.file

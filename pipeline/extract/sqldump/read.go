@@ -50,20 +50,14 @@ func (s *Source) read(ctx context.Context, shard extract.Shard, done *extract.Di
 	if err != nil {
 		return err
 	}
-	return s.readPiece(ctx, p, t, g, shard.Table, done, yield)
-}
-
-// readPiece yields the records of a piece.
-func (s *Source) readPiece(ctx context.Context, p *plan, t *table, g segment, as *extract.Table, done *extract.Digest, yield func(*extract.Record, error) bool) error {
 	f := s.files[g.file]
 	fail := func(err error) error { return fmt.Errorf("read %s: %w", f.Shown, extract.Pathless(err)) }
-	visible := t.visible()
-	names := make([]string, len(visible))
-	for i, c := range visible {
-		names[i] = t.columns[c].name
+	names := make([]string, len(t.columns))
+	for i, c := range t.columns {
+		names[i] = c.name
 	}
-	if !slices.Equal(names, as.Columns) {
-		return fail(fmt.Errorf("%w: table %s has other columns", extract.ErrChanged, as.Name))
+	if !slices.Equal(names, shard.Table.Columns) {
+		return fail(fmt.Errorf("%w: table %s has other columns", extract.ErrChanged, shard.Table.Name))
 	}
 	var sum hash.Hash
 	if done != nil {
@@ -77,14 +71,13 @@ func (s *Source) readPiece(ctx context.Context, p *plan, t *table, g segment, as
 	defer in.close()
 	planned := p.files[g.file]
 	w := newWalker(s.dialect, planned.text.Reader(in.bytes), s.declared, s.options)
-	w.session, w.versioned = g.session, g.versioned
+	w.session = g.session
 	w.wide, w.offset, w.line, w.whole = planned.text.Wide(), g.start, g.line, g.end == planned.size
 	w.crossed = g.in.where == inFile
 	w.catalog, w.file, w.shown = p.catalog, g.file, f.Shown
-	cells := newRenderer(s.dialect, s.options.Zone, s.options.MaxField, t.columns, visible)
-	record := extract.Record{Table: as, Cells: cells.cells}
+	cells := newRenderer(s.dialect, s.options.Zone, s.options.MaxField, t.columns)
+	record := extract.Record{Table: shard.Table, Cells: cells.cells}
 	ordinal := g.ordinal - 1
-	numbers := g.numbers
 	w.rows = func(r *row) bool {
 		if r.table != t {
 			return true
@@ -92,24 +85,17 @@ func (s *Source) readPiece(ctx context.Context, p *plan, t *table, g segment, as
 		ordinal++
 		rule, column := r.rule, -1
 		if rule == "" {
-			cells.numbered = -1
-			if numbers.column >= 0 {
-				var given bool
-				if cells.number, given = numbers.take(w, r.in); !given {
-					cells.numbered = numbers.column
-				}
-			}
-			rule, column = cells.row(&w.values, w.layout(r.in), w.missing(r.in), &w.session)
-		} else {
-			column = r.column
+			rule, column = cells.row(&w.values, w.layout(r.in), &w.session)
+		} else if at := w.layout(r.in); r.column >= 0 && r.column < len(at) {
+			column = at[r.column]
 		}
 		if rule == "" {
 			record.Line, record.Ordinal, record.Bytes = r.start.line, ordinal, int(r.end-r.start.offset)
 			return yield(&record, nil)
 		}
-		fault := &extract.Fault{Place: extract.Place{Table: as.Name, Line: r.start.line, File: f.Shown}, Ordinal: ordinal, Rule: rule}
+		fault := &extract.Fault{Place: extract.Place{Table: shard.Table.Name, Line: r.start.line, File: f.Shown}, Ordinal: ordinal, Rule: rule}
 		if column >= 0 {
-			fault.Column = t.columns[column].name
+			fault.Column = names[column]
 		}
 		return yield(nil, fault)
 	}

@@ -43,7 +43,6 @@ type scanner struct {
 	unclosed  bool // a string or comment goes on to the end of the stream
 
 	word    []byte // text of the last word or name
-	quoted  bool   // the last token is a string that may be meant as a name
 	newline bool   // a line end stands before the last token
 	start   mark   // where the last token begins
 	held    bool   // the last token comes again
@@ -60,16 +59,13 @@ type mark struct {
 
 // session is what statements of a dump have set for those behind them. A shard begins with a copy.
 type session struct {
-	delimiter    string           // of statements; the mysql client can change it
-	noBackslash  bool             // backslashes in strings are text
-	ansiQuotes   bool             // "x" is a name in MySQL too
-	zeroIsNumber bool             // 0 in a column of AUTO_INCREMENT is one; MySQL
-	quotedNames  bool             // a name stood in the quotes of a string
-	zone         string           // offset that instants are written in, if the dump says; MySQL
-	charset      *charset.Charset // of text
-	schema       string           // that names without one belong to
-	database     string           // that tables belong to, where a dump holds several: \connect of psql, USE of SQL Server
-	blocks       uint64           // T-SQL: of each open BEGIN, innermost lowest, whether it is under a condition; a bit above marks the bottom
+	delimiter   string           // of statements; the mysql client can change it
+	noBackslash bool             // backslashes in strings are text
+	ansiQuotes  bool             // "x" is a name in MySQL too
+	zone        string           // offset that instants are written in, if the dump says; MySQL
+	charset     *charset.Charset // of text
+	schema      string           // that names without one belong to
+	blocks      uint64           // T-SQL: of each open BEGIN, innermost lowest, whether it is under a condition; a bit above marks the bottom
 }
 
 type tokenKind uint8
@@ -368,7 +364,7 @@ func (s *scanner) token() tokenKind {
 	c := s.blank()
 	s.newline, s.crossed = s.crossed, false
 	s.start = s.here()
-	s.word, s.quoted = s.word[:0], false
+	s.word = s.word[:0]
 	if s.pos == s.end {
 		return tokenEOF
 	}
@@ -389,11 +385,10 @@ func (s *scanner) token() tokenKind {
 			return tokenEnd
 		}
 		return tokenWord
-	case c == '\'' && s.dialect == sqlite, c == '"' && s.dialect == mysql && !s.ansiQuotes:
-		s.quoted = true
-		s.readName(c)
-		return tokenString
 	case c == '\'':
+		s.skipString(prefixNone)
+		return tokenString
+	case c == '"' && s.dialect == mysql && !s.ansiQuotes:
 		s.skipString(prefixNone)
 		return tokenString
 	case c == '"', c == '`' && (s.dialect == mysql || s.dialect == sqlite),
@@ -443,20 +438,16 @@ func (s *scanner) readWord() {
 	}
 }
 
-// readName reads a quoted name, or a string that may be one; a doubled quote in it is one.
+// readName reads a quoted name; a doubled quote in it is one.
 func (s *scanner) readName(quote byte) {
 	if quote == '[' {
 		quote = ']'
 	}
 	s.pos++
 	for s.has(1) {
-		escaped := s.quoted && s.buf[s.pos] == '\\' && s.escapes(prefixNone) && s.has(2)
-		if escaped {
-			s.pos++
-		}
 		c := s.buf[s.pos]
 		s.pos++
-		if c == quote && !escaped {
+		if c == quote {
 			if s.at(0) != quote {
 				return
 			}
@@ -466,16 +457,6 @@ func (s *scanner) readName(quote byte) {
 			s.word = append(s.word, c)
 		}
 	}
-	s.unclosed = s.unclosed || s.quoted
-}
-
-// nextName is next where a name must stand: there, MySQL's "x" and SQLite's 'x' are one in whatever mode. mysqldump
-// --compatible=ansi --compact writes names so, and does not set the mode.
-func (s *scanner) nextName() tokenKind {
-	if s.next() == tokenString && s.quoted {
-		s.last, s.quotedNames = tokenName, true
-	}
-	return s.last
 }
 
 // isWord says whether the last token is this keyword, given in upper case.

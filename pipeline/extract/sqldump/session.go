@@ -8,7 +8,7 @@ import (
 
 // initial is the session that each file of a dump begins with.
 func initial(d dialect, text *charset.Charset) session {
-	return session{delimiter: ";", noBackslash: d != mysql, zeroIsNumber: d != mysql, charset: text}
+	return session{delimiter: ";", noBackslash: d != mysql, charset: text}
 }
 
 // set reads SET, as far as it says how the rest is to be read.
@@ -29,8 +29,6 @@ func (w *walker) set() {
 			name = strings.TrimPrefix(strings.TrimPrefix(name, "@@"), "session.")
 			switch {
 			case name == "session" || name == "local" || name == "global":
-			case name == "time" && w.dialect == postgres && w.accept("ZONE"):
-				w.setting("timezone", w.settingValue())
 			case name == "names":
 				w.setCharset(w.settingValue())
 			case w.acceptPunct('='), w.accept("TO"):
@@ -72,34 +70,19 @@ func (w *walker) setting(name, value string) {
 		modes := "," + strings.ToUpper(strings.ReplaceAll(value, " ", "")) + ","
 		w.noBackslash = strings.Contains(modes, ",NO_BACKSLASH_ESCAPES,")
 		w.ansiQuotes = strings.Contains(modes, ",ANSI_QUOTES,") || strings.Contains(modes, ",ANSI,")
-		w.zeroIsNumber = strings.Contains(modes, ",NO_AUTO_VALUE_ON_ZERO,")
 	case w.dialect == mysql && name == "time_zone":
-		w.setZone(value)
-	case w.dialect == postgres && name == "timezone":
-		w.setZone(value)
+		w.zone = ""
+		if len(value) > 0 && (value[0] == '+' || value[0] == '-') {
+			w.zone = value
+		} else if strings.EqualFold(value, "UTC") {
+			w.zone = "+00:00"
+		}
 	case w.dialect == postgres && name == "standard_conforming_strings":
 		w.noBackslash = !strings.EqualFold(value, "off") && !strings.EqualFold(value, "false") && value != "0"
 	case w.dialect == postgres && name == "client_encoding":
 		w.setCharset(value)
 	case w.dialect == postgres && name == "search_path":
 		w.schema = value
-	}
-}
-
-// setZone takes over the zone of instants, by its offset or its name. One that is the server's own (SYSTEM, DEFAULT, a
-// variable) leaves it to the plan.
-func (w *walker) setZone(value string) {
-	w.zone = ""
-	switch {
-	case value == "" || w.isOne("SYSTEM", "DEFAULT", "LOCAL") || strings.EqualFold(value, "SYSTEM"):
-	case value[0] == '+' || value[0] == '-':
-		if w.zone = value; len(value) > 2 && value[2] == ':' { // +1:00
-			w.zone = value[:1] + "0" + value[1:]
-		}
-	case findZone(value) != nil:
-		w.zone = value
-	default:
-		w.complain(w.start, "the dump sets a time zone that is not known, so the instants behind it are not either: write its offset or its name in the IANA database")
 	}
 }
 
@@ -116,36 +99,12 @@ func (w *walker) setCharset(name string) {
 	w.charset = c
 }
 
-// connect reads \connect of psql: what follows is of another database, in a session of its own.
-func (w *walker) connect() {
-	var line []byte
-	for w.has(1) && w.buf[w.pos] != '\n' && len(line) < maxWord {
-		line = append(line, w.buf[w.pos])
-		w.pos++
-	}
-	text := strings.TrimSpace(string(line))
-	if _, named, ok := strings.Cut(text, "dbname="); ok { // -reuse-previous=on "dbname='x'"
-		text = strings.Trim(named, `"' `)
-	} else if strings.HasPrefix(text, `"`) {
-		text, _, _ = strings.Cut(text[1:], `"`)
-	} else {
-		text, _, _ = strings.Cut(text, " ")
-	}
-	if text = strings.Trim(text, `'`); text == "" || text == "-" {
-		return
-	}
-	w.schema, w.zone, w.noBackslash, w.database = "", "", true, text
-}
-
 // use reads USE, after which names belong to another database. SQL Server's databases hold schemas, which the names
-// tell.
+// tell; its scripts write one database.
 func (w *walker) use() {
 	_, name, ok := w.name()
-	switch {
-	case ok && w.dialect == mysql:
+	if ok && w.dialect == mysql {
 		w.schema = name
-	case ok && w.dialect == sqlserver:
-		w.database = name
 	}
 	if w.next(); w.last != tokenEnd && w.newline { // the client takes it without an end too
 		w.hold()
@@ -291,7 +250,7 @@ func (w *walker) block(begin mark) {
 		}
 		what := strings.ToUpper(string(w.word))
 		schema, name, ok := w.name()
-		if t := w.catalog.find(w, schema, name); ok && t != nil && w.builds {
+		if t := w.catalog.find(w.dialect, w.schema, schema, name); ok && t != nil && w.builds {
 			if what == "INTO" && t.blocked == nil { // it adds rows, whether others stand before it or not
 				t.blocked = t.fault(w, begin, "a block of PL/SQL")
 			}
@@ -330,7 +289,7 @@ func (w *walker) change(what string) {
 			if w.last == tokenWord {
 				name = w.dialect.fold(name)
 			}
-			if t := w.catalog.find(w, "", name); t != nil {
+			if t := w.catalog.find(w.dialect, w.schema, "", name); t != nil {
 				t.blockAt(w, begin, what)
 				found = true
 			}
@@ -348,13 +307,13 @@ func (w *walker) deleteRows() {
 		w.skip()
 		return
 	}
-	t := w.catalog.find(w, schema, name)
+	t := w.catalog.find(w.dialect, w.schema, schema, name)
 	if w.next() == tokenEnd || w.last == tokenEOF || w.dialect == sqlserver && w.newline && w.isOne(starters...) {
 		if w.last == tokenWord {
 			w.hold()
 		}
 		if t != nil && w.builds {
-			t.empty(w)
+			t.empty()
 		}
 		return
 	}
@@ -378,8 +337,8 @@ func (w *walker) truncate() {
 		if !ok {
 			break
 		}
-		if t := w.catalog.find(w, schema, name); t != nil && w.builds {
-			t.empty(w)
+		if t := w.catalog.find(w.dialect, w.schema, schema, name); t != nil && w.builds {
+			t.empty()
 		}
 		if !w.acceptPunct(',') {
 			break
@@ -399,5 +358,5 @@ func (w *walker) load() {
 		w.skip()
 		return
 	}
-	w.refuseStatement(w.catalog.find(w, schema, name), begin, schema, name)
+	w.refuseStatement(w.catalog.find(w.dialect, w.schema, schema, name), begin, schema, name)
 }

@@ -7,10 +7,8 @@
 // and the kinds of their columns come from CREATE TABLE (and ALTER TABLE … ADD COLUMN), or, if there is none, from the
 // list of columns in INSERTs. A table is named without its schema, unless two have the same name; names that are not
 // quoted are folded as the database folds them (Oracle upper, PostgreSQL lower case), so a mapping for the live
-// database serves. A column that an INSERT does not name holds its DEFAULT if that is a literal, the next number if the
-// database counts it up (AUTO_INCREMENT, IDENTITY, INTEGER PRIMARY KEY of SQLite), and else NULL. What only the database can
-// compute (a generated column, DEFAULT now(), a sequence) is not listed where no row has a value of it; where some have,
-// the others are refused. Values are literals, casts of them, concatenations, and the few calls that
+// database serves. Generated columns are left out: their values are not in a dump. A column that an INSERT does not
+// name is NULL in it, whatever its default. Values are literals, casts of them, concatenations, and the few calls that
 // dumps are written with (TO_DATE, HEXTORAW, unistr, …); cells have the form that extract.Kind describes. A session's
 // settings are followed as far as they say how to read on: character set, time zone, sql_mode, delimiter,
 // standard_conforming_strings, search_path, and the database of USE.
@@ -182,7 +180,7 @@ func (s *Source) table(p *plan, t *extract.Table) (*table, error) {
 		return nil, fmt.Errorf("sql dump %s has no table %s", s.options.Name, t.Name)
 	}
 	if found.blocked != nil {
-		return nil, fmt.Errorf("sql dump %s: %w", s.options.Name, unreadable{found.blocked})
+		return nil, fmt.Errorf("sql dump %s: %w", s.options.Name, found.blocked)
 	}
 	return found, nil
 }

@@ -211,10 +211,7 @@ func TestTheTrailerMayStandInALaterFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tables, err := s.Tables(t.Context())
-		if err == nil {
-			err = s.Unreadable(t.Context(), tables[0])
-		}
+		_, err = s.Tables(t.Context())
 		if c.fails == "" && err != nil || c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
 			t.Errorf("%v, want %q", err, c.fails)
 		}

@@ -13,28 +13,24 @@ import (
 // the reader of a shard are both walkers, so they agree on what a row is and where it begins.
 type walker struct {
 	*scanner
-	values              values
-	catalog             *catalog
-	builds              bool             // statements that change the catalog do so: the planning pass
-	file                int              // of the source
-	shown               string           // its name
-	declared            *charset.Charset // of the plan; then the dump's own declarations count for nothing
-	whole               bool             // the stream ends where the file does
-	rows                func(*row) bool
-	fault               func(at mark, text string) // what is wrong with the dump itself; not nil in the planning pass
-	passed              func(Notice)               // what was passed, nil but in the planning pass
-	understood, strange int                        // statements so far
-	stopped             bool                       // rows asked for no more
+	values   values
+	catalog  *catalog
+	builds   bool             // statements that change the catalog do so: the planning pass
+	file     int              // of the source
+	shown    string           // its name
+	declared *charset.Charset // of the plan; then the dump's own declarations count for nothing
+	whole    bool             // the stream ends where the file does
+	rows     func(*row) bool
+	fault    func(at mark, text string) // what is wrong with the dump itself; not nil in the planning pass
+	stopped  bool                       // rows asked for no more
 
 	row         row
 	conditional bool // the next statement is under an IF of T-SQL
 	transaction bool // BEGIN without COMMIT so far
 	insertHead  head
-	intoHead    head  // of INSERT ALL
-	behind      bool  // of the next row
-	several     bool  // within INSERT ALL
-	keys        []key // of the CREATE TABLE that is read
-	stringName  bool  // the last name of a table stood in the quotes of a string
+	intoHead    head // of INSERT ALL
+	behind      bool // of the next row
+	several     bool // within INSERT ALL
 }
 
 // head is the start of the last INSERT, or INTO, up to and with its VALUES: mostly the next one begins the same.
@@ -66,7 +62,7 @@ type row struct {
 	start mark
 	end   int64 // offset behind it
 	rule  string
-	// column is of the fault, as an index of the table's; -1 if it lies in none
+	// column is of the fault, as an index of the values; -1 if it lies in none
 	column int
 	// behind: it is what stands behind another row, so no shard can begin with it
 	behind bool
@@ -88,7 +84,6 @@ type insertion struct {
 	table       *table
 	at          []int // the column of each value; -1 for those that are left out
 	all         []int // the same if values for generated columns are written too; nil if there are none
-	missing     []int // columns that at leaves out and that are not NULL then
 	conditional bool
 }
 
@@ -139,10 +134,7 @@ func (w *walker) statement() bool {
 	case tokenPunct:
 		switch {
 		case w.isPunct('\\') && (w.dialect == postgres || w.dialect == mysql):
-			if w.next(); w.dialect == postgres && w.last == tokenWord && w.isOne("CONNECT", "C") {
-				w.connect()
-				break
-			}
+			w.next()
 			w.includes("I", "IR", "INCLUDE", "INCLUDE_RELATIVE", "COPY", ".")
 			w.restOfLine()
 		case w.isPunct('.') && w.dialect == sqlite:
@@ -156,8 +148,6 @@ func (w *walker) statement() bool {
 		case w.isPunct('('): // a query in parentheses
 			w.hold()
 			w.skip()
-		default:
-			w.strange++
 		}
 	case tokenName, tokenString:
 		w.skip()
@@ -216,13 +206,6 @@ func (w *walker) clientCommand() bool {
 			}
 			return true
 		}
-		if w.isOne("CONNECT", "CONN") {
-			if w.nextName() == tokenWord || w.last == tokenName {
-				w.schema = w.identifier() // that of the user
-			}
-			w.restOfLine()
-			return true
-		}
 		if w.isOne("REM", "REMARK", "PROMPT", "SPOOL", "WHENEVER", "DEFINE", "UNDEFINE", "COLUMN", "ECHO", "EXIT", "QUIT",
 			"CONNECT", "CONN", "DISCONNECT", "ACCEPT", "PAUSE", "SHOW", "VARIABLE", "PRINT", "EXEC", "EXECUTE", "TTITLE",
 			"BTITLE", "CLEAR", "TIMING", "HOST", "HO") {
@@ -247,7 +230,6 @@ func (w *walker) setDelimiter() {
 
 // keyword reads a statement by its first word.
 func (w *walker) keyword() {
-	w.understood++
 	conditional := w.conditional
 	if w.isWord("INSERT") || w.isWord("REPLACE") && (w.dialect == mysql || w.dialect == sqlite) {
 		w.insert()
@@ -291,12 +273,6 @@ func (w *walker) keyword() {
 		return // it keeps w.conditional itself
 	case w.dialect == sqlserver && w.isOne("IF", "WHILE", "ELSE"):
 		w.condition()
-		return
-	case w.isOne("CALL", "EXECUTE", "EXEC", "PREPARE", "DO"):
-		w.notice(string(bytes.ToUpper(w.word)) + " may write rows that are not in the dump: nothing here executes SQL")
-		w.skip()
-	case !w.known():
-		w.unknown()
 		return
 	default:
 		w.skip()
@@ -418,13 +394,12 @@ func (w *walker) skipCode() {
 // SQL Server.
 func (w *walker) name() (schema, name string, ok bool) {
 	for {
-		w.stringName = w.nextName() == tokenName && w.quoted
-		switch w.last {
+		switch w.next() {
 		case tokenWord:
 			name = w.dialect.fold(string(w.word))
 		case tokenName:
 			name = string(w.word)
-		case tokenString:
+		case tokenString: // "x" in MySQL is one; SQL Server's 'x' too
 			return "", "", false
 		default:
 			w.hold()
@@ -444,19 +419,10 @@ func (w *walker) name() (schema, name string, ok bool) {
 func (w *walker) insert() {
 	begin := w.start
 	first, moves := w.beginning()
-	merges := ""
-	if w.isWord("REPLACE") {
-		merges = "REPLACE"
-	}
-	if w.accept("OR") { // of SQLite
-		if w.next(); w.isOne("REPLACE", "IGNORE") {
-			merges = "INSERT OR " + string(bytes.ToUpper(w.word))
-		}
+	if w.accept("OR") { // REPLACE, IGNORE, … of SQLite
+		w.next()
 	}
 	for w.next() == tokenWord && w.isOne("LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO") {
-		if w.isWord("IGNORE") {
-			merges = "INSERT IGNORE"
-		}
 	}
 	if w.dialect == oracle && w.isWord("ALL") {
 		w.insertAll(false)
@@ -468,9 +434,6 @@ func (w *walker) insert() {
 		return
 	}
 	in.where = inValues
-	if merges != "" {
-		in.table.merges(w, begin, merges)
-	}
 	w.keep(&w.insertHead, first, moves, in)
 	w.tuples(in)
 }
@@ -478,11 +441,7 @@ func (w *walker) insert() {
 // target reads the table and columns of an INSERT, up to and with VALUES. What has no VALUES is reported, passed, and
 // returned as false.
 func (w *walker) target(begin mark) (in insertion, ok bool) {
-	known := w.quotedNames || w.dialect == sqlite
 	schema, name, ok := w.name()
-	if ok && w.stringName && !known {
-		ok = false // in no statement before this one was a string a name: the dump is of another product
-	}
 	if !ok {
 		if w.last == tokenEOF && w.whole {
 			w.complain(begin, "the file ends inside a statement; the dump is not whole")
@@ -494,7 +453,7 @@ func (w *walker) target(begin mark) (in insertion, ok bool) {
 	}
 	var names []string
 	listed := false
-	t := w.catalog.find(w, schema, name)
+	t := w.catalog.find(w.dialect, w.schema, schema, name)
 	for {
 		switch w.next() {
 		case tokenPunct:
@@ -537,7 +496,7 @@ func (w *walker) target(begin mark) (in insertion, ok bool) {
 // nameList reads names up to a closing parenthesis. query: it is a query instead.
 func (w *walker) nameList() (names []string, query bool) {
 	for {
-		switch w.nextName() {
+		switch w.next() {
 		case tokenWord:
 			if len(names) == 0 && w.isOne("SELECT", "WITH", "VALUES") {
 				w.skipParentheses()
@@ -585,8 +544,6 @@ func (w *walker) insertion(t *table, begin mark, schema, name string, names []st
 	if w.builds {
 		t = w.catalog.forInsert(w, t, begin, schema, name, names, listed)
 	}
-	part := t
-	t = t.root()
 	in := insertion{table: t, conditional: w.underCondition()}
 	switch {
 	case t == nil:
@@ -594,18 +551,8 @@ func (w *walker) insertion(t *table, begin mark, schema, name string, names []st
 		for _, n := range names {
 			in.at = append(in.at, t.place(w.dialect, n))
 		}
-		in.missing = t.missing(in.at)
-	case part != t: // its columns may stand in another order
-		in.at, _ = part.layouts()
-		for i, c := range in.at {
-			in.at[i] = t.place(w.dialect, part.columns[c].name)
-		}
-		in.missing = t.missing(in.at)
 	default:
 		in.at, in.all = t.layouts()
-		if in.all != nil {
-			in.missing = t.missing(in.at)
-		}
 	}
 	return in
 }
@@ -639,7 +586,6 @@ func (w *walker) refuseStatement(t *table, begin mark, schema, name string) {
 		w.catalog.orphan(w, begin, schema, name)
 	}
 	w.skip()
-	t = t.root()
 	w.emit(t, insertion{table: t}, begin, extract.RuleStatement, -1)
 }
 
@@ -652,7 +598,6 @@ func (w *walker) truncated(t *table, begin mark) {
 		w.complain(begin, "the file ends inside a statement; the dump is not whole")
 		return
 	}
-	t = t.root()
 	w.emit(t, insertion{table: t}, begin, extract.RuleTruncated, -1)
 }
 
@@ -702,16 +647,9 @@ func (w *walker) tuples(in insertion) {
 	}
 }
 
-// judge names the rule that a tuple breaks by its form, and the column.
+// judge names the rule that a tuple breaks by its form.
 func (w *walker) judge(in insertion, f flaw, start mark) (rule string, column int) {
 	v := &w.values
-	at := w.layout(in)
-	of := func(value int) int { // the column of a value
-		if value < len(at) {
-			return at[value]
-		}
-		return -1
-	}
 	size := w.here().offset - start.offset
 	switch {
 	case v.over || size > int64(v.limit):
@@ -719,44 +657,26 @@ func (w *walker) judge(in insertion, f flaw, start mark) (rule string, column in
 	case f == cutOff:
 		return extract.RuleTruncated, -1
 	case f == unclosed:
-		return extract.RuleUnterminatedQuote, of(v.n)
+		return extract.RuleUnterminatedQuote, v.n
 	case f == afterText:
-		return extract.RuleTextAfterQuote, of(v.n)
+		return extract.RuleTextAfterQuote, v.n
 	case f == expression:
-		return extract.RuleExpression, of(v.n)
+		return extract.RuleExpression, v.n
 	case v.n > v.most:
 		return extract.RuleTooManyColumns, -1
 	case in.conditional:
 		return extract.RuleStatement, -1
 	}
+	at := w.layout(in)
 	if at == nil && v.n > 0 || v.n != len(at) {
 		return extract.RuleRaggedRow, -1
 	}
-	if in.table == nil {
-		return "", -1
-	}
 	for i, x := range v.list {
-		if c := at[i]; x.kind == valueDefault && c >= 0 && !in.table.columns[c].defaults() {
-			return extract.RuleExpression, c
+		if x.kind == valueDefault && at[i] >= 0 {
+			return extract.RuleExpression, i
 		}
-	}
-	for _, c := range w.missing(in) {
-		if !in.table.columns[c].defaults() {
-			return extract.RuleExpression, c
-		}
-	}
-	if w.builds && in.table.unseen {
-		in.table.wrote(v.list, at)
 	}
 	return "", -1
-}
-
-// missing are the columns that the current tuple leaves out and that are not NULL then.
-func (w *walker) missing(in insertion) []int {
-	if in.all != nil && w.values.n == len(in.all) {
-		return nil
-	}
-	return in.missing
 }
 
 // layout is which column each value of the current tuple is of.
@@ -803,12 +723,8 @@ func (w *walker) afterTuples(in insertion) {
 			for w.next() != tokenEOF && w.last != tokenEnd {
 				updates = updates || w.last == tokenWord && w.isWord("UPDATE")
 			}
-			switch {
-			case in.table == nil || !w.builds:
-			case updates:
+			if updates && w.builds && in.table != nil {
 				in.table.block(w, "an INSERT that updates rows instead")
-			default:
-				in.table.merges(w, w.start, "INSERT … ON CONFLICT DO NOTHING")
 			}
 			return
 		case w.isOne("RETURNING", "AS", "LOG"):

@@ -3,7 +3,6 @@ package sqldump
 import (
 	"encoding/hex"
 	"slices"
-	"strconv"
 	"unicode/utf8"
 
 	"github.com/chartlift/chartlift/pipeline/internal/charset"
@@ -16,7 +15,6 @@ const (
 	valueNull    valueKind = iota
 	valueText              // a string, its escapes undone, in the charset of the dump
 	valueNumber            // as written
-	valueReal              // as written, with a point or an exponent; SQLite, which keeps it as a float
 	valueBytes             // of a hexadecimal or binary literal
 	valueBits              // digits 0 and 1
 	valueBool              // 0 or 1
@@ -54,10 +52,9 @@ type values struct {
 	over  bool
 	open  int // parentheses open, for the way out of an expression
 
-	args     []value // of the calls that are being read
-	typeArgs []int   // of the type that was read last
-	scratch  []byte  // for the results of calls
-	models   dateModels
+	args    []value // of the calls that are being read
+	scratch []byte  // for the results of calls
+	models  dateModels
 }
 
 func (v *values) reset() {
@@ -205,7 +202,7 @@ func (v *values) operand(c byte, nesting int) (value, flaw) {
 		}
 		y := v.number()
 		y.start = x.start
-		if y.kind != valueNumber && y.kind != valueReal {
+		if y.kind != valueNumber {
 			return y, expression
 		}
 		return y, flawless
@@ -307,9 +304,6 @@ func (v *values) number() value {
 	}
 	v.run(isDigit)
 	if s.at(0) == '.' {
-		if s.dialect == sqlite {
-			x.kind = valueReal
-		}
 		v.addByte('.')
 		s.pos++
 		v.run(isDigit)
@@ -321,9 +315,6 @@ func (v *values) number() value {
 			digit = s.at(2)
 		}
 		if class[digit]&isDigit != 0 {
-			if s.dialect == sqlite {
-				x.kind = valueReal
-			}
 			v.addByte(s.buf[s.pos])
 			s.pos++
 			if digit != sign {
@@ -361,7 +352,7 @@ func (v *values) suffixes(x value, nesting int) (value, flaw) {
 		switch {
 		case c == ':' && s.dialect == postgres && s.at(1) == ':':
 			s.pos += 2
-			if !v.typeName() || !v.fit(&x) {
+			if !v.typeName() {
 				return x, expression
 			}
 		case c == '|' && s.dialect != mysql && s.dialect != sqlserver && s.at(1) == '|':
@@ -431,7 +422,6 @@ func (v *values) typeName() bool {
 	s := v.s
 	name := v.scratch[:0]
 	defer func() { v.scratch = name }()
-	v.typeArgs = v.typeArgs[:0]
 	for {
 		c := s.solid()
 		switch {
@@ -450,13 +440,6 @@ func (v *values) typeName() bool {
 			for s.solid() != ')' {
 				if s.next() != tokenWord && !s.isPunct(',') {
 					return false
-				}
-				if s.last == tokenWord {
-					n, err := strconv.Atoi(string(s.word))
-					if err != nil {
-						n = wholeType // max
-					}
-					v.typeArgs = append(v.typeArgs, n)
 				}
 			}
 			s.pos++
