@@ -53,10 +53,6 @@ type Table struct {
 	File    string   `json:"file,omitempty"`  // as the plan names it, if the table lies in one file
 	Columns []string `json:"columns"`         // as found; none blank, none twice
 	Kinds   []Kind   `json:"kinds,omitempty"` // of each column, if the source says; nil if it says of none
-
-	// Before is set in the table of a shard where a table lies in several files, of which File is one: the lines of the
-	// files before it. The lines of records count on over all files, so that a line still tells a record.
-	Before int64 `json:"before,omitempty"`
 }
 
 // Column is the index of the column of that name, or -1. Names match exactly.
@@ -73,47 +69,14 @@ func (t *Table) Column(name string) int {
 type Record struct {
 	Table   *Table
 	Cells   []string // as found, one per column
-	Line    int64    // the physical line (row, tuple) on which the record starts; the first line of a file is 1, see Table.Before
+	Line    int64    // the physical line (row, tuple) on which the record starts; the first line of a file is 1
 	Ordinal int64    // the record's number in its table, from 1, refused records counted
 	Bytes   int      // its length in the source, line end included
-	Notes   []Note   // what was mended in it as the plan says, or is doubtful
 }
-
-// Note is about a cell that was read and is not simply as found: mended as the plan says, or of a form that its writer
-// hardly meant.
-type Note struct {
-	Column string
-	Rule   string // one of the Note constants
-}
-
-// Rules of notes. They are reason codes and do not change their spelling.
-const (
-	// NoteNULByte: a NUL was left out, as the plan says.
-	NoteNULByte = "nul-byte-mended"
-	// NoteControl: another control character was left out, as the plan says.
-	NoteControl = "control-character-mended"
-	// NoteQuoteAfterBlank: a quote after blanks at the start of a field was taken to quote, as the plan says.
-	NoteQuoteAfterBlank = "quote-after-blank-mended"
-	// NoteScientific: a whole number of twelve digits or more in scientific notation, as spreadsheets shorten identifiers
-	// and codes. Its last digits are gone.
-	NoteScientific = "scientific-notation"
-)
-
-// Doubtful says whether the note is about a value that may be wrong or has lost something, so that a person has to look.
-func (n Note) Doubtful() bool { return n.Rule != NoteQuoteAfterBlank }
 
 // Place says where the record was found.
 func (r *Record) Place() Place {
-	return r.Table.Place(r.Line)
-}
-
-// Place is the place of a line of the table.
-func (t *Table) Place(line int64) Place {
-	p := Place{Table: t.Name, Line: line, File: t.File}
-	if t.Before > 0 {
-		p.FileLine = line - t.Before
-	}
-	return p
+	return Place{Table: r.Table.Name, Line: r.Line, File: r.Table.File}
 }
 
 // Place is where something was found. It holds no patient data and may be printed.
@@ -121,8 +84,6 @@ type Place struct {
 	Table string `json:"table"`
 	Line  int64  `json:"line"` // physical line on which the record starts, the first line of the file is 1
 	File  string `json:"file,omitempty"`
-	// FileLine is the line in File where Line counts the lines of files before it too, else 0.
-	FileLine int64 `json:"fileLine,omitempty"`
 }
 
 // String is `table:line`, the form in which people and commands name a record.

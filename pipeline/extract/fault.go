@@ -24,8 +24,6 @@ const (
 	RuleTextAfterQuote = "text-after-quote"
 	// RuleUnterminatedQuote: a quote opens on the first line of the record and no later line closes it properly.
 	RuleUnterminatedQuote = "unterminated-quote"
-	// RuleRepeatedHeader: the record is the header once more, as files that were joined have it.
-	RuleRepeatedHeader = "repeated-header"
 	// RuleNULByte: the record contains a NUL, which no legacy text column can hold and FHIR forbids in strings.
 	RuleNULByte = "nul-byte"
 	// RuleInvalidEncoding: bytes that mean nothing in the declared encoding. They are never replaced.

@@ -36,7 +36,7 @@ func (k *compiler) addTexts(all map[string]builtin) {
 	}
 	mapped("upper", strings.ToUpper)
 	mapped("lower", strings.ToLower)
-	mapped("trim", func(s string) string { return strings.TrimFunc(s, White) })
+	mapped("trim", func(s string) string { return strings.Trim(s, " \t\r\n") })
 	simple("length", 0, 0, KindInteger, text, func(_ *Context, v, _, _ Value) (Value, error) {
 		return Integer(int64(utf8.RuneCountInString(v.written()))), nil
 	})

@@ -188,10 +188,9 @@ type body struct {
 	file       *file
 	typ        *fhir.Type
 	table      *extract.Table
-	columns    []string   // the table's columns under the mapping's names, then optional ones that are absent
-	touched    []int      // those that something reads
-	blank      []string   // texts that count as blank besides white space
-	blankAt    [][]string // those of single columns, by index; nil if there are none
+	columns    []string // the table's columns under the mapping's names, then optional ones that are absent
+	touched    []int    // those that something reads
+	blank      []string // texts that count as blank besides white space
 	prefix     []byte
 	key        []int
 	group      []int
@@ -247,7 +246,7 @@ func (c *compiler) mapping(f *file) {
 		return
 	}
 	table := found[0]
-	b.table, b.blank, b.blankAt = table.Table, table.source.Blank, table.source.BlankIn.Columns(table.Table)
+	b.table, b.blank = table.Table, table.source.Blank
 	c.columns(b)
 	key := c.useTable(table)
 	m := &Mapping{Name: f.name, Pack: f.pack.Name, Table: table.Name, Source: table.Source, Type: f.to.text, Duplicates: f.duplicates,
@@ -471,12 +470,6 @@ func (c *compiler) digest() string {
 		for _, t := range s.Tables {
 			part("table", t.Name)
 			part(t.Columns...)
-			for i, texts := range s.BlankIn.Columns(t) {
-				if len(texts) > 0 {
-					part("blank", t.Columns[i])
-					part(texts...)
-				}
-			}
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))

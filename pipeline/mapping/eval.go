@@ -25,7 +25,7 @@ func (p *Program) Evaluator(t *extract.Table, expression string) (*Evaluator, []
 	f := &formulaCompiler{c: c, file: b.file}
 	for _, s := range p.sources {
 		if s.Name == t.Source {
-			b.blank, b.blankAt, f.zone = s.Blank, s.BlankIn.Columns(t), s.Zone
+			b.blank, f.zone = s.Blank, s.Zone
 		}
 	}
 	env := &fhirpath.Env{Columns: b.columns, Strict: true, Record: true, Functions: c.functions(f), Constants: p.constants, Terminology: p.terminology}

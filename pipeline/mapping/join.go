@@ -338,7 +338,7 @@ func (c *compiler) index(f *file, name string, columns []string, fault func(hint
 		}
 	}
 	x = &Index{Source: table.Source, Table: table.Name, Number: len(c.program.Indexes), Mappings: []string{f.name}, at: sorted, absent: absent,
-		body: &body{table: table.Table, columns: table.Columns, blank: table.source.Blank, blankAt: table.source.BlankIn.Columns(table.Table)},
+		body: &body{table: table.Table, columns: table.Columns, blank: table.source.Blank},
 		env:  &fhirpath.Env{Columns: table.Columns, Strict: true, Record: true}}
 	for _, i := range sorted {
 		x.Columns = append(x.Columns, table.Columns[i])

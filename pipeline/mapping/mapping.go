@@ -77,12 +77,10 @@ func Read(fsys fs.FS, pack string, beside ...fs.FS) (*Pack, Faults) {
 
 // Source is what a mapping must know about a source of the plan.
 type Source struct {
-	Name  string
-	Zone  *time.Location // of times that carry no zone; nil: such a time is refused
-	Blank []string       // texts that count as empty, besides white space
-	// BlankIn are such texts of single columns.
-	BlankIn extract.BlankIn
-	Tables  []*extract.Table // the tables found
+	Name   string
+	Zone   *time.Location   // of times that carry no zone; nil: such a time is refused
+	Blank  []string         // texts that count as empty, besides white space
+	Tables []*extract.Table // the tables found
 }
 
 // Options is what [Compile] needs beside the packs.

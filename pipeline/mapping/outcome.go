@@ -48,7 +48,6 @@ const (
 	FindDroppedRef    = "dropped-reference" // a ref() to nothing was left out under `references: drop` (made by the wave's check)
 	FindWroteNothing  = "wrote-nothing"     // a formula read something and wrote nothing (counted per formula, not per record)
 	FindProfile       = "not-conforming"    // what a mapping wrote breaks a profile that it claims (counted per rule, not per record)
-	FindPaddedKey     = "padded-key"        // a key with white space at its end: what refers to it without does not find it
 	FindDoubtfulUnit  = "doubtful-unit"     // a line of a concept map whose source code is itself a unit that measures something else (made by the check)
 	FindUnusedColumn  = "unused-column"     // a column that no formula reads and no `unused` entry names
 	FindUnusedTable   = "unused-table"      // a table that no mapping reads

@@ -158,20 +158,6 @@ func TestRefusedBelongsToItsPatient(t *testing.T) {
 	}
 }
 
-// A key with white space at its end goes out with it, and what refers to it without does not find it: as columns of type
-// CHAR are padded in dumps and databases.
-func TestPaddedKeyIsAFinding(t *testing.T) {
-	p := mustCompile(t, obs("", ""))
-	for _, c := range []struct{ key, want string }{
-		{"p", "mapped []"}, {"p ", "mapped [{padded-key PATIENT}]"}, {"p\u00a0", "mapped [{padded-key PATIENT}]"}, {"p é", "mapped []"}, {" p", "mapped []"},
-	} {
-		_, res := run(t, p, obsRecord(c.key, "c"))
-		if got := fmt.Sprintf("%s %v", res.Outcome, res.Findings); got != c.want {
-			t.Errorf("%q: got %q, want %q", c.key, got, c.want)
-		}
-	}
-}
-
 func TestRules(t *testing.T) {
 	p := mustCompile(t, obs("skip: {test: = PATIENT.startsWith('ZZ')}\nrefuse: {no value: = VALUE.empty()}\nfind: {long: = NOTE.length() > 3}\n", ""))
 	for _, c := range []struct {

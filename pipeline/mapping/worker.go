@@ -2,10 +2,7 @@ package mapping
 
 import (
 	"errors"
-	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
 	"github.com/chartlift/chartlift/pipeline/fhir"
@@ -134,21 +131,32 @@ func (b *body) cell(cells []string, i int) string {
 		return ""
 	}
 	s := cells[i]
-	if s == "" || s[0] > ' ' && len(b.blank) == 0 && b.blankAt == nil && s[0] < 0x80 {
+	if s == "" || s[0] > ' ' && len(b.blank) == 0 && s[0] < 0x80 {
 		return s
 	}
 	if blankText(s) {
 		return ""
 	}
-	if slices.Contains(b.blank, s) || i < len(b.blankAt) && slices.Contains(b.blankAt[i], s) {
-		return ""
+	for _, x := range b.blank {
+		if s == x {
+			return ""
+		}
 	}
 	return s
 }
 
-// blankText tells whether a text shows nothing.
+// blankText tells white space of ASCII, and the no-break space that spreadsheets leave behind.
 func blankText(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return !fhirpath.White(r) }) < 0
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == ' ' || s[i] >= '\t' && s[i] <= '\r':
+		case s[i] == 0xc2 && i+1 < len(s) && s[i+1] == 0xa0:
+			i++
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // load copies the cells that something reads.
@@ -357,13 +365,6 @@ func (w *Worker) run(focus fhirpath.Value, at extract.Place, ordinal int, emit f
 	if blank {
 		w.refuse(BlankKey, nil, "")
 		return w.done(), nil
-	}
-	for _, i := range b.key {
-		if s := w.cells[i]; s != "" && (s[len(s)-1] <= ' ' || s[len(s)-1] >= 0x80) {
-			if last, _ := utf8.DecodeLastRuneInString(s); fhirpath.White(last) {
-				w.found = append(w.found, Finding{Rule: FindPaddedKey, Column: b.columns[i]})
-			}
-		}
 	}
 	if w.trace != nil && b.patient != nil {
 		w.trace.outside(w, b.patient, focus)

@@ -3,7 +3,6 @@ package plan
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -199,7 +198,7 @@ func (s *Session) compile(ctx context.Context) error {
 			continue
 		}
 		s.Tables = append(s.Tables, tables...)
-		options.Sources = append(options.Sources, mapping.Source{Name: p.Name, Zone: p.Zone, Blank: p.Blank, BlankIn: p.BlankIn, Tables: tables})
+		options.Sources = append(options.Sources, mapping.Source{Name: p.Name, Zone: p.Zone, Blank: p.Blank, Tables: tables})
 	}
 	packs, packFaults := ReadPacks(s.Plan)
 	s.Packs = packs
@@ -232,9 +231,6 @@ func (s *Session) openTables(ctx context.Context, p Source) ([]*extract.Table, e
 	tables, err := source.Tables(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if err := p.BlankIn.Check(tables); err != nil {
-		return nil, fmt.Errorf("source %s: %w", p.Name, err)
 	}
 	notices, err := SourceNotices(ctx, p.Name, source)
 	s.Notices = append(s.Notices, notices...)

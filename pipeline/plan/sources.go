@@ -33,8 +33,6 @@ type Source struct {
 	Zone  *time.Location // of times that carry none; nil if the plan declares none
 	Blank []string       // what counts as empty besides white space
 
-	BlankIn extract.BlankIn // and in single columns
-
 	CSV      *csv.Options
 	Workbook *workbook.Options
 	Dump     *sqldump.Options
@@ -76,7 +74,7 @@ func (r sourceReader) sources(n *yaml.Node) {
 		}
 		known := map[string]func(*yaml.Node){
 			"timezone": func(n *yaml.Node) { s.Zone = r.zone(n) },
-			"blank":    func(n *yaml.Node) { r.blank(&s, n) },
+			"blank":    func(n *yaml.Node) { s.Blank = r.in.texts(n, "blank") },
 		}
 		switch s.Kind {
 		case "csv":
@@ -139,37 +137,6 @@ func sourcePin(kind string, n *yaml.Node) string {
 	return b.String()
 }
 
-// blank reads what counts as empty: a list, or for single columns {table: {column: […]}} or {table.column: […]}; of such,
-// "*" is every column.
-func (r sourceReader) blank(s *Source, n *yaml.Node) {
-	if n.Kind != yaml.MappingNode {
-		s.Blank = r.in.texts(n, "blank")
-		return
-	}
-	s.BlankIn = extract.BlankIn{}
-	add := func(table, column string, n *yaml.Node) {
-		if s.BlankIn[table] == nil {
-			s.BlankIn[table] = map[string][]string{}
-		}
-		s.BlankIn[table][column] = append(s.BlankIn[table][column], r.in.texts(n, "blank")...)
-	}
-	for _, p := range document.Pairs(n) {
-		dot := strings.LastIndexByte(p.Key, '.')
-		switch {
-		case p.Value.Kind == yaml.MappingNode:
-			for _, q := range document.Pairs(p.Value) {
-				add(p.Key, q.Key, q.Value)
-			}
-		case p.Key == "*":
-			s.Blank = r.in.texts(p.Value, "blank")
-		case dot < 0:
-			r.in.fault(p.Node, `blank: {patients.sex: ["NULL"]}, or {patients: {sex: ["NULL"]}}`, "blank: %q names no column of a table", p.Key)
-		default:
-			add(p.Key[:dot], p.Key[dot+1:], p.Value)
-		}
-	}
-}
-
 func (r sourceReader) zone(n *yaml.Node) *time.Location {
 	name := r.in.text(n, "timezone")
 	zone, err := time.LoadLocation(name)
@@ -185,38 +152,13 @@ func (r sourceReader) csvKeys(o *csv.Options, known map[string]func(*yaml.Node))
 	character := func(name string, into *rune) {
 		known[name] = func(n *yaml.Node) { *into = r.in.character(n, name) }
 	}
-	known["csv"] = func(n *yaml.Node) {
-		if n.Kind != yaml.MappingNode {
-			o.Files = r.in.texts(n, "csv")
-			return
-		}
-		for _, p := range document.Pairs(n) { // names of tables, each with its files
-			files := r.in.texts(p.Value, "the files of "+p.Key)
-			o.Files = append(o.Files, files...)
-			r.parts(o, p.Key, files)
-		}
-	}
+	known["csv"] = func(n *yaml.Node) { o.Files = r.in.texts(n, "csv") }
 	known["encoding"] = func(n *yaml.Node) { o.Encoding = strings.ToLower(r.in.text(n, "encoding")) }
-	known["delimiter"] = func(n *yaml.Node) {
-		var err error
-		if o.Delimiter, o.Separator, err = csv.Delimiter(r.in.text(n, "delimiter")); err != nil {
-			r.in.fault(n, "", "delimiter %v", err)
-		}
-	}
+	character("delimiter", &o.Delimiter)
 	character("quote", &o.Quote)
 	character("escape", &o.Escape)
 	character("comment", &o.Comment)
-	known["quotes"] = func(n *yaml.Node) {
-		for _, n := range entries(n) {
-			switch r.in.word(n, "quotes", "at start", "after blanks") {
-			case "at start":
-				o.QuoteAtStart = true
-			case "after blanks":
-				o.QuoteBlank = true
-			}
-		}
-	}
-	known["control"] = func(n *yaml.Node) { o.Control = csv.Control(r.in.word(n, "control", "drop", "blank")) }
+	known["quotes"] = func(n *yaml.Node) { o.QuoteAtStart = r.in.word(n, "quotes", "at start") != "" }
 	known["line-end"] = func(n *yaml.Node) {
 		if r.in.word(n, "line-end", "cr") != "" {
 			o.LineEnd = '\r'
@@ -233,47 +175,22 @@ func (r sourceReader) csvKeys(o *csv.Options, known map[string]func(*yaml.Node))
 	known["columns"] = func(n *yaml.Node) { o.Columns = r.in.texts(n, "columns") }
 	known["fixed"] = func(n *yaml.Node) { o.Fixed = r.fixed(n) }
 	known["tables"] = func(n *yaml.Node) {
+		o.Tables = map[string]csv.Layout{}
 		if n.Kind != yaml.MappingNode {
 			r.in.fault(n, "tables: {visits: {columns: [ID, DAY]}}", "tables must be names, each with its columns")
 			return
 		}
 		for _, p := range document.Pairs(n) {
-			if p.Value.Kind != yaml.MappingNode {
-				r.parts(o, p.Key, r.in.texts(p.Value, "the files of "+p.Key))
-				continue
-			}
-			l := o.Tables[p.Key]
+			var l csv.Layout
 			r.in.keys(p.Value, "table "+p.Key, map[string]func(*yaml.Node){
 				"columns": func(n *yaml.Node) { l.Columns = r.in.texts(n, "columns") },
 				"fixed":   func(n *yaml.Node) { l.Fixed = r.fixed(n) },
-				"files":   func(n *yaml.Node) { l.Files = append(l.Files, r.in.texts(n, "files")...) },
 			})
-			if o.Tables == nil {
-				o.Tables = map[string]csv.Layout{}
-			}
 			o.Tables[p.Key] = l
 		}
 	}
 	known["extra"] = func(n *yaml.Node) { o.ExtraBlank = r.in.word(n, "extra", "blank") != "" }
 	known["missing"] = func(n *yaml.Node) { o.MissingBlank = r.in.word(n, "missing", "blank") != "" }
-}
-
-// parts says which files make a table.
-func (r sourceReader) parts(o *csv.Options, table string, files []string) {
-	if o.Tables == nil {
-		o.Tables = map[string]csv.Layout{}
-	}
-	l := o.Tables[table]
-	l.Files = append(l.Files, files...)
-	o.Tables[table] = l
-}
-
-// entries are those of a list, or the one that stands for a list of one.
-func entries(n *yaml.Node) []*yaml.Node {
-	if n.Kind == yaml.SequenceNode {
-		return n.Content
-	}
-	return []*yaml.Node{n}
 }
 
 // fixed reads columns of fixed width: {id: {start: 1, length: 8}, …}.
@@ -298,7 +215,6 @@ const maxSheetRow = 1 << 20
 func (r sourceReader) workbookKeys(o *workbook.Options, known map[string]func(*yaml.Node)) {
 	known["workbook"] = func(n *yaml.Node) { o.Files = r.in.texts(n, "workbook") }
 	known["header"] = func(n *yaml.Node) { o.Header = r.in.count(n, "header", maxSheetRow) }
-	known["percent"] = func(n *yaml.Node) { o.Percent = workbook.Percent(r.in.word(n, "percent", "shown", "stored")) }
 	known["sheets"] = func(n *yaml.Node) {
 		if n.Kind != yaml.MappingNode {
 			r.in.fault(n, "sheets: {Patients: {table: patients}}", "sheets must be names of sheets")
@@ -307,15 +223,8 @@ func (r sourceReader) workbookKeys(o *workbook.Options, known map[string]func(*y
 		for _, p := range document.Pairs(n) {
 			so := workbook.SheetOptions{Sheet: p.Key}
 			r.in.keys(p.Value, "sheet "+p.Key, map[string]func(*yaml.Node){
-				"table": func(n *yaml.Node) { so.Table = r.in.text(n, "table") },
-				"header": func(n *yaml.Node) {
-					if n.Value == "none" {
-						so.NoHeader = true
-						return
-					}
-					so.Header = r.in.counts(n, "header", maxSheetRow)
-				},
-				"percent":   func(n *yaml.Node) { so.Percent = workbook.Percent(r.in.word(n, "percent", "shown", "stored")) },
+				"table":     func(n *yaml.Node) { so.Table = r.in.text(n, "table") },
+				"header":    func(n *yaml.Node) { so.Header = r.in.counts(n, "header", maxSheetRow) },
 				"range":     func(n *yaml.Node) { so.Range = r.in.text(n, "range") },
 				"columns":   func(n *yaml.Node) { so.Columns = r.in.texts(n, "columns") },
 				"ignore":    func(n *yaml.Node) { so.Ignore = r.in.texts(n, "ignore") },
@@ -452,9 +361,6 @@ func SourceNotices(ctx context.Context, name string, source extract.Source) (out
 				subject += "." + x.Column
 			}
 			n := mapping.Notice{Severity: mapping.Remark, Rule: x.Rule, Subject: subject}
-			if x.Doubtful() {
-				n.Severity = mapping.IsFinding
-			}
 			n.File, n.Message = x.File, strings.TrimPrefix(x.String(), x.File+": ")
 			out = append(out, n)
 		}

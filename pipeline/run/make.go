@@ -126,13 +126,6 @@ func (x *maker) shard(ctx context.Context, w *Table, shard extract.Shard) (repor
 		case x.making.reading.BeyondSample(rec.Ordinal):
 		default:
 			table.Read++
-			for _, n := range rec.Notes {
-				f := ledger.Finding{Table: w.Name, Line: rec.Line, Column: n.Column, Rule: n.Rule, Mapping: firstName(w), Severity: ledger.NoticeSeverity}
-				if n.Doubtful() {
-					f.Severity = ledger.FindingNeedsEye
-				}
-				x.report.Findings = append(x.report.Findings, f)
-			}
 			if err := x.record(ctx, w, rec, table); err != nil {
 				return ledger.Report{}, err
 			}

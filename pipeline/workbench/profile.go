@@ -54,11 +54,8 @@ func profileSources(ctx context.Context, from *plan.Plan, o profile.Options) (p 
 	for _, p := range from.Sources {
 		source, err := plan.OpenSource(ctx, p)
 		if err == nil {
-			sources = append(sources, profile.Source{Source: source, Blank: p.Blank, BlankIn: p.BlankIn})
+			sources = append(sources, profile.Source{Source: source, Blank: p.Blank})
 			sources[len(sources)-1].Tables, err = source.Tables(ctx)
-		}
-		if err == nil {
-			err = p.BlankIn.Check(sources[len(sources)-1].Tables)
 		}
 		if err == nil {
 			var found []mapping.Notice

@@ -69,7 +69,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"sync"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
@@ -104,9 +103,6 @@ func Open(o Options) (*Source, error) {
 		faults = append(faults, err)
 	}
 	s.charset = c
-	if o.Separator != "" && c != nil && len(s.delimiter()) == 0 {
-		faults = append(faults, fmt.Errorf("the delimiter %q is no character of %s", o.Separator, c.Name))
-	}
 	if len(faults) > 0 {
 		return nil, fmt.Errorf("csv source %s: %w", o.Name, errors.Join(faults...))
 	}
@@ -120,7 +116,6 @@ func Open(o Options) (*Source, error) {
 // at once.
 func (s *Source) Tables(ctx context.Context) ([]*extract.Table, error) {
 	tables := make([]*extract.Table, 0, len(s.files))
-	var first file // of the last table
 	var faults []error
 	for _, f := range s.files {
 		columns, err := s.header(ctx, f)
@@ -131,14 +126,6 @@ func (s *Source) Tables(ctx context.Context) ([]*extract.Table, error) {
 			faults = append(faults, err)
 			continue
 		}
-		if n := len(tables); f.part && n > 0 && tables[n-1].Name == f.table {
-			if !slices.Equal(tables[n-1].Columns, columns) {
-				faults = append(faults, fmt.Errorf("%s: it is a part of table %s, but its header is another than that of %s", f.Shown, f.table, first.Shown))
-			}
-			tables[n-1].File = ""
-			continue
-		}
-		first = f
 		tables = append(tables, &extract.Table{Source: s.options.Name, Name: f.table, File: f.Shown, Columns: columns})
 	}
 	if len(faults) > 0 {
@@ -147,62 +134,27 @@ func (s *Source) Tables(ctx context.Context) ([]*extract.Table, error) {
 	return tables, nil
 }
 
-// parts finds the files of a table; of that of a shard there is one.
-func (s *Source) parts(t *extract.Table) (files []file, err error) {
-	if t == nil {
-		return nil, fmt.Errorf("csv source %s: no table given", s.options.Name)
-	}
-	for _, f := range s.files {
-		if f.table == t.Name && (t.File == "" || t.File == f.Shown) {
-			files = append(files, f)
-		}
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("csv source %s has no table %s", s.options.Name, t.Name)
-	}
-	return files, nil
-}
-
-// file finds the file of a shard.
+// file finds the file of a table.
 func (s *Source) file(t *extract.Table) (file, error) {
-	files, err := s.parts(t)
-	if err != nil {
-		return file{}, err
+	if t != nil {
+		for _, f := range s.files {
+			if f.table == t.Name {
+				return f, nil
+			}
+		}
+		return file{}, fmt.Errorf("csv source %s has no table %s", s.options.Name, t.Name)
 	}
-	return files[0], nil
+	return file{}, fmt.Errorf("csv source %s: no table given", s.options.Name)
 }
 
 // Shards splits the table's file into pieces of about Options.ShardSize bytes. It reads the file once, unless the file is
-// smaller than that. A packed file is one shard. Of a table in several files each file has shards of its own, whose Table
-// says which file that is.
+// smaller than that. A packed file is one shard.
 func (s *Source) Shards(ctx context.Context, t *extract.Table) ([]extract.Shard, error) {
-	files, err := s.parts(t)
+	f, err := s.file(t)
 	if err != nil {
 		return nil, err
 	}
-	if len(files) == 1 {
-		shards, _, err := s.plan(ctx, files[0], t, false)
-		return shards, err
-	}
-	var shards []extract.Shard
-	var before extent
-	for i, f := range files {
-		part := *t
-		part.File, part.Before = f.Shown, before.lines
-		some, size, err := s.plan(ctx, f, &part, i < len(files)-1)
-		if err != nil {
-			return nil, err
-		}
-		for _, shard := range some {
-			shard.Index = len(shards)
-			shard.FirstLine += before.lines
-			shard.FirstOrdinal += before.records
-			shards = append(shards, shard)
-		}
-		before.lines += size.lines
-		before.records += size.records
-	}
-	return shards, nil
+	return s.plan(ctx, f, t)
 }
 
 // Read yields the records of a shard; see extract.Source.

@@ -8,7 +8,7 @@ import (
 // another escape, inside quotes and outside. Both forms of a quote inside quotes are read, doubled and escaped. The
 // cell `\N`, which stands for NULL in what MySQL, Hive and PostgreSQL write, stays as it is.
 func (p *parser) parseEscaped(b []byte) (n int, rule string, column int) {
-	for i := 0; ; i += p.width() { // behind the delimiter
+	for i := 0; ; i++ { // behind the delimiter
 		quoted := p.quoting && i < len(b) && b[i] == p.quote
 		if quoted {
 			i++
@@ -30,9 +30,6 @@ func (p *parser) parseEscaped(b []byte) (n int, rule string, column int) {
 				}
 				if size == 1 && b[i+1] == 'N' {
 					w += copy(b[w:], b[i:i+2])
-				} else if size == 1 && b[i+1] == '0' {
-					b[w] = 0 // mended with the others
-					w++
 				} else {
 					w += copy(b[w:], b[i+1:i+1+size])
 				}
@@ -46,7 +43,7 @@ func (p *parser) parseEscaped(b []byte) (n int, rule string, column int) {
 					continue
 				}
 				i++ // one of the two is text
-			case !quoted && p.delimits(b[i:]):
+			case !quoted && c == p.delimiter:
 				closed = true
 				continue
 			case p.quoting && c == p.quote:
@@ -59,7 +56,7 @@ func (p *parser) parseEscaped(b []byte) (n int, rule string, column int) {
 			w++
 			i++
 		}
-		if i < len(b) && !p.delimits(b[i:]) {
+		if i < len(b) && b[i] != p.delimiter {
 			return n, extract.RuleTextAfterQuote, n
 		}
 		p.cell(n, b[from:w])
@@ -79,16 +76,12 @@ func (p *parser) escaped(rest []byte, first, quoted bool) (size int, rule string
 	switch c := rest[0]; {
 	case c == '\r' && p.eol == '\n' && len(rest) > 1 && rest[1] == '\n':
 		return 2, ""
-	case p.delimits(rest):
-		return p.width(), ""
-	case c == p.escape, c == '\r', c == '\n', p.quoting && c == p.quote, p.comment != 0 && c == p.comment:
-		return 1, ""
-	case c == '0' && p.mend != "":
+	case c == p.delimiter, c == p.escape, c == '\r', c == '\n', p.quoting && c == p.quote, p.comment != 0 && c == p.comment:
 		return 1, ""
 	case c == '0':
 		return 0, extract.RuleNULByte // so MySQL writes it
 	case c == 'N' && first && quoted && len(rest) > 1 && rest[1] == p.quote,
-		c == 'N' && first && !quoted && (len(rest) == 1 || p.delimits(rest[1:])):
+		c == 'N' && first && !quoted && (len(rest) == 1 || rest[1] == p.delimiter):
 		return 1, ""
 	}
 	return 0, extract.RuleUnknownEscape

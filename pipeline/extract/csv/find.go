@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,37 +18,6 @@ type file struct {
 	table  string
 	member string // of an archive
 	packed packed.Kind
-	part   bool // the plan names it as a part of its table
-}
-
-// is says whether a glob of Layout.Files means the file.
-func (f file) is(pattern string) bool {
-	name := f.Shown
-	if !strings.Contains(pattern, "/") {
-		name = filepath.Base(f.Path)
-		if f.member != "" {
-			name = path.Base(f.member)
-		}
-	}
-	ok, err := path.Match(pattern, name)
-	if !ok && err == nil { // the ending may be left out, as it is in the names of tables
-		ok, err = path.Match(pattern, strings.TrimSuffix(name, path.Ext(name)))
-	}
-	return ok && err == nil
-}
-
-// assign gives a file to the table that the plan makes it a part of.
-func (s *Source) assign(f *file) error {
-	for _, name := range slices.Sorted(maps.Keys(s.options.Tables)) {
-		if !slices.ContainsFunc(s.options.Tables[name].Files, f.is) {
-			continue
-		}
-		if f.part {
-			return fmt.Errorf("%s is a part of two tables by the plan: %s and %s", f.Shown, f.table, name)
-		}
-		f.table, f.part = name, true
-	}
-	return nil
 }
 
 // find expands the globs.
@@ -74,15 +41,13 @@ func (s *Source) find() error {
 			seen[f.Shown] = true
 		}
 	}
-	for i := range s.files {
-		faults = append(faults, s.assign(&s.files[i]))
-	}
 	slices.SortFunc(s.files, func(a, b file) int {
 		return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.Shown, b.Shown))
 	})
 	for i := 1; i < len(s.files); i++ {
-		if a, b := s.files[i-1], s.files[i]; a.table == b.table && !(a.part && b.part) {
-			faults = append(faults, fmt.Errorf("table %s is in two files: %s and %s", b.table, a.Shown, b.Shown))
+		if s.files[i].table == s.files[i-1].table {
+			faults = append(faults, fmt.Errorf("table %s is in two files: %s and %s",
+				s.files[i].table, s.files[i-1].Shown, s.files[i].Shown))
 		}
 	}
 	return errors.Join(append(faults, s.missingTables()...)...)

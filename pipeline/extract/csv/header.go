@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/chartlift/chartlift/pipeline/extract"
 )
@@ -19,18 +18,6 @@ func (s *Source) header(ctx context.Context, f file) ([]string, error) {
 	}
 	defer in.close()
 	return s.preamble(newSplitter(s.form(f.table), in.text, -1), f)
-}
-
-// ownHeader reads the header of a file as it stands there, whatever the plan calls the columns.
-func (s *Source) ownHeader(ctx context.Context, f file) ([]string, error) {
-	in, _, err := s.open(ctx, f, 0, -1, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer in.close()
-	sp := newSplitter(s.form(f.table), in.text, -1)
-	_, err = s.preamble(sp, f)
-	return sp.header, err
 }
 
 // preamble reads from the start of a file up to its first record: a byte order mark, lines to skip, the header.
@@ -56,9 +43,6 @@ func (s *Source) preamble(sp *splitter, f file) ([]string, error) {
 			return nil, fmt.Errorf("%s: %w", f.Shown, err)
 		}
 		sp.pass(n)
-	}
-	if err := s.separatorLine(sp, f); err != nil {
-		return nil, err
 	}
 	for skip := int64(max(s.options.Skip, s.options.Header-1)); sp.line <= skip; {
 		if err := sp.skipLine(); err != nil {
@@ -86,7 +70,6 @@ func (s *Source) preamble(sp *splitter, f file) ([]string, error) {
 	}
 	at := fmt.Sprintf("%s:%d: header", f.Shown, sp.line)
 	columns, err := s.columns(sp)
-	sp.header = columns
 	if err == nil {
 		columns, err = named(columns, layout.Columns)
 	}
@@ -94,55 +77,6 @@ func (s *Source) preamble(sp *splitter, f file) ([]string, error) {
 		return nil, fmt.Errorf("%s: %w", at, err)
 	}
 	return columns, nil
-}
-
-// separatorLine passes the line `sep=;` at the start of a file, by which Excel knows the delimiter. It must be the one that
-// the plan says. Lines that the plan skips are not looked at.
-func (s *Source) separatorLine(sp *splitter, f file) error {
-	if s.options.Skip > 0 || sp.line > 1 || sp.places != nil {
-		return nil
-	}
-	for bytes.IndexByte(sp.buf[sp.pos:sp.end], sp.eol) < 0 && sp.end-sp.pos < 64 {
-		if more, err := sp.fill(); err != nil {
-			return fmt.Errorf("read %s: %w", f.Shown, extract.Pathless(err))
-		} else if !more {
-			break
-		}
-	}
-	said, ok := separator(sp.buf[sp.pos:sp.end], sp.eol)
-	if !ok {
-		return nil
-	}
-	if said != string(append([]byte{sp.delimiter}, sp.more...)) {
-		shown := said
-		switch {
-		case said == "\t":
-			shown = "tab"
-		case strings.ContainsFunc(said, func(r rune) bool { return !unicode.IsGraphic(r) }):
-			shown = "…"
-		}
-		return fmt.Errorf("%s:1: the line sep=%s is Excel's and says what the delimiter is, and by the plan it is another: delimiter: %q; or skip: 1 leaves the line out", f.Shown, shown, shown)
-	}
-	return sp.skipLine()
-}
-
-// separator reads a first line `sep=;`, which may stand in quotes.
-func separator(text []byte, eol byte) (string, bool) {
-	i := bytes.IndexByte(text, eol)
-	if i < 0 {
-		i = len(text)
-	}
-	line := bytes.Trim(bytes.TrimSuffix(text[:i], []byte("\r")), `"`)
-	if len(line) < 5 || len(line) > 20 || !bytes.EqualFold(line[:4], []byte("sep=")) || bytes.ContainsAny(line[4:], "=\"") {
-		return "", false
-	}
-	said := line[4:]
-	for _, c := range said {
-		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
-			return "", false // a table may have a column of such a name
-		}
-	}
-	return string(said), true
 }
 
 // columns parses the record at the splitter's place as a header.

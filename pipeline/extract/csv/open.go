@@ -15,7 +15,7 @@ import (
 )
 
 // splittable says whether a byte range of the file can be read by itself.
-func (s *Source) splittable(f file) bool { return f.packed == packed.Plain && f.member == "" }
+func (f file) splittable() bool { return f.packed == packed.Plain && f.member == "" }
 
 // input is an opened file, or a range of one, as a stream of text.
 type input struct {
@@ -53,7 +53,7 @@ func (s *Source) open(ctx context.Context, f file, start, end int64, h hash.Hash
 	}
 	size = info.Size()
 	var raw io.Reader
-	if s.splittable(f) {
+	if f.splittable() {
 		raw = fd
 		if start > 0 || end >= 0 && end < size {
 			raw = io.NewSectionReader(fd, start, end-start)

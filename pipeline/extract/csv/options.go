@@ -36,7 +36,6 @@ type Options struct {
 
 	Encoding     string // by name, see Encodings; "" is UTF-8
 	Delimiter    rune   // 0 is a comma; one byte of ASCII
-	Separator    string // in the place of Delimiter: several characters, or one outside ASCII
 	Quote        rune   // 0 is `"`; NoQuote for none
 	QuoteAtStart bool   // a quote inside a field that did not begin with one is text
 	Escape       rune   // 0 is none; one byte of ASCII that takes the meaning from the character behind it
@@ -50,9 +49,6 @@ type Options struct {
 	Fixed   []Field           // of every table, see Layout
 	Tables  map[string]Layout // of single tables, by name, in the place of the two above
 
-	Control    Control // what becomes of control characters; "": NUL is refused, others are text
-	QuoteBlank bool    // a quote after blanks at the start of a field quotes it, and the blanks around are left out
-
 	ExtraBlank   bool // cells behind the last column are let pass if they hold nothing but blanks
 	MissingBlank bool // a row or line that ends early counts as one that goes on with blanks
 
@@ -64,20 +60,8 @@ type Options struct {
 	MaxRatio    int64 // beyond that: how many times its own size
 }
 
-// Control says what becomes of a control character in a cell, other than tab and line ends.
-type Control string
-
-// The ways. Each cell is counted (extract.Note).
-const (
-	DropControl  Control = "drop"  // the character is left out
-	BlankControl Control = "blank" // the cell is
-)
-
 // Layout names the columns of a table. Where both are empty, the header alone does.
 type Layout struct {
-	// Files are globs for the files that together are the table: with a slash for the whole path as the plan's entries name
-	// it, without one for its last part. None: the file that the table is named for.
-	Files []string
 	// Columns names all columns in order. Without a header it is needed. With one it mends it: a name may differ from
 	// the header's only where the header's is blank or doubled, so that no column is ever taken for another.
 	Columns []string
@@ -112,19 +96,6 @@ func Character(text string) (rune, error) {
 	return r, nil
 }
 
-// Delimiter reads a delimiter as a plan writes it: a Character, or several, or one outside ASCII, for Options.Separator.
-func Delimiter(text string) (one rune, several string, err error) {
-	if one, err = Character(text); err != nil && !wordsOnly(text) {
-		return 0, text, nil
-	}
-	return one, "", err
-}
-
-// wordsOnly says whether a text is nothing but letters and digits of ASCII, which delimit nothing.
-func wordsOnly(text string) bool {
-	return strings.Trim(text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
-}
-
 // unpacking is how much a packed file may unpack to.
 func (o *Options) unpacking() packed.Limit {
 	return packed.Limit{Unpacked: o.MaxUnpacked, Ratio: o.MaxRatio}
@@ -137,22 +108,7 @@ func (o *Options) complete() []error {
 	if len(o.Fixed) > 0 && (o.Delimiter != 0 || o.Quote != 0 || o.QuoteAtStart || o.Escape != 0 || o.Header > 0) {
 		fault("columns of fixed width have no delimiter, quote, escape or header line; skip leaves out lines at the start")
 	}
-	if o.Separator != "" {
-		if o.Delimiter != 0 {
-			fault("the delimiter is given twice")
-		}
-		if strings.ContainsAny(o.Separator, "\x00\r\n"+string(max(cmp.Or(o.Quote, '"'), 0))) || !utf8.ValidString(o.Separator) {
-			fault("the delimiter must not hold a quote, a line end or a NUL")
-		}
-		if wordsOnly(o.Separator) {
-			fault("the delimiter must not be letters or digits")
-		}
-		if o.Escape != 0 && len([]rune(o.Separator)) > 1 {
-			fault("a delimiter of several characters is not read together with an escape")
-		}
-	} else {
-		o.Delimiter = cmp.Or(o.Delimiter, ',')
-	}
+	o.Delimiter = cmp.Or(o.Delimiter, ',')
 	o.Quote = cmp.Or(o.Quote, '"')
 	o.LineEnd = cmp.Or(o.LineEnd, '\n')
 	o.ShardSize = cmp.Or(o.ShardSize, DefaultShardSize)
@@ -166,12 +122,6 @@ func (o *Options) complete() []error {
 	}
 	if o.QuoteAtStart && o.Quote == NoQuote {
 		fault("quotes count only at the start of a field, but there is no quote")
-	}
-	if o.QuoteBlank && (o.Quote == NoQuote || o.Escape != 0) {
-		fault("quotes after blanks are read with a quote and without an escape only")
-	}
-	if o.Control != "" && o.Control != DropControl && o.Control != BlankControl {
-		fault("control characters are dropped or blank their cell: %s, %s", DropControl, BlankControl)
 	}
 	taken := map[rune]string{}
 	for _, c := range []struct {
@@ -200,7 +150,7 @@ func (o *Options) complete() []error {
 	if o.Header > 0 && o.Skip > 0 {
 		fault("the header's line and lines to skip are both given; the header's line is enough")
 	}
-	o.checkLayout("", Layout{Columns: o.Columns, Fixed: o.Fixed}, fault)
+	o.checkLayout("", Layout{o.Columns, o.Fixed}, fault)
 	for _, name := range slices.Sorted(maps.Keys(o.Tables)) {
 		o.checkLayout("table "+name+": ", o.Tables[name], fault)
 	}
@@ -224,24 +174,16 @@ func (o *Options) checkLayout(at string, l Layout, fault func(string, ...any)) {
 
 // layout is the one that the plan gives for a table.
 func (s *Source) layout(table string) Layout {
-	if l, ok := s.options.Tables[table]; ok && len(l.Columns)+len(l.Fixed) > 0 {
+	if l, ok := s.options.Tables[table]; ok {
 		return l
 	}
-	return Layout{Columns: s.options.Columns, Fixed: s.options.Fixed}
+	return Layout{s.options.Columns, s.options.Fixed}
 }
 
 // missingTables lists the tables with a layout of their own that no file holds.
 func (s *Source) missingTables() []error {
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(s.options.Tables)) {
-		if files := s.options.Tables[name].Files; len(files) > 0 {
-			for _, pattern := range files {
-				if !slices.ContainsFunc(s.files, func(f file) bool { return f.is(pattern) }) {
-					faults = append(faults, fmt.Errorf("table %s: no file of the source is %s", name, pattern))
-				}
-			}
-			continue
-		}
 		if !slices.ContainsFunc(s.files, func(f file) bool { return f.table == name }) {
 			have := make([]string, len(s.files))
 			for i, f := range s.files {

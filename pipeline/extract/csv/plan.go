@@ -30,21 +30,15 @@ func parsePosition(text string) (position, error) {
 	return p, nil
 }
 
-// extent is how much a file holds.
-type extent struct{ lines, records int64 }
-
-// plan splits a file into shards. Its extent is known if it is asked for.
-func (s *Source) plan(ctx context.Context, f file, t *extract.Table, measure bool) ([]extract.Shard, extent, error) {
-	fail := func(err error) ([]extract.Shard, extent, error) {
-		return nil, extent{}, fmt.Errorf("cut %s into shards: %w", f.Shown, extract.Pathless(err))
-	}
+// plan splits a file into shards.
+func (s *Source) plan(ctx context.Context, f file, t *extract.Table) ([]extract.Shard, error) {
 	in, size, err := s.open(ctx, f, 0, -1, nil)
 	if err != nil {
-		return nil, extent{}, err
+		return nil, err
 	}
 	defer in.close()
 	if err := ctx.Err(); err != nil {
-		return fail(err)
+		return nil, fmt.Errorf("cut %s into shards: %w", f.Shown, err)
 	}
 	var shards []extract.Shard
 	last := extract.Shard{Table: t, FirstLine: 1, FirstOrdinal: 1}
@@ -56,22 +50,21 @@ func (s *Source) plan(ctx context.Context, f file, t *extract.Table, measure boo
 		shards = append(shards, last)
 		start = end
 	}
-	whole := size <= s.options.ShardSize || !s.splittable(f)
-	if whole && !measure {
+	if size <= s.options.ShardSize || !f.splittable() {
 		cut(size)
-		return shards, extent{}, nil
+		return shards, nil
 	}
 	sp := newSplitter(s.form(f.table), in.text, -1)
 	sp.wide, sp.source = s.charset.Wide(), int64(in.mark)
 	if _, err := s.preamble(sp, f); err != nil {
-		return nil, extent{}, err
+		return nil, err
 	}
 	limit := s.options.ShardSize
 	var reach, ordinal int64
 	for {
 		ok, err := sp.next()
 		if err != nil {
-			return fail(err)
+			return nil, fmt.Errorf("cut %s into shards: %w", f.Shown, extract.Pathless(err))
 		}
 		if !ok {
 			break
@@ -81,16 +74,16 @@ func (s *Source) plan(ctx context.Context, f file, t *extract.Table, measure boo
 		if sp.wide {
 			at = sp.origin
 		}
-		if !whole && at >= limit && sp.start >= reach {
+		if at >= limit && sp.start >= reach {
 			cut(at)
 			last = extract.Shard{Table: t, FirstLine: sp.line, FirstOrdinal: ordinal}
 			limit = (at/s.options.ShardSize + 1) * s.options.ShardSize
 		}
 		reach = max(reach, sp.reach)
 	}
-	if s.splittable(f) && in.raw.Bytes() != size {
-		return fail(extract.ErrChanged)
+	if in.raw.Bytes() != size {
+		return nil, fmt.Errorf("cut %s into shards: %w", f.Shown, extract.ErrChanged)
 	}
 	cut(size)
-	return shards, extent{sp.line - 1, ordinal}, nil
+	return shards, nil
 }

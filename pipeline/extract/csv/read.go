@@ -38,11 +38,11 @@ func (s *Source) read(ctx context.Context, f file, shard extract.Shard, done *ex
 	}
 	expected := at.end - at.start
 	hint := expected
-	if !s.splittable(f) {
+	if !f.splittable() {
 		hint = -1
 	}
 	sp := newSplitter(s.form(f.table), in.text, hint)
-	sp.line = shard.FirstLine - shard.Table.Before
+	sp.line = shard.FirstLine
 	columns := shard.Table.Columns
 	if at.start == 0 {
 		found, err := s.preamble(sp, f)
@@ -54,14 +54,6 @@ func (s *Source) read(ctx context.Context, f file, shard extract.Shard, done *ex
 		}
 	}
 	p := newParser(sp.form, s.charset, len(columns))
-	p.columns, p.header = columns, columns
-	if names := s.layout(f.table).Columns; len(names) > 0 && s.options.Header != NoHeader {
-		if p.header = sp.header; at.start > 0 {
-			if p.header, err = s.ownHeader(ctx, f); err != nil {
-				return err
-			}
-		}
-	}
 	record := extract.Record{Table: shard.Table, Cells: p.cells}
 	ordinal := shard.FirstOrdinal - 1
 	for {
@@ -78,7 +70,8 @@ func (s *Source) read(ctx context.Context, f file, shard extract.Shard, done *ex
 			rule, column = p.record(sp)
 		}
 		if rule != "" {
-			fault := &extract.Fault{Place: shard.Table.Place(sp.line + shard.Table.Before), Ordinal: ordinal, Rule: rule}
+			fault := &extract.Fault{Place: extract.Place{Table: shard.Table.Name, Line: sp.line, File: shard.Table.File},
+				Ordinal: ordinal, Rule: rule}
 			if column >= 0 && column < len(columns) {
 				fault.Column = columns[column]
 			}
@@ -87,8 +80,7 @@ func (s *Source) read(ctx context.Context, f file, shard extract.Shard, done *ex
 			}
 			continue
 		}
-		record.Line, record.Ordinal, record.Bytes = sp.line+shard.Table.Before, ordinal, sp.size
-		record.Notes = p.notes
+		record.Line, record.Ordinal, record.Bytes = sp.line, ordinal, sp.size
 		if !yield(&record, nil) {
 			return nil
 		}
@@ -108,13 +100,10 @@ func (s *Source) read(ctx context.Context, f file, shard extract.Shard, done *ex
 // in place, or, decoded, into the arena.
 type parser struct {
 	form
-	columns []string       // names, for notes
-	header  []string       // as it stands in the file; nil where there is none
-	notes   []extract.Note // of the record
-	cells   []string
-	extra   bool // a cell for which there is no column holds more than blanks
-	table   *[256]string
-	arena   []byte
+	cells []string
+	extra bool // a cell for which there is no column holds more than blanks
+	table *[256]string
+	arena []byte
 }
 
 func newParser(f form, c *charset.Charset, columns int) *parser {
@@ -123,7 +112,6 @@ func newParser(f form, c *charset.Charset, columns int) *parser {
 
 // record parses the record at the splitter's place and returns the rule that refuses it, if one does, and the column.
 func (p *parser) record(sp *splitter) (rule string, column int) {
-	p.notes = p.notes[:0]
 	nul, high := sp.has(&sp.noNUL, 0, sp.text), sp.hasHigh(sp.text)
 	text := sp.buf[sp.pos : sp.pos+sp.text]
 	n := len(p.cells)
@@ -140,20 +128,8 @@ func (p *parser) record(sp *splitter) (rule string, column int) {
 			return rule, -1
 		}
 	}
-	if p.mend != "" {
-		p.mendControl(n)
-		nul = false
-	}
-	if sp.has(&sp.noPlus, '+', sp.text) {
-		p.doubt(n)
-	}
 	if nul || high || len(text) > p.maxField {
-		if rule, column = p.check(n, len(text), nul, high); rule != "" {
-			return rule, column
-		}
-	}
-	if p.repeats() {
-		return extract.RuleRepeatedHeader, -1
+		return p.check(n, len(text), nul, high)
 	}
 	return "", -1
 }
@@ -187,9 +163,6 @@ func (p *parser) parse(b []byte, careful bool) (n int, rule string, column int) 
 	case careful:
 		return p.parseQuoted(b)
 	}
-	if len(p.more) > 0 {
-		return p.parseWide(b)
-	}
 	rest := view(b)
 	for n < len(p.cells) {
 		i := strings.IndexByte(rest, p.delimiter)
@@ -207,32 +180,6 @@ func (p *parser) parse(b []byte, careful bool) (n int, rule string, column int) 
 	return n + 1 + strings.Count(rest, view([]byte{p.delimiter})), "", -1
 }
 
-// parseWide is the plain case of parse for a delimiter of several bytes.
-func (p *parser) parseWide(b []byte) (n int, rule string, column int) {
-	for {
-		i := p.next(b)
-		p.cell(n, b[:i])
-		n++
-		if i == len(b) {
-			return n, "", -1
-		}
-		b = b[i+p.width():]
-	}
-}
-
-// next is the place of the next delimiter, or the length.
-func (p *parser) next(b []byte) int {
-	for i := 0; ; i++ {
-		j := bytes.IndexByte(b[i:], p.delimiter)
-		if j < 0 {
-			return len(b)
-		}
-		if i += j; p.delimits(b[i:]) {
-			return i
-		}
-	}
-}
-
 // cell takes the next cell of the record, which is the nth from 0.
 func (p *parser) cell(n int, text []byte) {
 	if n < len(p.cells) {
@@ -246,12 +193,6 @@ func (p *parser) parseQuoted(b []byte) (n int, rule string, column int) {
 	i := 0 // start of the field
 	for {
 		var cell []byte
-		afterBlank := false
-		if p.quoteBlank {
-			if j := i + blanks(b[i:], p.delimiter); j > i && j < len(b) && b[j] == p.quote {
-				i, afterBlank = j, true
-			}
-		}
 		if i < len(b) && b[i] == p.quote {
 			from, w := i+1, i+1 // unread text of the field, end of its text so far
 			for {
@@ -276,20 +217,14 @@ func (p *parser) parseQuoted(b []byte) (n int, rule string, column int) {
 				}
 				from = at + 2
 			}
-			if p.quoteBlank {
-				if j := blanks(b[i:], p.delimiter); j > 0 {
-					i += j
-					afterBlank = true
-				}
-			}
-			if i < len(b) && !p.delimits(b[i:]) {
+			if i < len(b) && b[i] != p.delimiter {
 				return n, extract.RuleTextAfterQuote, n
 			}
-			if afterBlank {
-				p.note(n, extract.NoteQuoteAfterBlank)
-			}
 		} else {
-			j := p.next(b[i:])
+			j := bytes.IndexByte(b[i:], p.delimiter)
+			if j < 0 {
+				j = len(b) - i
+			}
 			cell = b[i : i+j]
 			if q := bytes.IndexByte(cell, p.quote); q >= 0 {
 				if rule := p.innerQuote(len(bytes.TrimLeft(cell[:q], " \t")) == 0); rule != "" {
@@ -303,16 +238,8 @@ func (p *parser) parseQuoted(b []byte) (n int, rule string, column int) {
 		if i >= len(b) {
 			return n, "", -1
 		}
-		i += p.width()
+		i++ // the delimiter
 	}
-}
-
-// blanks counts the blanks and tabs that the text begins with, up to the delimiter if that is one.
-func blanks(text []byte, delimiter byte) (n int) {
-	for n < len(text) && (text[n] == ' ' || text[n] == '\t') && text[n] != delimiter {
-		n++
-	}
-	return n
 }
 
 // innerQuote checks a quote inside an unquoted field. One behind nothing but blanks is refused even where quotes inside

@@ -14,7 +14,6 @@ const firstBuffer = 128 << 10
 // form is what the splitter and the parser know of the dialect. A byte of 0 is none.
 type form struct {
 	delimiter    byte
-	more         []byte // of a delimiter of several bytes: those behind the first
 	quote        byte
 	quoting      bool
 	quoteAtStart bool
@@ -22,8 +21,6 @@ type form struct {
 	comment      byte
 	eol          byte
 	places       []place // columns of fixed width; then there is no delimiter, quote or escape
-	quoteBlank   bool
-	mend         Control
 	extraBlank   bool
 	missingBlank bool
 	maxField     int
@@ -31,23 +28,10 @@ type form struct {
 	maxCells     int
 }
 
-// delimits says whether the text begins with the delimiter.
-func (f *form) delimits(text []byte) bool {
-	return len(text) > 0 && text[0] == f.delimiter && (len(f.more) == 0 || bytes.HasPrefix(text[1:], f.more))
-}
-
-// width is the length of the delimiter.
-func (f *form) width() int { return 1 + len(f.more) }
-
-// ctrlZ is what DOS ended text files with, and programs that come from there still do. At the end of a file, or alone in
-// a line where files were joined, it is no part of the text.
-const ctrlZ = 0x1A
-
 func (s *Source) form(table string) form {
 	o := s.options
-	delimiter := s.delimiter()
-	f := form{delimiter: delimiter[0], more: delimiter[1:], quoting: o.Quote != NoQuote, quoteAtStart: o.QuoteAtStart, escape: byte(o.Escape),
-		comment: byte(o.Comment), eol: byte(o.LineEnd), quoteBlank: o.QuoteBlank, mend: o.Control, extraBlank: o.ExtraBlank, missingBlank: o.MissingBlank,
+	f := form{delimiter: byte(o.Delimiter), quoting: o.Quote != NoQuote, quoteAtStart: o.QuoteAtStart, escape: byte(o.Escape),
+		comment: byte(o.Comment), eol: byte(o.LineEnd), extraBlank: o.ExtraBlank, missingBlank: o.MissingBlank,
 		maxField: o.MaxField, maxRecord: o.MaxRecord, maxCells: o.MaxColumns}
 	if fixed := s.layout(table).Fixed; len(fixed) > 0 {
 		f.places, f.quoting, f.escape = places(fixed), false, 0
@@ -91,9 +75,7 @@ type splitter struct {
 	reach  int64  // offset up to which the decision looked: no shard may be cut before it
 
 	// Lower bounds: no such byte in buf[pos:bound].
-	noQuote, noEscape, noHigh, noNUL, noPlus int
-
-	header []string // of the file, once the preamble is read
+	noQuote, noEscape, noHigh, noNUL int
 }
 
 func newSplitter(f form, in io.Reader, size int64) *splitter {
@@ -116,7 +98,6 @@ func (s *splitter) fill() (bool, error) {
 		s.noEscape = max(0, s.noEscape-s.pos)
 		s.noHigh = max(0, s.noHigh-s.pos)
 		s.noNUL = max(0, s.noNUL-s.pos)
-		s.noPlus = max(0, s.noPlus-s.pos)
 		s.pos = 0
 	}
 	if s.end == len(s.buf) {
@@ -129,10 +110,6 @@ func (s *splitter) fill() (bool, error) {
 		s.end += n
 		if err == io.EOF {
 			s.eof = true
-			for s.end > s.pos && s.buf[s.end-1] == ctrlZ {
-				s.end--
-				n--
-			}
 			return n > 0, nil
 		}
 		if err != nil {
@@ -192,7 +169,7 @@ func (s *splitter) next() (bool, error) {
 			text--
 		}
 		s.size, s.text = size, text
-		if text == 0 || comment || s.buf[s.pos] == ctrlZ && len(bytes.Trim(s.buf[s.pos:s.pos+text], "\x1a")) == 0 {
+		if text == 0 || comment {
 			if comment {
 				s.comments++
 			}
@@ -260,7 +237,6 @@ func (s *splitter) lineEnd() (e, size int, err error) {
 			return 0, 0, err
 		}
 		if !more {
-			seen = s.end - s.pos // the end of the stream may have shown a Ctrl-Z
 			return seen, seen, nil
 		}
 		if i := bytes.IndexByte(s.buf[s.pos+seen:s.end], s.eol); i >= 0 {
@@ -323,15 +299,6 @@ func (s *splitter) severalLines(e int) error {
 		}
 		return s.buf[s.pos+i], true, nil
 	}
-	// delimits says whether a delimiter begins at i, where its first byte is.
-	delimits := func(i int) (bool, error) {
-		for j := range s.more {
-			if c, ok, err := at(i + 1 + j); err != nil || !ok || c != s.more[j] {
-				return false, err
-			}
-		}
-		return true, nil
-	}
 	refuse := func(rule string, seen int) error {
 		if seen > e {
 			if rule == extract.RuleRecordTooLong {
@@ -348,7 +315,6 @@ func (s *splitter) severalLines(e int) error {
 	}
 	searched := func() bool { return i > e && s.offset+int64(e) < s.stuck }
 	found := func(end int) error {
-		end = min(end, s.end-s.pos) // behind a Ctrl-Z that turned out to be the last
 		if end > s.maxRecord {
 			return refuse(extract.RuleRecordTooLong, end)
 		}
@@ -391,30 +357,9 @@ func (s *splitter) severalLines(e int) error {
 		if !ok {
 			return found(i)
 		}
-		if s.quoteBlank && c != s.quote {
-			for j := i; ok && (c == ' ' || c == '\t') && c != s.delimiter; {
-				j++
-				if c, ok, err = at(j); err != nil {
-					return err
-				}
-				if ok && c == s.quote {
-					i = j
-				}
-			}
-			if c, ok, err = at(i); err != nil {
-				return err
-			}
-		}
 		if !s.quoting || c != s.quote { // an unquoted field
 			blank := true
-			for ok && c != s.eol {
-				if c == s.delimiter {
-					if is, err := delimits(i); err != nil {
-						return err
-					} else if is {
-						break
-					}
-				}
+			for ok && c != s.delimiter && c != s.eol {
 				switch {
 				case s.escape != 0 && c == s.escape:
 					err = escaped()
@@ -440,7 +385,7 @@ func (s *splitter) severalLines(e int) error {
 			if !ok || c == s.eol {
 				return found(i)
 			}
-			i += s.width()
+			i++
 			continue
 		}
 		i++
@@ -481,23 +426,11 @@ func (s *splitter) severalLines(e int) error {
 			if err != nil {
 				return err
 			}
-			for s.quoteBlank && ok && (c == ' ' || c == '\t') && c != s.delimiter {
-				i++
-				if c, ok, err = at(i); err != nil {
-					return err
-				}
-			}
-			ends := false
-			if ok && c == s.delimiter {
-				if ends, err = delimits(i); err != nil {
-					return err
-				}
-			}
 			switch {
 			case ok && c == s.quote:
 				i++
-			case ends:
-				i += s.width()
+			case ok && c == s.delimiter:
+				i++
 				open = false
 			case !ok || c == s.eol:
 				return found(i)

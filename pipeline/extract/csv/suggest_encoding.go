@@ -45,11 +45,7 @@ func SuggestEncoding(sample []byte) ([]EncodingCandidate, EncodingEvidence) {
 	var all []ranked
 	for _, c := range charset.All() {
 		if text, ok := c.Decode(sample); ok {
-			rank := e.rank(c)
-			if c.Name == "macintosh" && !lettersInWords(text) {
-				rank++ // of signs alone nothing can be told, and this encoding is by far the rarer
-			}
-			all = append(all, ranked{EncodingCandidate{c.Name, strange(text)}, rank})
+			all = append(all, ranked{EncodingCandidate{c.Name, strange(text)}, e.rank(c)})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b ranked) int {
@@ -129,25 +125,6 @@ func (e EncodingEvidence) rank(c *charset.Charset) int {
 	return 3
 }
 
-// lettersInWords says whether a letter outside ASCII stands beside one of ASCII.
-func lettersInWords(text string) bool {
-	var before rune
-	for _, r := range text {
-		high, ascii := r, before
-		if r < utf8.RuneSelf {
-			high, ascii = before, r
-		}
-		if high >= utf8.RuneSelf && ascii < utf8.RuneSelf && unicode.IsLetter(high) && unicode.IsLetter(ascii) {
-			return true
-		}
-		before = r
-	}
-	return false
-}
-
-// raised are signs that stand behind a letter without being part of a word: m², 1ª.
-const raised = "¹²³ªº°®"
-
 // strange counts what an export hardly holds.
 func strange(text string) (n int) {
 	var before rune
@@ -175,18 +152,12 @@ func strange(text string) (n int) {
 			n++ // rare but for a few words; all of a text in another alphabet looks so
 		case unicode.IsLetter(r) && unicode.IsLetter(before) && (otherScript(before, r) || unicode.IsUpper(r) && unicode.IsLower(before)):
 			n++
-		case strings.ContainsRune(raised, r) && !letterFollows(text[i+utf8.RuneLen(r):]):
 		case !unicode.IsLetter(r) && !unicode.Is(unicode.M, r) && unicode.IsLetter(before) && r < 0x2000 && r != 0xA0 && r != 0xB4:
 			n++ // ¤ or ³ within a word
 		}
 		before = r
 	}
 	return n
-}
-
-func letterFollows(text string) bool {
-	r, _ := utf8.DecodeRuneInString(text)
-	return unicode.IsLetter(r)
 }
 
 // otherScript says whether two letters cannot stand in one word.

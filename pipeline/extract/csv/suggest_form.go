@@ -39,7 +39,7 @@ func SuggestForm(sample []byte, encoding string) (Form, error) {
 		decoded, _ := c.Decode(sample)
 		text = []byte(decoded)
 	}
-	text = bytes.TrimRight(bytes.TrimPrefix(text, []byte(charset.MarkUTF8)), "\x1a")
+	text = bytes.TrimPrefix(text, []byte(charset.MarkUTF8))
 	f := Form{Delimiter: ',', Quote: '"', LineEnd: '\n'}
 	if bytes.IndexByte(text, '\n') < 0 && bytes.IndexByte(text, '\r') >= 0 {
 		f.LineEnd = '\r'

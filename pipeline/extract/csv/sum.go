@@ -36,7 +36,7 @@ func (s *Source) Sum(ctx context.Context, shard extract.Shard) (extract.Digest, 
 	if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{in.raw}, make([]byte, 256<<10)); err != nil {
 		return fail(err)
 	}
-	if s.splittable(f) && in.raw.Bytes() != at.end-at.start {
+	if f.splittable() && in.raw.Bytes() != at.end-at.start {
 		return fail(extract.ErrChanged)
 	}
 	d := extract.Digest{Bytes: in.raw.Bytes(), Complete: true}

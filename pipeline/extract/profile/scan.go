@@ -18,8 +18,6 @@ type Source struct {
 	Source extract.Source
 	Tables []*extract.Table
 	Blank  []string // texts that count as empty, besides white space
-	// BlankIn are such texts of single columns.
-	BlankIn extract.BlankIn
 }
 
 // Progress is told how far the reading is. Its methods may be called concurrently.
@@ -70,7 +68,7 @@ func Run(ctx context.Context, sources []Source, o Options) (*Profile, error) {
 	}
 	for _, source := range sources {
 		for _, t := range source.Tables {
-			s.tables = append(s.tables, &job{source: source, state: newTable(t, source, s.limit)})
+			s.tables = append(s.tables, &job{source: source, state: newTable(t, source.Blank, s.limit)})
 		}
 	}
 	slices.SortStableFunc(s.tables, func(a, b *job) int {
@@ -138,7 +136,7 @@ func (s *scanner) cut(ctx context.Context) error {
 // gather reads every shard once.
 func (s *scanner) gather(ctx context.Context) error {
 	return s.pass(ctx, "profile", s.tables, func(ctx context.Context, j *job, shard extract.Shard) error {
-		t := newTable(j.state.of, j.source, s.limit)
+		t := newTable(j.state.of, j.source.Blank, s.limit)
 		if err := j.read(ctx, shard, t.add, t.refuse); err != nil {
 			return err
 		}

@@ -37,14 +37,9 @@ type table struct {
 	columns []*column
 }
 
-func newTable(t *extract.Table, source Source, limit int) *table {
+func newTable(t *extract.Table, blanks []string, limit int) *table {
 	out := &table{of: t, patient: patientColumn(t.Columns), refused: map[string]*refusals{}, columns: make([]*column, len(t.Columns))}
-	own := source.BlankIn.Columns(t)
 	for i, name := range t.Columns {
-		blanks := source.Blank
-		if own != nil {
-			blanks = slices.Concat(blanks, own[i])
-		}
 		out.columns[i] = newColumn(name, blanks, limit)
 	}
 	return out

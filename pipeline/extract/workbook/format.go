@@ -77,23 +77,6 @@ func parseFormat(code string) format {
 	return numbers
 }
 
-// showsPercent says whether a format shows numbers a hundredfold: it has a % that is neither quoted nor escaped.
-func showsPercent(code string) bool {
-	for i := 0; i < len(code); i++ {
-		switch code[i] {
-		case '"':
-			if j := strings.IndexByte(code[i+1:], '"'); j >= 0 {
-				i += j + 1
-			}
-		case '\\', '_', '*':
-			i++
-		case '%':
-			return true
-		}
-	}
-	return false
-}
-
 // splitSections splits at semicolons that are neither quoted nor escaped.
 func splitSections(code string) []string {
 	var out []string

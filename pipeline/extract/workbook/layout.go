@@ -64,7 +64,7 @@ type headerCell struct {
 func (st *sheetTable) understand(ctx context.Context, p *pack, part *zip.File, o Options) (faults []string, err error) {
 	st.window, _ = parseRange(st.plan.Range) // checked by Open
 	fixed := st.plan.Header
-	if len(fixed) == 0 && o.Header > 0 && st.plan.Range == "" && !st.plan.NoHeader {
+	if len(fixed) == 0 && o.Header > 0 && st.plan.Range == "" {
 		fixed = []int{o.Header}
 	}
 	for _, r := range fixed {
@@ -72,16 +72,11 @@ func (st *sheetTable) understand(ctx context.Context, p *pack, part *zip.File, o
 	}
 	seek := len(fixed) == 0 && len(st.plan.Columns) == 0
 	headers := map[int64]map[int]headerCell{}
-	d := decoder{structure: st.structure, shown: st.plan.Percent == PercentShown}
-	var top firstRow
-	var likely likelyHeader
+	d := decoder{structure: st.structure}
 	st.empty = true
 	rows, err := st.each(ctx, p, part, func(r *row) error {
 		d.out = d.out[:0]
 		var cells map[int]headerCell
-		if seek {
-			likely.add(&d, st.window, r)
-		}
 		for i := range r.cells {
 			c := &r.cells[i]
 			if !st.window.has(c.column, r.number) || !d.filled(r, c) {
@@ -91,15 +86,10 @@ func (st *sheetTable) understand(ctx context.Context, p *pack, part *zip.File, o
 			if seek && len(st.header) == 0 {
 				st.header = []int64{r.number}
 			}
-			bare := len(fixed) == 0 && !seek && !st.plan.NoHeader
-			if !bare && !slices.Contains(st.header, r.number) {
+			if !slices.Contains(st.header, r.number) {
 				return nil
 			}
 			text, rule := d.value(r, c)
-			if bare {
-				top.add(r.number, c, text)
-				continue
-			}
 			if cells == nil {
 				cells = map[int]headerCell{}
 				headers[r.number] = cells
@@ -116,9 +106,6 @@ func (st *sheetTable) understand(ctx context.Context, p *pack, part *zip.File, o
 	}
 	st.spread(headers, rows.merged)
 	faults = st.name(headers, o.MaxColumns)
-	if top.header(st.plan.Columns, st.window.left) {
-		return append(faults, fmt.Sprintf("row %d looks like a header, and with columns: alone it is a record: the plan must say `header: %d`, or `header: none` if it is one", top.number, top.number)), nil
-	}
 	s, err := st.survey(ctx, p, part)
 	if err != nil {
 		return nil, err
@@ -132,91 +119,13 @@ func (st *sheetTable) understand(ctx context.Context, p *pack, part *zip.File, o
 	if columns := s.unnamedColumns(); len(columns) > 0 {
 		faults = append(faults, "no name in the header, and values below it: columns "+strings.Join(columns, ", "))
 	}
-	if seek && likely.row > st.header[0] && 2*s.ragged.count >= s.records.count {
-		faults = append(faults, fmt.Sprintf("row %d, taken for the header, names fewer columns than the rows below it have, so it may be a title", st.header[0]))
-	}
 	if len(faults) > 0 {
-		if seek && likely.row > st.header[0] {
-			faults = append(faults, fmt.Sprintf("row %d looks like the header (header: %d)", likely.row, likely.row))
-		}
 		return append(faults, "say in the plan which row is the header (header:), which cells are the table (range:), or what the columns are called (columns:)"), nil
 	}
 	st.leaveOut(s)
 	faults = st.outputs()
 	st.note(s, rows)
 	return faults, nil
-}
-
-// likelyHeader finds, for advice, the first of the rows near the top of a sheet that is all text and as wide as any there.
-type likelyHeader struct {
-	row   int64
-	width int
-	seen  int
-}
-
-func (l *likelyHeader) add(d *decoder, window area, r *row) {
-	if l.seen == 50 {
-		return
-	}
-	width, words := 0, true
-	for i := range r.cells {
-		if c := &r.cells[i]; window.has(c.column, r.number) && d.filled(r, c) {
-			width++
-			words = words && (c.kind == textCell || c.kind == sharedCell)
-		}
-	}
-	if width > 0 {
-		l.seen++
-	}
-	if width > max(l.width, 1) {
-		l.width, l.row = width, 0
-		if words {
-			l.row = r.number
-		}
-	}
-}
-
-// firstRow is the first row of a sheet of which the plan names the columns and no header, and what is known of the rows
-// below it.
-type firstRow struct {
-	number int64
-	cells  map[int]string
-	values bool         // one of its cells is no text, or has a digit
-	below  map[int]bool // by column: whether all that stands below is numbers and dates
-}
-
-func (f *firstRow) add(row int64, c *cell, text string) {
-	word := c.kind == textCell || c.kind == sharedCell
-	if f.number == 0 {
-		f.number, f.cells, f.below = row, map[int]string{}, map[int]bool{}
-	}
-	if row == f.number {
-		f.values = f.values || !word || strings.ContainsAny(text, "0123456789")
-		f.cells[c.column] = strings.Clone(text)
-		return
-	}
-	if all, known := f.below[c.column]; !known || all {
-		f.below[c.column] = !word
-	}
-}
-
-// header says whether the row looks like a header: it says of a column what the plan calls it, or it is text without a
-// digit above a column of nothing but numbers or dates.
-func (f *firstRow) header(names []string, left int) bool {
-	for i, name := range names {
-		if strings.EqualFold(strings.TrimSpace(f.cells[left+i]), strings.TrimSpace(name)) {
-			return true
-		}
-	}
-	if f.values || len(f.cells) < 2 {
-		return false
-	}
-	for column := range f.cells {
-		if f.below[column] {
-			return true
-		}
-	}
-	return false
 }
 
 // spread gives each cell under a merged one of a header row the text of the first. Downwards a text is not repeated:

@@ -2,7 +2,6 @@ package workbook
 
 import (
 	"archive/zip"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,7 +105,6 @@ func (l *loader) file(ctx context.Context, f file) error {
 			continue
 		}
 		for _, so := range plans {
-			so.Percent = cmp.Or(so.Percent, o.Percent)
 			st := &sheetTable{file: f, sheet: sheet, plan: so, structure: structure, maxField: o.MaxField,
 				part: part.Name, crc: part.CRC32, size: int64(part.UncompressedSize64)}
 			faults, err := st.understand(ctx, p, part, o)

@@ -39,7 +39,6 @@ const (
 	NoticeMergedCells    = "merged-cells"            // merged areas among the records: their value stands in the first cell
 	NoticeFilledDown     = "filled-down"             // blank cells that took the value above, as the plan says
 	NoticeLongNumber     = "digits-beyond-15"        // whole numbers of more digits than Excel keeps: identifiers may be wrong
-	NoticePercentMixed   = "percent-mixed"           // numbers shown as per cent beside plain ones, and the plan does not say which counts
 	NoticeNoRecord       = "rows-without-values"     // rows of an unpivoted sheet without a value, so without a record
 )
 
@@ -77,13 +76,8 @@ var meanings = map[string]string{
 	NoticeMergedCells:    "merged cells: their value stands in the first one, the others are blank",
 	NoticeFilledDown:     "blank cells took the value above, as the plan says",
 	NoticeLongNumber:     "whole numbers with more digits than Excel keeps: identifiers may be wrong",
-	NoticePercentMixed:   "numbers shown as per cent (0.98 as 98%) stand beside plain numbers, and are read as they are stored; say `percent: shown` or `percent: stored`",
 	NoticeNoRecord:       "rows without a value made no record",
 }
-
-// Doubtful says whether the notice is about values that may be wrong, so that a person has to decide: a finding, not a
-// remark.
-func (n Notice) Doubtful() bool { return n.Rule == NoticePercentMixed }
 
 // String is one line for people, without the file.
 func (n Notice) String() string {

@@ -48,9 +48,6 @@ func (so SheetOptions) check() (faults []error) {
 			break
 		}
 	}
-	if so.NoHeader && (len(so.Header) > 0 || len(so.Columns) == 0) {
-		fault("header: without one the plan must name the columns, and no row of it")
-	}
 	if len(so.Header) > 16 {
 		fault("header: %d rows, at most 16 are allowed", len(so.Header))
 	}

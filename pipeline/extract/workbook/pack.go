@@ -84,8 +84,6 @@ func checkPack(f *os.File, most int64) (*pack, error) {
 	}
 	var total uint64
 	for _, part := range z.File {
-		// Some writers separate folders as Windows does, against the rule (ECMA-376-2, section 6.2.2.2); Excel reads them.
-		part.Name = strings.ReplaceAll(part.Name, `\`, "/")
 		name := strings.ToLower(part.Name)
 		if !cleanName(name) {
 			faults = append(faults, errors.New("part-name: a file in the package has a name that leads out of it"))
@@ -121,6 +119,7 @@ func checkPack(f *os.File, most int64) (*pack, error) {
 // cleanName says whether a name stays inside the package. Nothing is ever unpacked to a file, so this keeps only
 // packages out that were made to do harm.
 func cleanName(name string) bool {
+	name = strings.ReplaceAll(name, `\`, "/")
 	return name != "" && !strings.HasPrefix(name, "/") && !slices.Contains(strings.Split(name, "/"), "..")
 }
 
@@ -261,13 +260,12 @@ type sheetPart struct {
 
 // structure is what a workbook says about itself, without its cells.
 type structure struct {
-	sheets   []sheetPart
-	is1904   bool
-	formats  []format // by style
-	percents []bool   // by style: whether numbers are shown as per cent
-	strings  *sharedStrings
-	sum      [sha256.Size]byte // of all parts that went into it
-	parts    []*zip.File       // those parts
+	sheets  []sheetPart
+	is1904  bool
+	formats []format // by style
+	strings *sharedStrings
+	sum     [sha256.Size]byte // of all parts that went into it
+	parts   []*zip.File       // those parts
 }
 
 // read reads the structure. The workbook, its styles and formats are excelize's to understand; it gets a package that
@@ -385,12 +383,10 @@ func (s *structure) understand(skeleton []byte, links relations) error {
 		s.sheets = append(s.sheets, one)
 	}
 	codes := map[int]format{}
-	percents := map[int]bool{9: true, 10: true} // 0% and 0.00% (ECMA-376-1, section 18.8.30)
 	if f.Styles != nil && f.Styles.NumFmts != nil {
 		for _, n := range f.Styles.NumFmts.NumFmt {
 			if n != nil {
 				codes[n.NumFmtID] = parseFormat(n.FormatCode)
-				percents[n.NumFmtID] = showsPercent(n.FormatCode)
 			}
 		}
 	}
@@ -405,7 +401,6 @@ func (s *structure) understand(skeleton []byte, links relations) error {
 				}
 			}
 			s.formats = append(s.formats, found)
-			s.percents = append(s.percents, xf.NumFmtID != nil && percents[*xf.NumFmtID])
 		}
 	}
 	return nil

@@ -134,7 +134,7 @@ type writer struct {
 func newWriter(st *sheetTable, t *extract.Table, yield func(*extract.Record, error) bool) *writer {
 	n := len(st.fields)
 	w := &writer{
-		cursor: cursor{sheetTable: st, decoder: &decoder{structure: st.structure, shown: st.plan.Percent == PercentShown}},
+		cursor: cursor{sheetTable: st, decoder: &decoder{structure: st.structure}},
 		yield:  yield,
 		record: extract.Record{Table: t, Cells: make([]string, len(st.names))},
 		cells:  make([]string, n), rules: make([]string, n), above: make([]string, n), broken: make([]bool, n),

@@ -17,7 +17,7 @@ type survey struct {
 	fields  []fieldCount
 	unnamed map[int]bool // columns without a name that have values
 
-	records, ragged, aboveHeader, ended, footers, afterBlank, formulaRows, hidden, noRecord tally
+	records, aboveHeader, ended, footers, afterBlank, formulaRows, hidden, noRecord tally
 
 	last int64 // row with something in it
 
@@ -31,9 +31,7 @@ type fieldCount struct {
 	results tally
 	long    tally
 	filled  tally
-	carry   bool  // a value stands above
-	percent tally // numbers that are shown as per cent
-	numbers int64 // and those that are not
+	carry   bool // a value stands above
 }
 
 // block is a run of records without a blank row in it.
@@ -45,7 +43,7 @@ type block struct {
 
 func (st *sheetTable) survey(ctx context.Context, p *pack, part *zip.File) (*survey, error) {
 	s := &survey{fields: make([]fieldCount, len(st.fields)), unnamed: map[int]bool{}}
-	c := &cursor{sheetTable: st, decoder: &decoder{structure: st.structure, shown: st.plan.Percent == PercentShown}}
+	c := &cursor{sheetTable: st, decoder: &decoder{structure: st.structure}}
 	var before int64 // last row with something in it
 	_, err := st.each(ctx, p, part, func(r *row) error {
 		c.decoder.out = c.decoder.out[:0]
@@ -103,7 +101,7 @@ func (c *cursor) formulas(r *row) bool {
 }
 
 func (s *survey) count(c *cursor, r *row) {
-	value, ragged := false, false
+	value := false
 	seen := 0 // fields up to here had a cell
 	blanks := func(to int) {
 		for ; seen < to; seen++ {
@@ -117,11 +115,8 @@ func (s *survey) count(c *cursor, r *row) {
 		case slot == notRead:
 			continue
 		case slot == unnamed:
-			if c.decoder.filled(r, cell) {
-				ragged = true
-				if cell.column < len(c.slots) {
-					s.unnamed[cell.column] = true
-				}
+			if cell.column < len(c.slots) && c.decoder.filled(r, cell) {
+				s.unnamed[cell.column] = true
 			}
 			continue
 		}
@@ -142,21 +137,11 @@ func (s *survey) count(c *cursor, r *row) {
 		if cell.formula {
 			f.results.add(r.number)
 		}
-		if cell.kind == numberCell {
-			if c.decoder.percent(cell.style) {
-				f.percent.add(r.number)
-			} else {
-				f.numbers++
-			}
-		}
 		if cell.kind == numberCell && long(r.of(cell)) {
 			f.long.add(r.number)
 		}
 	}
 	blanks(len(c.fields))
-	if ragged {
-		s.ragged.add(r.number)
-	}
 	if c.plan.Unpivot != nil && !value {
 		s.noRecord.add(r.number)
 	}
@@ -261,8 +246,5 @@ func (st *sheetTable) note(s *survey, rows *sheetReader) {
 		add(NoticeFormulaResults, f.name, s.fields[i].results)
 		add(NoticeLongNumber, f.name, s.fields[i].long)
 		add(NoticeFilledDown, f.name, s.fields[i].filled)
-		if s.fields[i].numbers > 0 && st.plan.Percent == "" {
-			add(NoticePercentMixed, f.name, s.fields[i].percent)
-		}
 	}
 }

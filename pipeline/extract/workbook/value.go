@@ -16,7 +16,6 @@ func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 // decoder turns cells into text.
 type decoder struct {
 	structure *structure
-	shown     bool   // numbers under a format of per cent are read as shown
 	out       []byte // texts of the current row that do not stand in it as they are
 }
 
@@ -78,8 +77,7 @@ func (d *decoder) appendNumber(dst, raw []byte, style int) ([]byte, bool) {
 	if style < len(d.structure.formats) {
 		f = d.structure.formats[style]
 	}
-	shift := d.shown && d.percent(style)
-	if f == nil && plainNumber(raw) && !shift {
+	if f == nil && plainNumber(raw) {
 		return append(dst, raw...), true
 	}
 	v, err := strconv.ParseFloat(view(raw), 64)
@@ -104,44 +102,10 @@ func (d *decoder) appendNumber(dst, raw []byte, style int) ([]byte, bool) {
 			return out, true
 		}
 	}
-	start := len(dst)
 	if plainNumber(raw) {
-		dst = append(dst, raw...)
-	} else {
-		dst = appendFloat(dst, v)
+		return append(dst, raw...), true
 	}
-	if shift {
-		dst = hundredfold(dst, start)
-	}
-	return dst, true
-}
-
-// percent says whether numbers of that style are shown as per cent.
-func (d *decoder) percent(style int) bool {
-	return style < len(d.structure.percents) && d.structure.percents[style]
-}
-
-// hundredfold moves the point of the decimal that begins at start two places to the right: what multiplying would add in
-// binary drift is not in the number that is shown.
-func hundredfold(dst []byte, start int) []byte {
-	number := bytes.Clone(dst[start:])
-	dst = dst[:start]
-	if number[0] == '-' {
-		dst, number = append(dst, '-'), number[1:]
-	}
-	whole, fraction, _ := bytes.Cut(number, []byte("."))
-	for len(fraction) < 2 {
-		fraction = append(fraction, '0')
-	}
-	whole = bytes.TrimLeft(append(bytes.Clone(whole), fraction[:2]...), "0")
-	if len(whole) == 0 {
-		whole = []byte("0")
-	}
-	dst = append(dst, whole...)
-	if fraction = bytes.TrimRight(fraction[2:], "0"); len(fraction) > 0 {
-		dst = append(append(dst, '.'), fraction...)
-	}
-	return dst
+	return appendFloat(dst, v), true
 }
 
 // numeric says whether the text is a number as XML Schema writes it: strconv also knows hexadecimal and underscores.

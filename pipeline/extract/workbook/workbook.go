@@ -11,9 +11,7 @@
 //	      table: patients              # its name in mappings; default: the sheet's
 //	      header: [1, 2]               # rows of the header; the texts of several are joined with a blank
 //	      range: A4:H200               # the table lies here; A4:H has no last row
-//	      columns: [id, name]          # names of the columns, from the left; without header: the sheet has none, and a first
-//	                                   # row that looks like one is a fault unless the plan says header: none
-//	      percent: shown               # or stored: which number counts where a cell holds 0.98 and shows 98 %; also beside header
+//	      columns: [id, name]          # names of the columns, from the left; without header: the sheet has none
 //	      ignore: [Age]                # columns that are not read
 //	      fill down: [Patient]         # columns whose value holds for the rows below, until the next
 //	      end: blank row               # or {column: Id, value: "Total*"}, or never
@@ -30,8 +28,8 @@
 //
 //   - Text: as it is, white space and line breaks included, runs of rich text joined.
 //   - Number: a decimal, never in scientific notation: as stored if it has at most 15 digits or is whole, else the
-//     shortest that means the same, without the drift of binary arithmetic (see appendFloat). Currency formats
-//     change nothing, and neither do those of per cent unless the plan says so: 12 % is 0.12. Formats of zeros (00000, 000-00-0000) are followed, so a ZIP code keeps its
+//     shortest that means the same, without the drift of binary arithmetic (see appendFloat). Percent and currency
+//     formats change nothing: 12 % is 0.12. Formats of zeros (00000, 000-00-0000) are followed, so a ZIP code keeps its
 //     zeros.
 //   - Date and time, if the number format is one: in the form of extract.Kind, rounded to the millisecond. A date format
 //     over a number with a time in it gives both, so nothing is lost. [h]:mm is a duration: HH:mm:ss, hours beyond 24.
@@ -90,8 +88,6 @@ type Options struct {
 	Header int      // row of the header, for sheets that say nothing else; 0 is the first row with something in it
 	Sheets []SheetOptions
 
-	Percent Percent // of all sheets that say nothing else
-
 	MaxField    int   // bytes of one cell's text
 	MaxColumns  int   // of a table
 	MaxUnpacked int64 // bytes of one workbook's parts, unpacked
@@ -103,25 +99,13 @@ type SheetOptions struct {
 	Sheet    string   // its name in the workbook
 	Table    string   // its name in mappings; "" is the sheet's
 	Header   []int    // rows of the header, ascending; none: Options.Header, or with a Range the first row in it
-	NoHeader bool     // the first row is a record, even if it looks like a header
 	Range    string   // such as A4:H200, A4:H, A:H; "" is the whole sheet
 	Columns  []string // names of the columns from the left of the range, instead of those in the header; if no Header is given either, the sheet has none
 	Ignore   []string // columns that are not read
 	FillDown []string // columns in which a blank cell takes the value above
 	End      End
-	Percent  Percent // "": Options.Percent
 	Unpivot  *Unpivot
 }
-
-// Percent says which number counts where a number format shows it as per cent.
-type Percent string
-
-// What a cell that holds 0.98 and shows 98 % is read as. Where the plan says neither it is read as stored, and a column in
-// which plain numbers stand beside it is doubted (NoticePercentMixed).
-const (
-	PercentStored Percent = "stored" // 0.98
-	PercentShown  Percent = "shown"  // 98
-)
 
 // End says where a table ends. At most one of its rules may be given; the zero value is the default of the package
 // comment.
@@ -177,20 +161,9 @@ func Open(o Options) (*Source, error) {
 
 // refused are the kinds of files that are not workbooks of this package, by extension.
 var refused = map[string]string{
-	".xls":  "a workbook of the old format (.xls), which holds at most 65,536 rows",
-	".xlt":  "a template of the old format (.xlt)",
-	".xlsb": "a binary workbook (.xlsb)",
-	".ods":  "an OpenDocument file (.ods)",
-	".fods": "an OpenDocument file (.fods)",
-}
-
-// Refused says what a file is that holds sheets and is not read here, by its name, and what to do with it; "" if it is
-// not of such a kind.
-func Refused(name string) string {
-	if what := refused[strings.ToLower(filepath.Ext(name))]; what != "" {
-		return "it is " + what + "; " + adviceSave
-	}
-	return ""
+	".xls":  "a workbook of the old format, which holds at most 65,536 rows",
+	".xlsb": "a binary workbook",
+	".ods":  "an OpenDocument file",
 }
 
 // find expands the globs.

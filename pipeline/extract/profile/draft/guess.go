@@ -12,8 +12,6 @@ import (
 	"strings"
 
 	"github.com/chartlift/chartlift/pipeline/extract/csv"
-	"github.com/chartlift/chartlift/pipeline/extract/workbook"
-	"github.com/chartlift/chartlift/pipeline/internal/glob"
 )
 
 // Source is a source as the plan is to say it, with what was guessed about it.
@@ -138,7 +136,7 @@ func (g *guesser) add(s Source) {
 
 // expand lists the files that a name means, and the glob that means the same, if there is one.
 func expand(name string) (files []string, pattern string, err error) {
-	if info, err := os.Stat(name); err == nil && !info.IsDir() { // what is no file either is named later
+	if info, err := os.Stat(name); err == nil && !info.IsDir() {
 		return []string{name}, "", nil
 	} else if err == nil {
 		entries, err := os.ReadDir(name)
@@ -191,15 +189,7 @@ func kindOf(path string) string {
 
 func (g *guesser) file(path string) (Source, error) {
 	s := Source{Kind: kindOf(path), Paths: []string{g.relative(path)}}
-	if info, err := os.Stat(path); err == nil {
-		if err := glob.Regular(path, info); err != nil {
-			return s, err
-		}
-	}
 	if s.Kind == "" {
-		if why := workbook.Refused(path); why != "" {
-			return s, errors.New(why)
-		}
 		return s, errors.New("its name does not tell what it is: .csv, .tsv, .txt, .xlsx, .sql, .db and the like do")
 	}
 	if s.Kind != "csv" && s.Kind != "dump" {
