@@ -56,7 +56,7 @@ func openPostgres(dsn string) (engine, error) {
 		return nil, errors.New("the ledger lies in one schema: search_path in its address must be one name of letters, digits and _")
 	}
 	config.RuntimeParams["search_path"] = pgx.Identifier{schema}.Sanitize()
-	config.RuntimeParams["application_name"] = "chartlift"
+	config.RuntimeParams["application_name"] = "chartlift ledger" // an administrator tells it from a reading of a source
 	return &postgresEngine{config: config, schema: schema}, nil
 }
 

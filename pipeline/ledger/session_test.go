@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -137,7 +138,7 @@ func TestWorkersNeedAServerAndALedger(t *testing.T) {
 	if l, err := Open(t.Context(), inFile(t).source, o); err == nil || l != nil {
 		t.Errorf("a second process was let at a file: %v", err)
 	}
-	if l, err := Open(t.Context(), onServer(t).source, o); !errors.Is(err, ErrForeign) || l != nil {
+	if l, err := Open(t.Context(), onServer(t).source, o); !errors.Is(err, fs.ErrNotExist) || l != nil {
 		t.Errorf("a worker made a ledger: %v, %v", l, err)
 	}
 }
