@@ -16,8 +16,9 @@ test-race: ## the same, without the long ones, under the race detector
 	go test -json -race -short -timeout 60m ./cmd/... ./mappings/... ./fixtures/... ./scripts/... | $(REPORT)
 	RAPID_CHECKS=500 go test -json -race -short -timeout 60m ./pipeline/... | $(REPORT) # -short draws a fifth, so the usual 100
 
-test-sweeps: ## every kill point, every damaged byte, every step that can fail
-	CHARTLIFT_SWEEPS=1 go test -json -timeout 60m $$(grep -rlE --include='*_test.go' 'sharedtest\.(Drawn|Sweeps)' . | xargs -n1 dirname | sort -u) | $(REPORT)
+test-sweeps: ## every kill point, every damaged byte, every step that can fail: the tests that draw a sample elsewhere
+	CHARTLIFT_SWEEPS=1 go test -json -timeout 60m ./pipeline/sandbox ./pipeline/stage ./pipeline/phi/... | $(REPORT)
+	CHARTLIFT_SWEEPS=1 go test -json -timeout 60m ./cmd/chartlift -run 'Kill|Damage|Circle|ServerIDs' | $(REPORT)
 
 test-services: ## what needs real PostgreSQL, MariaDB, HAPI FHIR and HL7's Java validator (Debian; installs them, and steps down from root)
 	scripts/services/with go test -json -timeout 30m ./pipeline/extract/sqldb ./pipeline/ledger | $(REPORT)

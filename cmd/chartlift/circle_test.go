@@ -67,7 +67,7 @@ func circleKilled(t *testing.T, o sandbox.Options) {
 		points = append(points, fmt.Sprintf("target: before send bundle:%d", n), fmt.Sprintf("target: after send bundle:%d", n), fmt.Sprintf("run: segment written:%d", n))
 	}
 	killed := 0
-	tried := sharedtest.Drawn(t, len(points), 6)
+	tried := sharedtest.Drawn(t, len(points), 4)
 	for _, i := range tried {
 		point := points[i]
 		t.Run(point, func(t *testing.T) {

@@ -359,11 +359,11 @@ var again = []string{
 // ofDeltas are the points that only a run over what an earlier one left can pass.
 var ofDeltas = []string{"target: before delete", "target: after delete", "target: before mark", "target: after mark"}
 
-func TestKilledAtEachPoint(t *testing.T) { killedAtEachPoint(t, newRiverside, 16) }
+func TestKilledAtEachPoint(t *testing.T) { killedAtEachPoint(t, newRiverside, 12) }
 
 // A server that gives ids of its own, too, holds nothing twice.
 func TestKilledAtEachPointWithServerIDs(t *testing.T) {
-	killedAtEachPoint(t, newRiversideServerIDs, 12)
+	killedAtEachPoint(t, newRiversideServerIDs, 6)
 }
 
 func killedAtEachPoint(t *testing.T, newRiverside func(*testing.T) *hospital, some int) {

@@ -60,7 +60,7 @@ func TestDamageIsNamed(t *testing.T) {
 				t.Fatal(err)
 			}
 			list := damages(int64(len(readFile(t, filepath.Join(h.dir, file)))))
-			for _, i := range sharedtest.Drawn(t, len(list)*len(kind.commands), 4) {
+			for _, i := range sharedtest.Drawn(t, len(list)*len(kind.commands), 2) {
 				d, command := list[i/len(kind.commands)], kind.commands[i%len(kind.commands)]
 				if d.gone && kind.goneUnseen {
 					continue

@@ -270,7 +270,7 @@ func deltaKilled(t *testing.T, o sandbox.Options) {
 	points = append(points, "run: state merged:2", "manifest: renamed:2", "state: switched to, the old one still there:2", "segment: renamed:3", "target: after send bundle:3",
 		"target: before delete:2", "target: after delete:2", "target: after delete:3", "ledger: after the commit of record:4")
 	killed := 0
-	tried := sharedtest.Drawn(t, len(points), 8)
+	tried := sharedtest.Drawn(t, len(points), 4)
 	for _, i := range tried {
 		point := points[i]
 		t.Run(strings.NewReplacer(": ", "/", " ", "-").Replace(point), func(t *testing.T) {
@@ -310,7 +310,7 @@ func deltaKilledAtRandom(t *testing.T, o sandbox.Options) {
 	u := runUnbrokenDelta(t, newRiversideWith(t, o))
 	n := 2
 	if sharedtest.Sweeps() {
-		n = 50
+		n = 20
 	}
 	kills := 0
 	for i := range n {
