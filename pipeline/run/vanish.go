@@ -145,14 +145,12 @@ func (s *vanishing) few(refused *refusedKeys) (bool, error) {
 			there[p.Type]++
 		}
 	}
-	for _, l := range s.limits {
-		if l.Name == "vanished" && !l.Share {
-			return float64(all) <= l.Value, nil
-		}
-	}
 	for typ, n := range gone {
 		if n > aFew && float64(n) > mostShare*float64(there[typ]) {
-			return false, nil
+			// The plan's gate can allow more; a strict one is held against what is left, and keeps nothing from being taken back.
+			return slices.ContainsFunc(s.limits, func(l plan.Limit) bool {
+				return l.Name == "vanished" && !l.Share && float64(all) <= l.Value
+			}), nil
 		}
 	}
 	return true, nil

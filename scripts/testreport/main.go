@@ -1,4 +1,4 @@
-// Testreport turns the events of `go test -json` on its standard input into what `go test` prints, and adds at the end
+// Command testreport turns the events of `go test -json` on its standard input into what `go test` prints, and adds at the end
 // what that hides: the tests that were skipped, with their reasons, and the sweeps of which only a sample was tried. It
 // exits with 1 if anything failed or the events break off.
 //
